@@ -1,0 +1,96 @@
+# The front door: `make test` and `make reproduce` work from a fresh clone, on two CPU cores.
+# On Linux, PyPI's torch brings gigabytes of CUDA. For the CPU build, set PIP_EXTRA_INDEX_URL as .github/workflows/ci.yml does.
+
+TIER ?= mini
+CORES ?= 2
+PYTHON ?= python3
+
+PARAMS := params/$(TIER).yaml
+STAMP := .venv/.installed
+# Programs that a run starts (papermill, jupyter) are the venv's.
+RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
+# One thread a process: two pytest workers share two cores, and the order of a sum does not hang on the machine.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1
+
+export TOKENIZERS_PARALLELISM := false
+export HF_HUB_DISABLE_TELEMETRY := 1
+export PYTHONHASHSEED := 0
+ifneq ($(filter mini%,$(TIER)),)
+export HF_HUB_OFFLINE ?= 1
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help venv reproduce test plan notebooks zoo bench lab constraints clean dist-clean params-exist
+
+help: ## this list
+	@echo "make TARGET [TIER=$(TIER)] [CORES=$(CORES)] [PYTHON=$(PYTHON)]"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1 - \2/p' $(firstword $(MAKEFILE_LIST)) | awk -F' - ' '{printf "%-14s %s\n", $$1, $$2}'
+
+venv: $(STAMP) ## make .venv and install what constraints.txt pins; a second call does nothing
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x .venv/bin/pip || { \
+	  $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null || { \
+	    echo "AgentArk needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is none of them: say make PYTHON=python3.11 ..." >&2; exit 1; }; \
+	  echo "Making the virtual environment .venv"; \
+	  $(PYTHON) -m venv .venv; }
+	@echo "Installing torch (with the rest about 90 seconds, where the network is fast)"
+	@.venv/bin/pip install -q --disable-pip-version-check -c constraints.txt torch
+	@echo "Installing agentark and what else it needs"
+	@.venv/bin/pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+params-exist:
+	@test -f $(PARAMS) || { echo "There is no $(PARAMS). TIER is one of: $(basename $(notdir $(wildcard params/*.yaml)))" >&2; exit 1; }
+
+reproduce: params-exist $(STAMP) ## run the study params/TIER.yaml: every table and figure
+	@echo "Running $(PARAMS) on $(CORES) cores; a killed run resumes where it stopped"
+	@$(RUN) .venv/bin/agentark run $(PARAMS) --cores $(CORES)
+
+plan: params-exist $(STAMP) ## what a run of TIER would do, what is done, and what it costs
+	@$(RUN) .venv/bin/agentark plan $(PARAMS)
+
+test: $(STAMP) ## pytest, then every notebook against its stored outputs; one pass or fail
+	@rc=0; \
+	echo "Testing the package"; \
+	$(RUN) $(ONE_THREAD) .venv/bin/python -m pytest -n 2 tests || rc=1; \
+	echo "Testing the notebooks"; \
+	$(RUN) $(ONE_THREAD) .venv/bin/python -m pytest -n 2 --dist loadfile --nbval notebooks --nbval-sanitize-with tests/nbval.cfg || rc=1; \
+	if [ $$rc = 0 ]; then echo "make test: passed"; else echo "make test: FAILED" >&2; fi; \
+	exit $$rc
+
+notebooks: $(STAMP) ## execute the committed notebooks again, in place, on their default slice
+	@echo "Executing the notebooks in place; look at the diff before you commit it"
+	@$(RUN) $(ONE_THREAD) .venv/bin/jupyter nbconvert --to notebook --execute --inplace \
+	  --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False notebooks/*.ipynb
+
+zoo: $(STAMP) ## train the mini zoo anew, from params/zoo.yaml
+	@echo "Training the mini zoo; a killed training resumes from its checkpoint"
+	@$(RUN) .venv/bin/python -m agentark.zoo.train params/zoo.yaml
+
+bench: $(STAMP) ## measure the rates of generation on this machine
+	@echo "Measuring generation"
+	@$(RUN) .venv/bin/python benchmarks/generation.py
+
+lab: $(STAMP) ## open JupyterLab
+	@$(RUN) .venv/bin/jupyter lab
+
+# Freezes what .venv holds, so it must not install the old pins first.
+constraints: ## write constraints.txt from what .venv holds now (then mend environment.yml; the tests say where)
+	@test -x .venv/bin/pip || { echo "There is no .venv to freeze: make venv first." >&2; exit 1; }
+	@{ sed -n '/^#/p' constraints.txt; \
+	  .venv/bin/pip freeze --exclude-editable | grep -v ' @ ' | sed 's/+.*//'; } > constraints.txt.new
+	@mv constraints.txt.new constraints.txt
+	@echo "Wrote constraints.txt"
+
+clean: ## remove what runs of TIER made (results/TIER*, figures/TIER*) and caches; never the reference
+	@test -n "$(TIER)" || { echo "TIER is empty: say which runs to remove." >&2; exit 1; }
+	@for d in results/$(TIER)* figures/$(TIER)*; do \
+	  case $$d in */reference*) ;; *) rm -rf "$$d" ;; esac; done
+	@rm -rf .pytest_cache .ruff_cache notebooks/.ipynb_checkpoints
+	@find $(wildcard agentark tests benchmarks notebooks) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+dist-clean: clean ## also remove the runs of all tiers, the zoo's checkpoints, Snakemake's records and .venv
+	@for d in results/* figures/*; do \
+	  case $$d in */reference) ;; *) rm -rf "$$d" ;; esac; done
+	@rm -rf .snakemake build dist agentark.egg-info .venv

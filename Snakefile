@@ -1,0 +1,52 @@
+# The graph of notebook runs, made from the study in the params file; `agentark run params/mini.yaml` calls it.
+#
+#   snakemake --config params=params/mini.yaml --cores 2 --keep-incomplete --rerun-incomplete
+#   snakemake --config params=params/paper.yaml --executor slurm --jobs 20 --keep-incomplete --rerun-incomplete
+#
+# A rule is a papermill run of one notebook. Its key, a hash of all that it depends on, is a param: a job runs again when the
+# key or an input changes. Outputs are marked `update`: they are journaled and resumable, so that a job starts from
+# what is there instead of deleting it. The executed notebook is under `log`, where it stays when the run fails.
+import os
+import yaml
+from agentark import notebook, params, store, study
+
+workdir: store.ROOT
+
+told, at = params.load(config["params"])
+notebook.check_names(told, at)
+at = at.model_copy(update={"limit": int(config.get("limit", at.limit))})
+jobs = study.jobs(told, at)
+home = f"results/{study.output_name(told.study.name, at.limit)}"
+threads_a_job = int(config.get("threads", 1))
+
+
+def relative(paths):
+    return [os.path.relpath(path, store.ROOT) for path in paths]
+
+
+rule all:
+    default_target: True
+    input: relative(path for job in jobs for path in job.outputs)
+
+
+for number, job in enumerate(jobs, 1):
+    rule:
+        name: job.name.replace("-", "_").replace(".", "_")
+        input: relative(job.inputs)
+        output: [update(path) for path in relative(job.outputs)]
+        log: notebook=f"{home}/notebooks/{job.name}.ipynb", text=f"{home}/notebooks/{job.name}.log"
+        benchmark: f"{home}/benchmarks/{job.name}.tsv"
+        params:
+            key=job.key,
+            label=f"[{number}/{len(jobs)}] {job.name}",
+            source=f"notebooks/{job.notebook}.ipynb",
+            file=config["params"],
+            flat=yaml.safe_dump({**job.at, "limit": at.limit, "inputs": "run"}, default_flow_style=True, width=10**6).strip(),
+        threads: threads_a_job
+        resources: mem_mb=int(config.get("mem_mb", 4000)), runtime=int(config.get("minutes", 240))
+        shell:
+            "echo \"$(date +%T) start {params.label}\"; "
+            "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} papermill --engine agentark --no-progress-bar --log-output "
+            "{params.source} {log.notebook} -f {params.file} -y {params.flat:q} > {log.text} 2>&1 "
+            "|| {{ echo \"FAILED {params.label}: {log.text} and {log.notebook} say why; it ends with\"; tail -n 12 {log.text}; exit 1; }}; "
+            "echo \"$(date +%T) done  {params.label}\""

@@ -1,0 +1,143 @@
+"""The command line: `agentark plan | run | report`."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from . import notebook, params, store, study
+from .models.load import ModelError
+
+MEMORY_MB = 1500  # of a mini-tier job, measured; the peak is in each manifest
+RATE = 6000.0     # tokens a second of one core on the mini tier; only where no run has been measured
+
+
+def _snakemake(path: Path, limit: int, *more: str) -> list[str]:
+    return [sys.executable, "-m", "snakemake", "--snakefile", str(store.ROOT / "Snakefile"), "--directory", str(store.ROOT),
+            "--config", f"params={os.path.abspath(path)}", f"limit={limit}", *more]
+
+
+def _pending(path: Path, limit: int) -> set[str]:
+    """The outputs that Snakemake would make anew."""
+    done = subprocess.run(_snakemake(path, limit, "--summary", "--cores", "1"), capture_output=True, text=True)
+    if done.returncode:
+        raise params.ParamsError(f"Snakemake cannot read the study:\n{done.stderr.strip()[-2000:]}")
+    table = csv.DictReader(done.stdout.splitlines(), delimiter="\t")
+    return {row["output_file"] for row in table if row["plan"] != "no update"}
+
+
+def _minutes(job: study.Job, home: Path, name: str) -> float:
+    """Expected minutes of a job: what this study's, or the reference's, same job took; else its tokens over a measured rate."""
+    for folder in (home, store.ROOT / "results" / "reference" / name):
+        file = folder / "benchmarks" / f"{job.name}.tsv"
+        if file.exists():
+            return float(next(csv.DictReader(file.open(), delimiter="\t"))["s"]) / 60
+    return 0.2 + job.tokens / RATE / 60
+
+
+def plan(path: Path, cores: int, limit: int | None) -> None:
+    """Print, before anything runs: the jobs, which are done, the tokens, minutes and memory that they take."""
+    told, at, jobs = _study(path, limit)
+    home = store.ROOT / "results" / study.output_name(told.study.name, at.limit)
+    pending = _pending(path, at.limit)
+    left, tokens = 0.0, 0
+    print(f"{'job':<62}{'state':<9}{'Mtokens':>8}{'minutes':>9}")
+    for job in jobs:
+        todo = any(os.path.relpath(output, store.ROOT) in pending for output in job.outputs)
+        minutes = _minutes(job, home, told.study.name)
+        left, tokens = left + minutes * todo, tokens + job.tokens * todo
+        print(f"{job.name:<62}{'to do' if todo else 'done':<9}{job.tokens / 1e6:8.2f}{minutes:9.1f}")
+    s = told.study
+    print(f"\n{len(s.teachers)} teachers × {len(s.students)} students × {len(s.train_tasks)} training sets × {len(s.methods)} methods × "
+          f"{len(s.test_tasks)} test sets × {len(s.seeds)} seeds, in {len(jobs)} notebook runs")
+    print(f"left: at most {tokens / 1e6:.1f} M tokens, about {left / cores:.0f} minutes on {cores} cores, {cores * MEMORY_MB / 1000:.1f} GB of memory")
+
+
+def _study(path: Path, limit: int | None) -> tuple[params.Params, params.Coordinates, list[study.Job]]:
+    told, at = params.load(path)
+    if told.study.name != path.stem:
+        raise params.ParamsError(f"{path}: study.name is {told.study.name!r}; it must be the file's name, {path.stem!r}: results lie under it")
+    notebook.check_names(told, at)
+    if limit is not None:
+        at = at.model_copy(update={"limit": limit})
+    return told, at, study.jobs(told, at)
+
+
+def run(path: Path, cores: int, limit: int | None, more: list[str]) -> int:
+    """Run what is not done yet of a study, then report.  Returns the exit status."""
+    told, at, jobs = _study(path, limit)
+    executor = more if any(m.startswith("--executor") for m in more) else [*more, "--cores", str(cores)]
+    if not _pending(path, at.limit):
+        print(f"{path}: nothing to be done, all {len(jobs)} notebook runs are up to date")
+    else:
+        try:
+            done = subprocess.run(_snakemake(path, at.limit, "--keep-incomplete", "--rerun-incomplete", "--quiet", "all", *executor))
+        except KeyboardInterrupt:
+            print("\ninterrupted: finished chunks are kept; the same command goes on from there", file=sys.stderr)
+            return 130
+        if done.returncode:
+            print("some notebook runs did not finish (above); finished chunks are kept, the same command goes on from there", file=sys.stderr)
+            return done.returncode
+    if not {"-n", "--dry-run", "--dryrun"} & set(more):
+        report(path, limit)
+    return 0
+
+
+def report(path: Path, limit: int | None) -> None:
+    """Print the main table, its comparison with the committed reference, and where everything lies."""
+    import pandas as pd
+
+    from .report import tables
+
+    told, at = params.load(path)
+    name = study.output_name(told.study.name, at.limit if limit is None else limit)
+    ours, theirs = (store.ROOT / "results" / part / "main_results.csv" for part in (name, f"reference/{told.study.name}"))
+    if not ours.exists():
+        raise store.StoreError(f"there is no {ours}: run `agentark run {path}` first")
+    main = pd.read_csv(ours)
+    shown = main.assign(result=[f"{100 * r.accuracy:5.1f} [{100 * r.ci_low:.1f}, {100 * r.ci_high:.1f}]" for r in main.itertuples()])
+    print("\nAccuracy in %, with 95 % intervals\n")
+    print(shown[["student", "method", "train", "test", "seed", "n", "result"]].to_string(index=False))
+    if theirs.exists():
+        both = tables.compare(main, pd.read_csv(theirs))
+        paired = both[both.side == "both"]
+        print(f"\nAgainst the committed reference: {len(paired)} cells in both, {int(paired.inside.sum())} reference values inside our "
+              f"interval; largest difference {100 * paired.difference.abs().max():.1f} points; {len(both) - len(paired)} cells on one side only")
+    else:
+        print(f"\nThere is no committed reference for {told.study.name}.")
+    print(f"\ntables              results/{name}/*.csv\nrows                results/{name}/rows.parquet\n"
+          f"figures             figures/{name}/\nexecuted notebooks  results/{name}/notebooks/")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The program.  Returns 0, 2 for what cannot be as told, or Snakemake's status."""
+    parser = argparse.ArgumentParser(prog="agentark", description="The compendium of AgentArk (arXiv 2602.03955).")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, words in (("plan", "what a run would do, what is done, and what it costs"), ("run", "run what is not done yet; other options go to Snakemake"),
+                        ("report", "the main table and its comparison with the reference")):
+        command = commands.add_parser(name, help=words)
+        command.add_argument("params", type=Path, help="a params file, such as params/mini.yaml")
+        command.add_argument("--limit", type=int, help="use only the first so many problems of each set")
+        command.add_argument("--cores", type=int, default=os.cpu_count() or 1)
+    told, more = parser.parse_known_args(argv)
+    if more and told.command != "run":
+        parser.error(f"{told.command} does not know {' '.join(more)}")
+    try:
+        if told.command == "plan":
+            plan(told.params, told.cores, told.limit)
+        elif told.command == "run":
+            return run(told.params, told.cores, told.limit, more)
+        else:
+            report(told.params, told.limit)
+    except (params.ParamsError, store.StoreError, ModelError) as error:
+        print(f"agentark: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Distillation: how a student learns from traces."""

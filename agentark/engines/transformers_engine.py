@@ -1,0 +1,139 @@
+"""The `transformers` engine: batched generation on any device, with each shared prefix computed once.
+
+Neighbouring chats whose prompts begin alike (the agents of a problem) form a group.  The group's common prefix is run through
+the network once and its keys and values are handed to all members; then the whole batch is decoded by `generate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from transformers import DynamicCache, GenerationConfig
+
+from agentark import params, store
+from agentark.models.load import load
+
+from . import Chat, Completion, EngineError, Sampling
+
+LEAST_PREFIX = 16  # tokens: sharing less does not pay for the extra forward pass
+
+
+class TransformersEngine:
+    """Generates with a Hugging Face causal language model in this process."""
+
+    name = "transformers"
+
+    def __init__(self, model: str, told: params.Engine):
+        self.model, self.tokenizer = load(model, told.dtype)
+        self.told = told
+        self.context = self.model.config.get_text_config().max_position_embeddings
+        ends = self.model.generation_config.eos_token_id
+        ends = [ends] if isinstance(ends, int) else list(ends or [])
+        self.ends = sorted({*ends, self.tokenizer.eos_token_id} - {None})
+
+    def generate(self, chats: Sequence[Chat], sampling: Sampling, seed: int) -> list[Completion]:
+        """See `Engine.generate`.  Batches are made of whole groups, long prompts first."""
+        prompts = [self.tokenizer.apply_chat_template(list(chat), add_generation_prompt=True, return_dict=False) for chat in chats]
+        for n, prompt in enumerate(prompts):
+            if len(prompt) + sampling.max_new_tokens > self.context:
+                raise EngineError(
+                    f"prompt {n} has {len(prompt)} tokens; with max_new_tokens = {sampling.max_new_tokens} that is more than the "
+                    f"context of {self.context}: fewer agents, shorter replies or another model")
+        groups = group_by_prefix(prompts, self.told.batch) if self.told.share_prefix else [[n] for n in range(len(prompts))]
+        groups.sort(key=lambda group: -max(len(prompts[n]) for n in group))
+        done: dict[int, Completion] = {}
+        for number, batch in enumerate(_batches(groups, self.told.batch)):
+            torch.manual_seed(store.chunk_seed(seed, number))
+            done.update(self._batch(batch, prompts, sampling))
+        return [done[n] for n in range(len(prompts))]
+
+    @torch.inference_mode()
+    def _batch(self, groups: list[list[int]], prompts: list[list[int]], sampling: Sampling) -> dict[int, Completion]:
+        """Generate for one batch of groups.  Returns completions by prompt number."""
+        order = [n for group in groups for n in group]
+        prefixes = [_common_prefix([prompts[n] for n in group]) for group in groups]
+        shared = [length if len(group) > 1 and length >= LEAST_PREFIX else 0 for length, group in zip(prefixes, groups)]
+        # B sequences, P prefix positions, S suffix positions; both parts are padded on the left.
+        suffixes = [prompts[n][length:] for length, group in zip(shared, groups) for n in group]
+        suffix_BS, suffix_mask_BS = self._pad(suffixes)
+        cache, ids, mask = None, suffix_BS, suffix_mask_BS
+        if max(shared):
+            prefix_GP, prefix_mask_GP = self._pad([prompts[group[0]][:length] for length, group in zip(shared, groups)])
+            member = torch.tensor([g for g, group in enumerate(groups) for _ in group], device=self.model.device)
+            cache = DynamicCache(config=self.model.config)
+            positions = (prefix_mask_GP.cumsum(-1) - 1).clamp(min=0)
+            self.model(prefix_GP, attention_mask=prefix_mask_GP, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            cache.batch_select_indices(member)
+            ids = torch.cat([prefix_GP[member], suffix_BS], dim=1)
+            mask = torch.cat([prefix_mask_GP[member], suffix_mask_BS], dim=1)
+        out = self.model.generate(
+            ids, attention_mask=mask, past_key_values=cache, generation_config=self._config(sampling))
+        replies = out.sequences[:, ids.shape[1]:].tolist()
+        logprobs_BT = None
+        if sampling.logprobs:
+            logits_BTV = torch.stack(out.logits, dim=1).float()
+            chosen = out.sequences[:, ids.shape[1]:].unsqueeze(-1)
+            logprobs_BT = logits_BTV.log_softmax(-1).gather(-1, chosen).squeeze(-1).tolist()
+        cached = [0 if n == group[0] else length for length, group in zip(shared, groups) for n in group]
+        return {n: self._completion(replies[row], len(prompts[n]), cached[row], logprobs_BT[row] if logprobs_BT else None)
+                for row, n in enumerate(order)}
+
+    def _completion(self, ids: list[int], tokens_in: int, cached: int, logprobs: list[float] | None) -> Completion:
+        end = next((k for k, token in enumerate(ids) if token in self.ends), None)
+        length = len(ids) if end is None else end + 1
+        text = self.tokenizer.decode(ids[: length if end is None else end], skip_special_tokens=True)
+        return Completion(
+            text, tuple(ids[:length]), "length" if end is None else "stop", tokens_in, cached, length,
+            tuple(logprobs[:length]) if logprobs is not None else None)
+
+    def _config(self, sampling: Sampling) -> GenerationConfig:
+        greedy = sampling.temperature == 0
+        return GenerationConfig(
+            do_sample=not greedy, temperature=None if greedy else sampling.temperature, top_p=None if greedy else sampling.top_p,
+            top_k=None if greedy else 0, max_new_tokens=sampling.max_new_tokens, eos_token_id=self.ends,
+            pad_token_id=self.tokenizer.pad_token_id, return_dict_in_generate=True, output_logits=sampling.logprobs)
+
+    def _pad(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows of token ids, padded on the left, and their mask; the mask never depends on the pad token's id."""
+        width = max(len(row) for row in rows)
+        ids = [[self.tokenizer.pad_token_id] * (width - len(row)) + row for row in rows]
+        mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
+        return torch.tensor(ids, device=self.model.device), torch.tensor(mask, device=self.model.device)
+
+
+def _common_prefix(prompts: list[list[int]]) -> int:
+    """How many tokens all prompts begin with alike, leaving each at least one token of its own to go on from."""
+    first, last = min(prompts), max(prompts)  # in lexical order these two differ earliest
+    length = next((k for k, (a, b) in enumerate(zip(first, last)) if a != b), min(len(first), len(last)))
+    return min(length, min(map(len, prompts)) - 1)
+
+
+def group_by_prefix(prompts: list[list[int]], most: int) -> list[list[int]]:
+    """Neighbours that share at least half of what their group shares so far, at most `most` to a group."""
+    groups: list[list[int]] = []
+    shared = 0
+    for n, prompt in enumerate(prompts):
+        if groups and len(groups[-1]) < most:
+            together = _common_prefix([prompts[groups[-1][0]][: shared + 1], prompt])
+            if together >= max(LEAST_PREFIX, shared // 2):
+                groups[-1].append(n)
+                shared = together
+                continue
+        groups.append([n])
+        shared = len(prompt)
+    return groups
+
+
+def _batches(groups: list[list[int]], most: int):
+    """Groups packed, in order, into batches of at most `most` sequences."""
+    batch: list[list[int]] = []
+    size = 0
+    for group in groups:
+        if batch and size + len(group) > most:
+            yield batch
+            batch, size = [], 0
+        batch.append(group)
+        size += len(group)
+    if batch:
+        yield batch

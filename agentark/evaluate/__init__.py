@@ -1,0 +1,1 @@
+"""Evaluation: how good a model, a vote or a debate is."""

@@ -1,0 +1,1 @@
+"""Extraction: which traces of a debate are kept, and for whom."""

@@ -1,0 +1,1 @@
+"""Multi-agent systems: who talks to whom.  Every protocol writes the same log."""

@@ -1,0 +1,43 @@
+"""Counting answers: which agree, and whether agents have reached a consensus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+Equal = Callable[[str, str], bool]
+
+
+def tally(answers: Sequence[str | None], equal: Equal) -> list[tuple[str, int]]:
+    """The different answers with their counts, most first, ties in order of appearance.  Missing answers do not vote."""
+    counts: list[list] = []
+    for answer in answers:
+        if answer is None:
+            continue
+        same = next((entry for entry in counts if equal(entry[0], answer)), None)
+        if same:
+            same[1] += 1
+        else:
+            counts.append([answer, 1])
+    return [(answer, n) for answer, n in sorted(counts, key=lambda entry: -entry[1])]
+
+
+def majority(answers: Sequence[str | None], equal: Equal) -> str | None:
+    """The most frequent answer; the earliest of equally frequent ones; None where nobody answered."""
+    counted = tally(answers, equal)
+    return counted[0][0] if counted else None
+
+
+def consensus(answers: Sequence[str | None], equal: Equal, rule: str) -> bool:
+    """Whether a debate may stop (DECISIONS 3).
+
+    `unanimous`: all agents gave an answer and all are equal; `majority`: more than half of all agents gave the same; `off`: never.
+    """
+    if rule == "off":
+        return False
+    counted = tally(answers, equal)
+    most = counted[0][1] if counted else 0
+    if rule == "unanimous":
+        return most == len(answers)
+    if rule == "majority":
+        return 2 * most > len(answers)
+    raise ValueError(f"unknown rule {rule!r}; there are unanimous, majority, off")

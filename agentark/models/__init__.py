@@ -1,0 +1,1 @@
+"""Models: which network a name means, and how it is loaded."""

@@ -1,0 +1,232 @@
+"""What a run may be told: strict, typed sections of a YAML file.
+
+An unknown key, a value of another type (YAML reads `1e-5` as text; write `1.0e-5`) or an impossible combination is a
+`ParamsError` that names the key, what is allowed and the nearest match.  Nothing heavy is imported here, so that a bad
+file fails before any model loads.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Method = Literal["sft", "rsft", "da", "rsft_single", "continued"]
+METHODS = get_args(Method)
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ParamsError(ValueError):
+    """What a run was told cannot be: the message says where, what and what would be right."""
+
+
+class Section(BaseModel):
+    """A mapping of the params file."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Study(Section):
+    """Which cells there are: teachers × students × training sets × methods × test sets × seeds."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+    teachers: Annotated[list[str], Field(min_length=1)]
+    students: Annotated[list[str], Field(min_length=1)]
+    train_tasks: Annotated[list[str], Field(min_length=1)]
+    test_tasks: Annotated[list[str], Field(min_length=1)]
+    methods: list[Method]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    grain: Literal["cell", "students"]
+
+    @model_validator(mode="after")
+    def _no_repeats(self):
+        for key in ("teachers", "students", "train_tasks", "test_tasks", "methods", "seeds"):
+            values = getattr(self, key)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{key} names something twice: {values}")
+        return self
+
+
+class Sizes(Section):
+    """How many problems of each split are used."""
+
+    train: Positive
+    dev: Positive
+    test: Positive
+    debate_test: Positive
+
+    @model_validator(mode="after")
+    def _within(self):
+        if self.debate_test > self.test:
+            raise ValueError(f"debate_test ({self.debate_test}) is more than test ({self.test}): both are the first problems of one set")
+        return self
+
+
+class Engine(Section):
+    """How text is made."""
+
+    name: Literal["transformers"]
+    batch: Positive
+    dtype: Literal["float32", "bfloat16"]
+    share_prefix: bool
+
+
+class Debate(Section):
+    """Who talks to whom (3.2, A.2)."""
+
+    agents: Annotated[int, Field(ge=2, le=20)]
+    rounds: Positive
+    layout: Literal["shared", "own_history"]
+    wording: Literal["terse", "full"]
+    consensus: Literal["unanimous", "majority", "off"]
+    aggregator: Literal["llm", "majority"]
+    temperature: Annotated[float, Field(gt=0)]
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    max_new_tokens: Positive
+    chunk: Positive
+
+
+class Extract(Section):
+    """Which traces are kept (3.2, A.3, A.4)."""
+
+    corrective_form: Literal["final", "stitched"]
+    rsft_traces: Literal["one", "all"]
+    max_traces: Annotated[int, Field(ge=1, le=3)]
+    aggregator_traces: bool
+
+
+class Lora(Section):
+    """Low-rank adapters instead of full fine-tuning."""
+
+    r: Positive
+    alpha: Positive
+    dropout: Share
+    target_modules: str | list[str]
+
+
+class Distill(Section):
+    """How a student learns (3.3.1, 3.3.2)."""
+
+    learning_rate: Annotated[float, Field(gt=0)]
+    epochs: Positive
+    batch: Positive
+    warmup_share: Share
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_length: Positive
+    max_dropped_share: Share
+    answer_weight: Annotated[float, Field(ge=0)]
+    save_steps: Positive
+    lora: Lora | None
+
+
+class Evaluate(Section):
+    """How good it is."""
+
+    samples: Positive
+    temperature: Annotated[float, Field(gt=0)]
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    max_new_tokens: Positive
+    base_votes: Positive
+
+
+class Stats(Section):
+    """How sure we are."""
+
+    level: Annotated[float, Field(gt=0, lt=1)]
+    resamples: Positive
+
+
+class Params(Section):
+    """A whole params file."""
+
+    study: Study
+    sizes: Sizes
+    engine: Engine
+    debate: Debate
+    extract: Extract
+    distill: Distill
+    evaluate: Evaluate
+    stats: Stats
+
+
+class Coordinates(Section):
+    """The flat values: which part of the study a notebook run is about."""
+
+    limit: Annotated[int, Field(ge=0)] = 0
+    inputs: Literal["run", "reference", "auto"] = "auto"
+    teacher: str = ""
+    students: list[str] = []
+    task: str = ""
+    method: Literal[Method, "base"] = "base"
+    split: Literal["train", "dev", "test"] = "train"
+    protocol: Literal["debate", "self_consistency", "single"] = "debate"
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+SECTIONS = tuple(Params.model_fields)
+COORDINATES = tuple(Coordinates.model_fields)
+
+
+def load(path: str | Path) -> tuple[Params, Coordinates]:
+    """Read and check a params file.
+
+    Returns (its sections, its flat coordinates).  Raises ParamsError where the file is missing, is no YAML mapping,
+    or says something that cannot be.
+    """
+    path = Path(path)
+    try:
+        told = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        near = sorted(str(p) for p in Path("params").glob("*.yaml"))
+        raise ParamsError(f"no params file {path}; there are {', '.join(near) or 'none under params/'}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(f"cannot read {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(told, dict):
+        raise ParamsError(f"{path} must be a mapping of sections ({', '.join(SECTIONS)}), not {type(told).__name__}")
+    return check(told, str(path))
+
+
+def check(told: dict[str, Any], where: str) -> tuple[Params, Coordinates]:
+    """Check what a run is told: the sections and the flat coordinates together.  Raises ParamsError, naming `where`."""
+    strange = [key for key in told if key not in SECTIONS + COORDINATES]
+    if strange:
+        raise ParamsError("\n".join(f"{where}: {unknown(key, SECTIONS + COORDINATES)}" for key in strange))
+    try:
+        sections = Params.model_validate({k: v for k, v in told.items() if k in SECTIONS})
+        return sections, Coordinates.model_validate({k: v for k, v in told.items() if k in COORDINATES})
+    except ValidationError as error:
+        raise ParamsError("\n".join(f"{where}: {_sentence(e)}" for e in error.errors())) from None
+
+
+def unknown(key: str, known: tuple[str, ...]) -> str:
+    """The sentence for a key that is not among `known`."""
+    near = get_close_matches(str(key), known, n=1)
+    return f"unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}")
+
+
+def _sentence(error: dict) -> str:
+    """One pydantic error as a sentence that names the key."""
+    loc = [str(part) for part in error["loc"]]
+    key = ".".join(loc) or "the file"
+    if error["type"] == "extra_forbidden":
+        known = {"distill.lora": Lora}.get(".".join(loc[:-1])) or Params.model_fields[loc[0]].annotation
+        return f"in {'.'.join(loc[:-1])}: {unknown(loc[-1], tuple(known.model_fields))}"
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    said = error["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
+    given = error["input"]
+    if error["type"] == "value_error":
+        return f"{key}: {said}"
+    hint = ""
+    if isinstance(given, str):
+        if error["type"] in ("float_type", "int_type", "bool_type"):
+            hint = " (text; YAML reads 1e-5 as text, write 1.0e-5)"
+        elif near := get_close_matches(given, error.get("ctx", {}).get("expected", "").replace("'", " ").split(), n=1):
+            hint = f"; did you mean {near[0]!r}?"
+    return f"{key} {said}, not {given!r}{hint}"

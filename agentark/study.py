@@ -1,0 +1,122 @@
+"""A study: its files, and the notebook runs that make them.
+
+`Files` says where each artifact lies under results/<name>/; `jobs` turns a params file's study into notebook runs, each with
+what it reads, what it writes and a key of all that it depends on (parameters, its own code cells, the source of its stage with
+everything that this imports, the weights it loads).  Snakemake runs a job when its key or its inputs change, and no other.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import params, source, store
+from .models import load
+
+@dataclass(frozen=True)
+class Files:
+    """Where a study's artifacts lie, below `root`: names are coordinates joined by dots, "-" for one that means nothing."""
+
+    root: Path
+
+    def debates(self, teacher: str, task: str, split: str, protocol: str, seed: int) -> Path:
+        return self.root / "debates" / f"{load.slug(teacher)}.{task}.{split}.{protocol}.s{seed}.parquet"
+
+    def traces(self, teacher: str, task: str, seed: int) -> Path:
+        return self.root / "traces" / f"{load.slug(teacher)}.{task}.s{seed}.parquet"
+
+    def checkpoint(self, teacher: str, student: str, method: str, train: str, seed: int) -> Path:
+        return self.root / "students" / f"{load.slug(teacher)}.{load.slug(student)}.{method}.{train}.s{seed}"
+
+    def predictions(self, teacher: str, student: str, method: str, train: str, test: str, seed: int) -> Path:
+        name = f"{load.slug(teacher)}.{load.slug(student)}.{method}.{train}.{test}.s{seed}"
+        return self.root / "predictions" / f"{name}.parquet"
+
+
+def output_name(name: str, limit: int) -> str:
+    """The folder of a run: the study's name, and for a slice how much of it."""
+    return f"{name}-first{limit}" if limit else name
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a notebook."""
+
+    notebook: str
+    at: dict[str, Any]  # its flat coordinates
+    inputs: tuple[Path, ...]
+    outputs: tuple[Path, ...]
+    key: str
+    tokens: int = 0  # generated or trained on, as expected
+    parts: tuple[str, ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        return "-".join([self.notebook, *self.parts])
+
+
+# The modules that make each notebook's rows; what only shows them is not among these.
+STAGES = {
+    "01_debate_generation": ("agentark.mas.stage",),
+    "02_filtering": ("agentark.extract.stage",),
+    "03_sft_baseline": ("agentark.cells",),
+    "04_rsft": ("agentark.cells",),
+    "05_da": ("agentark.cells",),
+    "08_main_results": ("agentark.report.collect",),
+}
+NOTEBOOK_OF = {"base": "03_sft_baseline", "sft": "03_sft_baseline", "continued": "03_sft_baseline",
+               "rsft": "04_rsft", "rsft_single": "04_rsft", "da": "05_da"}
+TOKENS_A_COMPLETION = 60  # the mini tier's mean, measured; only `plan` uses it
+
+
+def jobs(told: params.Params, at: params.Coordinates) -> list[Job]:
+    """All notebook runs of a study, in an order that respects what they read."""
+    study, limit = told.study, at.limit
+    files = Files(store.ROOT / "results" / output_name(study.name, limit))
+    size = {split: min(n, limit) if limit else n for split, n in told.sizes.model_dump().items()}
+    per_problem = told.debate.agents * told.debate.rounds + 1
+    seed = study.seeds[0]
+    made: list[Job] = []
+
+    def add(notebook: str, at: dict, inputs: list[Path], outputs: list[Path], sections: tuple[str, ...], models: list[str], tokens: int, *parts: str):
+        key = {"at": at, "limit": limit, "sizes": size, "params": {name: getattr(told, name).model_dump() for name in sections},
+               "source": source.source_hash(*STAGES[notebook]), "cells": _cells(notebook), "weights": {m: load.revision(m) for m in models}}
+        made.append(Job(notebook, at, tuple(inputs), tuple(outputs), store.digest(key), tokens, parts))
+
+    groups = [study.students] if study.grain == "students" else [[s] for s in study.students]
+    for students in groups:
+        outputs = [files.predictions("-", s, "base", "-", test, seed) for s in students for test in study.test_tasks]
+        add("03_sft_baseline", {"teacher": study.teachers[0], "method": "base", "students": students, "seed": seed}, [], outputs, ("evaluate", "engine"), students,
+            len(outputs) * size["test"] * (1 + told.evaluate.base_votes) * TOKENS_A_COMPLETION, "base", *map(load.slug, students if len(groups) > 1 else []))
+    for teacher in study.teachers:
+        t = load.slug(teacher)
+        wanted = [(task, "train", "debate") for task in study.train_tasks]
+        wanted += [(task, "test", protocol) for task in study.test_tasks for protocol in ("debate", "self_consistency")]
+        for task, split, protocol in wanted:
+            n = size["debate_test"] if split == "test" else size[split]
+            add("01_debate_generation", {"teacher": teacher, "task": task, "split": split, "protocol": protocol, "seed": seed}, [],
+                [files.debates(teacher, task, split, protocol, seed)], ("debate", "engine"), [teacher],
+                n * per_problem * TOKENS_A_COMPLETION, t, task, split, protocol)
+        for task in study.train_tasks:
+            add("02_filtering", {"teacher": teacher, "task": task, "seed": seed}, [files.debates(teacher, task, "train", "debate", seed)],
+                [files.traces(teacher, task, seed)], ("extract",), [], 0, t, task)
+            for method in study.methods:
+                for s in study.seeds:
+                    for students in groups:
+                        outputs = [files.predictions(teacher, student, method, task, test, s) for student in students for test in study.test_tasks]
+                        logs = [store.manifest_path(files.checkpoint(teacher, student, method, task, s)) for student in students]
+                        add(NOTEBOOK_OF[method], {"teacher": teacher, "students": students, "task": task, "method": method, "seed": s},
+                            [files.traces(teacher, task, seed)], logs + outputs, ("distill", "evaluate", "engine"), students,
+                            len(outputs) * size["test"] * (1 + told.evaluate.samples) * TOKENS_A_COMPLETION, t, method, task, f"s{s}",
+                            *map(load.slug, students if len(groups) > 1 else []))
+    rows = [path for job in made for path in job.outputs if path.parent.name in ("predictions", "debates", "traces")]
+    add("08_main_results", {}, rows, [files.root / name for name in ("main_results.csv", "debate_rounds.csv")], ("stats",), [], 0)
+    return made
+
+
+def _cells(notebook: str) -> list[str]:
+    """A notebook's code: what its key depends on; text and outputs are not."""
+    cells = json.loads((store.ROOT / "notebooks" / f"{notebook}.ipynb").read_text())["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]

@@ -1,0 +1,121 @@
+"""What a task is: problems, how an answer is read out of a text, and what counts as right.
+
+A task is a plain record of functions, so that a benchmark is one file that fills it in.  A `Problem`
+carries its own worked gold solution, because the controls (`continued`), the perplexities (E.1) and the
+graders' own tests all need one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One question.
+
+    `answer` is the gold answer as the task's parser would return it; `solution` the worked gold solution, a step a
+    line, that ends with the answer line; `template` names the form that it was made from, and `held_out` says whether
+    that form never occurs in any training data.  `options` are the texts behind A, B, C, D where there are any.
+    """
+
+    id: str
+    question: str
+    answer: str
+    solution: str
+    template: str = ""
+    held_out: bool = False
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """An answer read from a text: `strict` from the answer line only, `flexible` from wherever one can be found."""
+
+    strict: str | None
+    flexible: str | None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A benchmark.
+
+    problems(split, n): the first n problems of "train", "dev" or "test" (always the same ones).
+    parse(text, problem): the answer in a completion.
+    equal(gold, answer): whether two answers are the same answer.
+    instruction: appended to every question; empty where the model knows the form.
+    """
+
+    name: str
+    problems: Callable[[str, int], list[Problem]]
+    parse: Callable[[str, Problem], Parsed]
+    equal: Callable[[str, str], bool]
+    instruction: str = ""
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    def prompt(self, problem: Problem) -> str:
+        """The user's message for `problem`."""
+        return f"{problem.question}\n\n{self.instruction}" if self.instruction else problem.question
+
+    def verify(self, text: str, problem: Problem) -> tuple[Parsed, bool, bool]:
+        """Read the answer in `text` and compare it with the gold answer.
+
+        Returns (parsed, right by strict extraction, right by flexible extraction).  Only the answer is
+        judged, never the reasoning before it (A.3; DECISIONS 6).
+        """
+        parsed = self.parse(text, problem)
+        return (
+            parsed,
+            parsed.strict is not None and self.equal(problem.answer, parsed.strict),
+            parsed.flexible is not None and self.equal(problem.answer, parsed.flexible),
+        )
+
+
+SPLITS = ("train", "dev", "test")
+
+
+def bucket(key: str, shares: tuple[int, int, int]) -> str:
+    """The split that `key` belongs to, by its hash: shares are percentages of train, dev and test.
+
+    The splits of a procedural task are disjoint by construction because the split is a function of the content.
+    """
+    at = int(hashlib.sha256(key.encode()).hexdigest(), 16) % 100
+    return "train" if at < shares[0] else "dev" if at < shares[0] + shares[1] else "test"
+
+
+def take(stream: Iterator[tuple[str, Problem]], n: int, name: str) -> list[Problem]:
+    """The first `n` problems of a stream of (content key, problem), each content once.
+
+    Raises ValueError where the stream gives no new problem for a long time: there are not that many.
+    """
+    seen: set[str] = set()
+    found: list[Problem] = []
+    idle = 0
+    while len(found) < n:
+        key, problem = next(stream)
+        if key in seen:
+            idle += 1
+            if idle > 20_000:
+                raise ValueError(f"{name}: only {len(found)} different problems could be made, {n} were asked for")
+            continue
+        idle = 0
+        seen.add(key)
+        found.append(problem)
+    return found
+
+
+_ANSWER = re.compile(r"^\s*(?:final\s+)?answer\s*(?::|is)\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
+_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
+
+
+def answer_lines(text: str) -> list[str]:
+    """What stands behind "Answer:" in a text, first to last."""
+    return _ANSWER.findall(text)
+
+
+def boxed(text: str) -> list[str]:
+    r"""What stands in \boxed{…} in a text, first to last."""
+    return _BOXED.findall(text)

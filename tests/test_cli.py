@@ -1,0 +1,143 @@
+"""The command line and the graph of runs: what is made anew, and one clear sentence for what cannot be."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from agentark import cli, notebook, params, store, study
+
+MINI = store.ROOT / "params" / "mini.yaml"
+
+
+def told(**changes) -> params.Params:
+    mapping = yaml.safe_load(MINI.read_text())
+    for section, values in changes.items():
+        mapping[section].update(values)
+    return params.check(mapping, "test")[0]
+
+
+def keys(of: params.Params) -> dict[str, str]:
+    return {job.name: job.key for job in study.jobs(of, params.Coordinates())}
+
+
+def changed(**changes) -> set[str]:
+    before, after = keys(told()), keys(told(**changes))
+    return {name.split("-")[0] for name in before if before[name] != after[name]}
+
+
+def test_a_parameter_changes_only_the_jobs_that_depend_on_it():
+    assert changed(stats={"resamples": 5}) == {"08_main_results"}
+    assert changed(extract={"max_traces": 2}) == {"02_filtering"}
+    assert changed(distill={"epochs": 9}) == {"03_sft_baseline", "04_rsft", "05_da"} - changed_only_base()
+    assert changed(debate={"temperature": 0.7}) == {"01_debate_generation"}
+
+
+def changed_only_base() -> set[str]:
+    """03 holds the base, too, whose job must not depend on how students are taught."""
+    before, after = keys(told()), keys(told(distill={"epochs": 9}))
+    assert before["03_sft_baseline-base"] == after["03_sft_baseline-base"]
+    return set()
+
+
+def test_jobs_read_only_what_earlier_jobs_write():
+    made: set[Path] = set()
+    for job in study.jobs(told(), params.Coordinates()):
+        assert set(job.inputs) <= made, job.name
+        assert not made & set(job.outputs), f"{job.name} writes what another job writes"
+        made |= set(job.outputs)
+
+
+def test_the_grain_splits_students_into_runs_and_keeps_their_files():
+    whole, cells = (study.jobs(told(study={"grain": grain}), params.Coordinates()) for grain in ("students", "cell"))
+    assert len(cells) > len(whole)
+    assert {o for job in whole for o in job.outputs} == {o for job in cells for o in job.outputs}
+
+
+def test_names_do_not_hang_on_the_machine():
+    assert all(store.ROOT in path.parents for job in study.jobs(told(), params.Coordinates()) for path in job.outputs)
+
+
+@pytest.mark.parametrize("change, sentence", [
+    ("nothing.yaml", "no params file"),
+    ({"study": {"name": "other"}}, "it must be the file's name"),
+    ({"study": {"teachers": ["zoo/qwen3-23b"]}}, "did you mean 'zoo/qwen3-32b'"),
+    ({"study": {"train_tasks": ["mini_gms"]}}, "did you mean 'mini_gsm'"),
+    ({"study": {"methods": ["rstf"]}}, "did you mean 'rsft'"),
+    ({"debate": {"agent": 5}}, "did you mean 'agents'"),
+])
+def test_what_cannot_be_ends_with_a_sentence_before_torch_is_imported(tmp_path, change, sentence):
+    path = tmp_path / "nothing.yaml"
+    if isinstance(change, dict):
+        path = tmp_path / "mini.yaml"
+        mapping = yaml.safe_load(MINI.read_text())
+        for section, values in change.items():
+            mapping[section].update(values)
+        path.write_text(yaml.safe_dump(mapping))
+    code = f"import sys; from agentark import cli; status = cli.main(['run', {str(path)!r}]); print('torch' in sys.modules); sys.exit(status)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout.strip() == "False"
+    assert sentence in done.stderr and "Traceback" not in done.stderr
+
+
+def test_report_without_a_run_says_what_to_do(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(store, "ROOT", tmp_path)
+    assert cli.main(["report", str(MINI)]) == 2
+    assert "agentark run" in capsys.readouterr().err
+
+
+def test_plan_options_are_checked(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["plan", str(MINI), "--executr", "slurm"])
+    assert "--executr" in capsys.readouterr().err
+
+
+# --- the notebooks' first cell, and papermill -------------------------------------------------------------------------
+
+
+def cell(**given):
+    return {"In": ["", "limit: int = 2\nstudy: dict = {}", "# Parameters\n" + "\n".join(f"{k} = {v!r}" for k, v in given.items())], "limit": 2, "study": {}, **given}
+
+
+def test_begin_refuses_what_the_notebook_does_not_declare():
+    assert notebook.begin(cell(limit=7)).at.limit == 7
+    with pytest.raises(params.ParamsError, match="did you mean 'limit'"):
+        notebook.begin(cell(limt=7))
+    with pytest.raises(params.ParamsError, match="unknown key 'task'"):
+        notebook.begin(cell(task="mini_gsm"))  # a known coordinate, but not one of this notebook
+
+
+def test_sections_are_laid_over_the_default_tier():
+    run = notebook.check({"debate": {"agents": 7}}, "test")
+    assert run.params.debate.agents == 7 and run.params.debate.rounds == told().debate.rounds
+    assert notebook.check({"limit": 3}, "test").name == "mini-first3"
+    with pytest.raises(params.ParamsError, match="did you mean 'agents'"):
+        notebook.check({"debate": {"agnets": 7}}, "test")
+
+
+def test_earlier_rows_are_found_or_it_is_said_what_to_do(tmp_path, monkeypatch):
+    run = notebook.check({"inputs": "run", "limit": 3}, "test")
+    with pytest.raises(store.StoreError, match="run the notebook that makes it first"):
+        run.found(run.files.traces("zoo/qwen3-32b", "mini_gsm", 99))
+
+
+@pytest.mark.parametrize("engine", ["agentark", None])
+def test_papermill_refuses_an_unknown_parameter(tmp_path, engine):
+    named = ["--engine", engine] if engine else []
+    done = subprocess.run([sys.executable, "-m", "papermill", *named, "notebooks/02_filtering.ipynb", str(tmp_path / "out.ipynb"), "-p", "sede", "1"],
+                          cwd=store.ROOT, capture_output=True, text=True)
+    assert done.returncode != 0 and "did you mean 'seed'" in done.stderr
+
+
+def test_papermill_takes_the_params_file_and_overrides(tmp_path):
+    out = tmp_path / "out.ipynb"
+    done = subprocess.run([sys.executable, "-m", "papermill", "--engine", "agentark", "notebooks/02_filtering.ipynb", str(out), "-f", "params/mini.yaml",
+                           "-p", "inputs", "reference", "-p", "limit", "5", "-p", "task", "mini_med"], cwd=store.ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    cells = json.loads(out.read_text())["cells"]
+    assert any("mini-first5" in "".join(o.get("text", "")) for c in cells for o in c.get("outputs", []))
+    shutil.rmtree(store.ROOT / "results" / "mini-first5")

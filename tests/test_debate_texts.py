@@ -1,0 +1,124 @@
+"""What agents are told, and how their answers are counted."""
+
+import pytest
+
+from agentark.mas import prompts, votes
+from agentark.mas.prompts import WORDINGS
+
+QUESTION = "Ana has 5 nuts. How many?\nA line more."
+
+
+def traces(n: int) -> list[str]:
+    return [f"gets {k}+{k}={2 * k}\nAnswer: <{k}>" for k in range(1, n + 1)]
+
+
+def flat(chat) -> str:
+    return "\n".join(turn["content"] for turn in chat)
+
+
+# Prompts
+
+
+def test_round_1_is_the_question_alone():
+    assert prompts.ask(QUESTION) == [{"role": "user", "content": QUESTION}]
+
+
+@pytest.mark.parametrize("wording", WORDINGS)
+@pytest.mark.parametrize("layout", prompts.LAYOUTS)
+@pytest.mark.parametrize("n", [2, 5, 20])
+def test_both_layouts_hold_the_same_facts(n, layout, wording):
+    given = traces(n)
+    for agent in range(1, n + 1):
+        chat = prompts.revise(QUESTION, given, agent, layout, WORDINGS[wording])
+        text = flat(chat)
+        assert text.count(QUESTION) == 1 and text.startswith(QUESTION)
+        assert all(text.count(trace) == 1 for trace in given), "each trace once, the agent's own included"
+        assert [turn["role"] for turn in chat][::len(chat) - 1 or 1] in (["user"], ["user", "user"])
+        assert given == traces(n)
+
+
+@pytest.mark.parametrize("wording", WORDINGS)
+@pytest.mark.parametrize("n", [2, 5, 20])
+def test_shared_differs_in_the_last_line_only(n, wording):
+    texts = [flat(prompts.revise(QUESTION, traces(n), agent, "shared", WORDINGS[wording])) for agent in range(1, n + 1)]
+    assert len({text.rsplit("\n", 1)[0] for text in texts}) == 1
+    assert len({text.rsplit("\n", 1)[1] for text in texts}) == n
+    for agent, text in enumerate(texts, 1):
+        assert f"agent {agent}." in text.rsplit("\n", 1)[1]
+    listed = texts[0].rsplit("\n", 1)[0]
+    at = [listed.index(f"Agent {k}:\n{trace}") for k, trace in enumerate(traces(n), 1)]
+    assert at == sorted(at) and listed.count("Agent ") == n
+
+
+@pytest.mark.parametrize("wording", WORDINGS)
+@pytest.mark.parametrize("n", [2, 5, 20])
+def test_own_history_has_its_own_trace_as_its_turn(n, wording):
+    given = traces(n)
+    for agent in range(1, n + 1):
+        first, own, last = prompts.revise(QUESTION, given, agent, "own_history", WORDINGS[wording])
+        assert (first, own) == ({"role": "user", "content": QUESTION}, {"role": "assistant", "content": given[agent - 1]})
+        assert last["role"] == "user" and given[agent - 1] not in last["content"] and f"Agent {agent}:" not in last["content"]
+        peers = [k for k in range(1, n + 1) if k != agent]
+        at = [last["content"].index(f"Agent {k}:\n{given[k - 1]}") for k in peers]  # numbers stay the agents' own
+        assert at == sorted(at) and last["content"].endswith(WORDINGS[wording].revise)
+
+
+@pytest.mark.parametrize("wording", WORDINGS)
+def test_aggregator_sees_all(wording):
+    (turn,) = prompts.aggregate(QUESTION, traces(5), WORDINGS[wording])
+    shared = prompts.revise(QUESTION, traces(5), 1, "shared", WORDINGS[wording])[0]["content"]
+    assert turn["role"] == "user" and turn["content"].rsplit("\n", 1)[0] == shared.rsplit("\n", 1)[0]  # one prefix with the agents'
+    assert turn["content"].endswith(WORDINGS[wording].aggregate)
+
+
+def test_odd_traces():
+    given = ["", "  \n x {k} \n\n", "{}"]
+    text = flat(prompts.revise("{q}", given, 2, "shared", WORDINGS["terse"]))
+    assert "Agent 2:\nx {k}\nAgent 3:\n{}\n" in text and text.startswith("{q}\n")
+
+
+def test_wordings_are_complete():
+    for wording in WORDINGS.values():
+        assert "{k}" in wording.agent and "{k}" in wording.revise_as and "{" not in wording.heading + wording.revise + wording.aggregate
+        assert "\n" not in wording.revise_as
+
+
+def test_unknown_layout():
+    with pytest.raises(ValueError, match="unknown layout 'sharde'; there are shared, own_history"):
+        prompts.revise(QUESTION, traces(2), 1, "sharde", WORDINGS["terse"])
+
+
+# Votes
+
+
+def equal(a: str, b: str) -> bool:
+    return float(a) == float(b)
+
+
+def test_tally():
+    assert votes.tally(["12", "13", "12.0", None, "13", "12"], equal) == [("12", 3), ("13", 2)]
+    assert votes.tally(["1", "2", "2", "1", "3"], equal) == [("1", 2), ("2", 2), ("3", 1)]  # ties: who came first
+    assert votes.tally([None, None], equal) == votes.tally([], equal) == []
+
+
+def test_majority():
+    assert votes.majority(["1", "2", "2"], equal) == "2"
+    assert votes.majority(["2", "1", "1", "2"], equal) == "2"
+    assert votes.majority([None, None, None, "3"], equal) == "3"  # who says nothing has no vote
+    assert votes.majority([None], equal) is None and votes.majority([], equal) is None
+
+
+@pytest.mark.parametrize(("answers", "unanimous", "majority"), [
+    (["1", "1", "1"], True, True), (["1", "1.0", "1"], True, True), (["1", "1", "2"], False, True), (["1", "1", None], False, True),
+    (["1", "1", "2", "2"], False, False), (["1", "1", "2", "3"], False, False), (["1", "1", None, None], False, False), (["1", None, None], False, False),
+    ([None, None], False, False), (["1", "2", "3", "4", "5"], False, False), (["1"] * 11 + ["2"] * 9, False, True), (["1"] * 10 + ["2"] * 10, False, False),
+])
+def test_consensus(answers, unanimous, majority):
+    assert votes.consensus(answers, equal, "unanimous") is unanimous
+    assert votes.consensus(answers, equal, "majority") is majority
+    assert votes.consensus(answers, equal, "off") is False
+
+
+def test_unknown_rule_is_refused():
+    with pytest.raises(ValueError, match="unanimus"):
+        votes.consensus(["1", "1", "2"], equal, "unanimus")

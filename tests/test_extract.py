@@ -1,0 +1,323 @@
+"""Extraction: which traces of a debate are kept, with the counts of what was dropped, on logs made by hand."""
+
+from functools import cache
+from itertools import islice
+from random import Random
+
+import pandas as pd
+import pytest
+
+from agentark import params, tasks
+from agentark.extract import diverse, stage
+from agentark.extract.verify import verify
+from agentark.tasks import mini_gsm
+
+GSM = tasks.get("mini_gsm")
+TOLD = params.Extract(corrective_form="final", rsft_traces="one", max_traces=3, aggregator_traces=False)
+
+
+@cache
+def asked(n: int) -> list[tasks.Problem]:
+    return tasks.problems("mini_gsm", "train", n)
+
+
+def text(problem: tasks.Problem, code: str) -> str:
+    """What an agent says: R right, R1, R2, … right in another structure, S right in other words, B right in a box alone, W wrong,
+    N without an answer, T cut off before its answer."""
+    if code == "W":
+        return f"gets 1+{int(problem.answer)}={int(problem.answer) + 1}\nAnswer: {int(problem.answer) + 1}"
+    if code == "B":
+        return problem.solution.rsplit("\n", 1)[0] + f"\n\\boxed{{{problem.answer}}}"
+    if code in "NT":
+        return "no idea" if code == "N" else "gets"
+    if code == "S":
+        return problem.solution.replace("gets", "receives").replace("loses", "now has").replace("each", "that is")
+    return "".join(f"each {n}*7={n * 7}\n" for n in range(1, int(code[1:] or 0) + 1)) + problem.solution
+
+
+def log_of(*debates: list[str], aggregator: str = "W") -> pd.DataFrame:
+    """A debate log: for each problem its rounds, as "R W R1" for what agents 1, 2, 3 say."""
+    rows = []
+    for problem, rounds in zip(asked(len(debates)), debates):
+        said = [(number, agent, code) for number, codes in enumerate(rounds, 1) for agent, code in enumerate(codes.split(), 1)]
+        for number, agent, code in [*said, (len(rounds) + 1, 0, aggregator)]:
+            made = text(problem, code)
+            parsed = GSM.parse(made, problem)
+            rows.append({
+                "problem": problem.id, "round": number, "agent": agent, "text": made, "answer": parsed.flexible, "strict": parsed.strict is not None,
+                "finish": "length" if code == "T" else "stop", "tokens_in": 9, "tokens_cached": 0, "tokens_out": len(made.split()),
+                "gold": problem.answer, "template": problem.template, "held_out": problem.held_out})
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def extract(tmp_path):
+    """Extraction of a hand-made log into a file of its own."""
+    def run(log: pd.DataFrame, seed: int = 0, log_id: str = "log", name: str = "", **told) -> tuple[pd.DataFrame, dict]:
+        path = tmp_path / f"{name or len(list(tmp_path.iterdir()))}.parquet"
+        return stage.run(path, log, log_id=log_id, task="mini_gsm", split="train", seed=seed, told=TOLD.model_copy(update=told))
+    return run
+
+
+def debate(traces: pd.DataFrame) -> pd.DataFrame:
+    return traces[traces.source == "debate"]
+
+
+def reloaded(log: pd.DataFrame, tmp_path) -> pd.DataFrame:
+    log.to_parquet(tmp_path / "log.pq")
+    return pd.read_parquet(tmp_path / "log.pq")
+
+
+# Verification and kinds
+
+
+def test_verify_judges_the_text_not_the_logged_answer():
+    log = log_of(["R W"], ["B N"])
+    log["answer"] = "999"
+    checked = verify(log, "mini_gsm", "train")
+    assert list(checked.correct) == [True, False, False, True, False, False]
+    assert list(checked.correct_strict) == [True, False, False, False, False, False]
+    assert "correct" not in log
+
+
+def test_kinds():
+    # agent          1  2  3 4 5 6
+    log = verify(log_of(["R W R W N R", "R R W W R W", "R R R R R W"]), "mini_gsm", "train")
+    final = stage.final_traces(log.sample(frac=1, random_state=3)).sort_values("agent")
+    assert list(final.agent) == [1, 2, 3, 4, 5, 6] and set(final["round"]) == {3}
+    assert list(final.kind) == ["direct", "corrective", "corrective", "corrective", "corrective", "wrong"]
+
+
+def test_debates_that_end_early_and_the_aggregator():
+    log = verify(log_of(["R R"], ["W R", "R R"], aggregator="R"), "mini_gsm", "train")
+    assert list(stage.final_traces(log)["round"]) == [1, 1, 2, 2]
+    both = stage.final_traces(log, aggregator=True)
+    assert list(both[both.agent == 0].kind) == ["direct", "direct"] and len(both) == 6
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+def test_reasons(extract, tmp_path, from_file):
+    log = log_of(["R W N T"])
+    traces, counts = extract(reloaded(log, tmp_path) if from_file else log)
+    assert list(debate(traces).reason) == ["", "wrong answer", "no answer found", "truncated"]
+    assert [counts[f"final traces dropped: {reason}"] for reason in ("wrong answer", "no answer found", "truncated")] == [1, 1, 1]
+
+
+# What is chosen
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_corrective_first_for_rsft(extract, seed):
+    traces, counts = extract(log_of(["R R1 W R2", "R R1 R3 R2"], ["W R", "W R"], ["R R1", "R R1"]), seed)
+    chosen = debate(traces)[debate(traces).rsft]
+    assert list(chosen.kind) == ["corrective", "direct", "direct"] and list(chosen.agent)[:2] == [3, 2]
+    assert counts["R-SFT traces"] == 3 and counts["of these corrective, chosen first"] == 1
+    first = debate(traces)[debate(traces).diversity_rank == 0]
+    assert "corrective" in set(first.kind) and first.agent.iloc[0] == 3
+
+
+def test_the_seed_decides_among_equals(extract):
+    log = log_of(*[["R R1 R2 R3"]] * 6)
+    picks = {tuple(t[t.rsft & (t.source == "debate")].agent) for t, _ in (extract(log, seed) for seed in range(4))}
+    assert len(picks) > 1
+    pd.testing.assert_frame_equal(extract(log, 2)[0], extract(log, 2)[0])
+
+
+def test_rsft_of_all_traces(extract):
+    traces, counts = extract(log_of(["R R1 W"], ["W W R"]), rsft_traces="all")
+    assert (debate(traces).rsft == debate(traces).correct).all() and counts["R-SFT traces"] == counts["correct final traces (T)"] == 3
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_da_needs_two_correct_and_takes_different_ones(extract, most):
+    traces, counts = extract(log_of(["R W W W W"], ["R S R S W"], ["R S R1 R R1"], ["R R1 R2 R3 R4"], ["W W W W W"]), max_traces=most)
+    final = debate(traces)
+    da = final[final.diversity_rank >= 0]
+    problems = [p.id for p in asked(5)]
+    assert da.correct.all()
+    assert da.groupby("problem").size().reindex(problems, fill_value=0).tolist() == [0, 1, min(2, most), min(3, most), 0]
+    for _, group in da.groupby("problem"):
+        assert sorted(group.diversity_rank) == list(range(len(group)))
+        assert len({diverse.signature(made) for made in group.text}) == len(group)
+    assert counts["DA traces"] == len(da) and counts["DA problems"] == 3
+    assert counts["problems with one correct trace (no DA)"] == 1 and counts["problems without a correct trace"] == 1
+    single = traces[traces.source == "single"]
+    assert (single.diversity_rank == -1).all()
+
+
+def test_choose_goes_for_the_farthest():
+    near, far = "a 1+1=2\nb 2+1=3\nc 3+1=4", "a 9*9=81\nb 8*8=64\nc 7*7=49"
+    one_off = "a 1+1=2\nb 2+1=3\nc 3+2=5"
+    for seed in range(5):
+        assert diverse.choose([near, one_off, far], [True, False, False], 2, Random(seed)) == [0, 2]
+        assert diverse.choose([near, one_off, far], [True, False, False], 3, Random(seed)) == [0, 2, 1]
+        assert diverse.choose([near, near, near], [False, True, False], 3, Random(seed)) == [1]
+        assert diverse.choose([near], [False], 3, Random(seed)) == [0]
+
+
+def test_counts_add_up(extract):
+    _, counts = extract(log_of(["R W N T R1", "R R N W R1"], ["R R R R R"], ["W W T N W", "W N T W W", "T T T W N"]))
+    dropped = sum(n for what, n in counts.items() if what.startswith("final traces dropped"))
+    assert counts["problems (Q)"] == 3 and counts["completions in the log"] == 10 + 5 + 15 + 3
+    assert counts["final traces"] == 15 == counts["correct final traces (T)"] + dropped
+    assert counts["correct final traces (T)"] == 8 and counts["of these corrective"] == 1
+    assert counts["completions truncated"] == 6 and counts["completions without an answer"] == 11
+    assert counts["problems without a correct trace"] == 1
+    assert counts["T of the paper's Table 3 (agents + 1 a problem, unfiltered)"] == 3 * 6
+
+
+# The control
+
+
+def test_rsft_single_is_as_many_from_round_1(extract):
+    log = log_of(["R R1 R2", "W R R"], ["R W R", "R R R"], ["W W W", "R R R"], ["W W W", "R W R"])
+    traces, counts = extract(log)
+    single = traces[(traces.source == "single") & traces.rsft]
+    assert counts["R-SFT traces"] == 4 == len(single) == counts["rsft_single traces"]  # 4 problems, but only 2 had a correct round 1
+    assert single.correct.all() and set(single["round"]) == {1} and single.problem.nunique() == 2
+    assert counts["rsft_single traces beyond a problem's first"] == 2 and counts["correct round-1 traces"] == 5
+    assert not single.duplicated(["problem", "agent"]).any()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rsft_single_spreads_before_it_takes_a_second(extract, seed):
+    log = log_of(["R R1 R2 R3", "W W W W"], ["R R1 R2 R3", "R R R R"], ["R W W W", "R R R R"], ["W W W R", "R R R R"])
+    traces, counts = extract(log, seed)
+    single = traces[(traces.source == "single") & traces.rsft]
+    assert counts["R-SFT traces"] == 3 == len(single) == single.problem.nunique()
+    traces, _ = extract(log, seed, rsft_traces="all")  # 12 final ones; 10 in round 1: all there are
+    single = traces[(traces.source == "single") & traces.rsft]
+    assert len(single) == 10 and single.problem.nunique() == 4
+
+
+# The stitched form
+
+
+def test_stitched_holds_attempt_critique_and_repair(extract):
+    log = log_of(["W R1 W", "W R2 R", "R R3 R"])
+    traces, _ = extract(log, corrective_form="stitched")
+    problem, final = asked(1)[0], debate(traces).set_index("agent")
+    assert final.text[2] == text(problem, "R3") and final.kind[2] == "direct"
+    for agent, peer in ((1, "R2"), (3, "R1")):  # agent 1 was wrong twice: the last wrong attempt, and who was right in that round
+        made = final.text[agent]
+        assert final.kind[agent] == "corrective"
+        assert made.index(text(problem, "W")) < made.index(text(problem, peer)) < made.rindex(text(problem, "R"))
+        assert GSM.verify(made, problem)[1:] == (True, True) and made.endswith(problem.solution)
+    assert (traces[traces.source == "single"].text == log[(log["round"] == 1) & (log.agent > 0)].text.to_numpy()).all()
+
+
+def test_stitched_without_a_right_peer(extract):
+    traces, _ = extract(log_of(["W W", "R W"]), corrective_form="stitched")
+    made = debate(traces).set_index("agent").text[1]
+    assert text(asked(1)[0], "W") in made and "peer" not in made and GSM.verify(made, asked(1)[0])[1]
+
+
+def test_stitched_still_verifies_where_the_repair_has_no_answer_line(extract):
+    traces, _ = extract(log_of(["W W", "B W"]), corrective_form="stitched")
+    repaired = debate(traces).set_index("agent").loc[1]
+    assert repaired.correct and GSM.verify(repaired.text, asked(1)[0])[2], "the wrong attempt's answer line is now the text's answer"
+
+
+# What is refused, and edges
+
+
+def test_another_tasks_problems():
+    log = log_of(["R W"], ["W R"])
+    for change in ({"problem": log.problem.str.replace("gsm", "med")}, {"problem": log.problem.str.replace("train", "test")}):
+        with pytest.raises(ValueError, match="2 problems that mini_gsm/train does not have.*other data"):
+            verify(log.assign(**change), "mini_gsm", "train")
+    with pytest.raises(ValueError, match="mini_med/train does not have"):
+        verify(log, "mini_med", "train")
+
+
+def test_other_gold_answers():
+    log = log_of(["R W"], ["W R"])
+    log.loc[3, "gold"] = "0"
+    with pytest.raises(ValueError, match="gold answers"):
+        verify(log, "mini_gsm", "train")
+
+
+@pytest.mark.parametrize("form", ["final", "stitched"])
+@pytest.mark.parametrize("log", [["W W N"], ["N T W", "W W W"]])
+def test_nothing_correct(extract, log, form):
+    traces, counts = extract(log_of(log, log), corrective_form=form)
+    assert not traces.rsft.any() and (traces.diversity_rank == -1).all() and not traces.correct.any()
+    assert counts["correct final traces (T)"] == counts["R-SFT traces"] == counts["DA traces"] == counts["rsft_single traces"] == 0
+    assert counts["problems without a correct trace"] == 2 and counts["rsft_single traces beyond a problem's first"] == 0
+
+
+def test_right_in_round_1_alone(extract):
+    traces, counts = extract(log_of(["R R", "W W"]))
+    assert counts["R-SFT traces"] == counts["rsft_single traces"] == 0 and counts["correct round-1 traces"] == 2
+
+
+def test_aggregators_trace_on_demand(extract):
+    log = log_of(["W R"], ["W W"], aggregator="R1")
+    traces, counts = extract(log)
+    assert 0 not in set(traces.agent) and counts["final traces"] == 4
+    traces, counts = extract(log, aggregator_traces=True)
+    assert counts["final traces"] == 6 and counts["R-SFT traces"] == 2 and set(traces[traces.source == "single"].agent) == {1, 2}
+
+
+# A second run
+
+
+def test_second_run_reads_what_is_there(extract, tmp_path, monkeypatch, capsys):
+    log = log_of(["R W N", "R R N"], ["W W R1"])
+    traces, counts = extract(log, name="x")
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "verify", lambda *_: pytest.fail("made anew"))
+        again, counted = extract(log, name="x")
+    pd.testing.assert_frame_equal(traces, again)
+    assert counts == counted and capsys.readouterr().err == ""
+    assert list(traces.columns) == ["problem", "source", "agent", "round", "text", "answer", "correct", "kind", "rsft", "diversity_rank", "reason",
+                                    "tokens_out", "gold", "template"]
+
+
+@pytest.mark.parametrize("change", [{"max_traces": 1}, {"seed": 1}, {"log_id": "another"}])
+def test_second_run_with_other_parameters_is_made_anew(extract, capsys, change):
+    log = log_of(["R R1 R2"])
+    traces, _ = extract(log, name="x")
+    again, counts = extract(log, name="x", **change)
+    assert "made from other parameters" in capsys.readouterr().err
+    if "max_traces" in change:
+        assert counts["DA traces"] == 1 and (traces.diversity_rank >= 0).sum() == 3
+
+
+def test_lost_counts_are_made_anew(extract, tmp_path):
+    log = log_of(["R R1 W"])
+    _, counts = extract(log, name="x")
+    (tmp_path / "x_counts.csv").unlink()
+    assert extract(log, name="x")[1] == counts
+
+
+# How different two traces are
+
+
+def test_signature():
+    assert diverse.signature("gets 3+4=7\n\nloses 7 - 2 = 5\nAnswer: 5") == (("+", "3", "4", "7"), ("-", "7", "2", "5"))
+    assert diverse.signature("a 4+3=7") == diverse.signature("b: 3 + 4 = 7!") and diverse.signature("4*3=12") == diverse.signature("3*4=12")
+    assert diverse.signature("7-4=3") != diverse.signature("4-7=3") and diverse.signature("8/2=4") != diverse.signature("2/8=4")
+    assert diverse.signature("3×4=12, 12÷2=6") == diverse.signature("3*4=12\n12/2=6")  # a sign is wording, too
+    assert diverse.signature("tumexin treats grisis.\nFinal answer: B") == (("tumexin", "treats", "grisis"),)
+    assert diverse.signature("") == diverse.signature("Answer: 3\n \n") == ()
+
+
+def test_distance_by_hand():
+    a, b = diverse.signature("1+1=2\n2+3=5\n5*2=10"), diverse.signature("2+3=5\n5*2=10\n10-1=9\n9-9=0")
+    assert diverse.distance(a, b) == 3 / 4  # one step away, two more
+    assert diverse.distance(a, a) == diverse.distance((), ()) == 0
+    assert diverse.distance(a, ()) == diverse.distance((), b) == 1
+    assert diverse.distance(diverse.signature("1+1=2\n2*2=4"), diverse.signature("2*2=4\n1+1=2")) == 1  # the order is structure
+
+
+def test_distance_of_real_solutions():
+    rng = Random(5)
+    signatures = [diverse.signature(mini_gsm.solve(story, rng)) for story, _, _ in islice(mini_gsm.stream("train", rng), 12)]
+    for a in signatures:
+        for b in signatures:
+            assert 0 <= diverse.distance(a, b) == diverse.distance(b, a) <= 1
+            assert (diverse.distance(a, b) == 0) == (a == b)
+            longer = max(len(a), len(b))
+            for c in signatures[:6]:  # the triangle holds for the unscaled distance
+                assert diverse.distance(a, b) * longer <= diverse.distance(a, c) * max(len(a), len(c)) + diverse.distance(c, b) * max(len(c), len(b)) + 1e-9

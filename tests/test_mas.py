@@ -1,0 +1,319 @@
+"""Debates by scripted agents, followed row by row; and runs that are cut off anywhere end with the same rows."""
+
+import json
+import multiprocessing
+import time
+
+import pandas as pd
+import pytest
+import tiny
+from tiny import DEBATE, ENGINE, Scripted, but, marks
+
+from agentark import engines, store, tasks
+from agentark.mas import protocols, stage, votes
+
+COLUMNS = "problem round agent text answer strict finish tokens_in tokens_cached tokens_out gold template held_out".split()
+
+
+def quiet(*_):
+    pass
+
+
+def alone(question, number, agent):
+    """Nobody ever agrees (up to four agents)."""
+    return "ABCD"[(agent + number) % 4] if agent else "A"
+
+
+@pytest.fixture
+def debated(tmp_path, monkeypatch):
+    """A function that runs the debate stage on mini_med with an engine; returns the log."""
+
+    def run(engine, told=DEBATE, protocol="debate", n=3, name="debates", seed=3):
+        monkeypatch.setattr(engines, "make", lambda model, about: engine)
+        return stage.run(tmp_path / f"{name}.parquet", model="some/teacher", task="mini_med", split="train", n=n, protocol=protocol, seed=seed, told=told,
+                         engine=ENGINE, progress=quiet)
+
+    return run
+
+
+def sizes(log):
+    """The number of rows of each (problem, round)."""
+    return log.groupby(["problem", "round"], sort=False).size().to_dict()
+
+
+@pytest.mark.parametrize("agents", [2, 5, 20])
+def test_every_agent_speaks_in_every_round(debated, agents):
+    engine = Scripted(lambda question, number, agent: None)
+    log = debated(engine, but(DEBATE, agents=agents))
+    problems = [p.id for p in tasks.problems("mini_med", "train", 3)]
+    assert sizes(log) == {**{(p, r): agents for r in (1, 2, 3) for p in problems}, **{(p, 4): 1 for p in problems}}
+    for (_, number), rows in log.groupby(["problem", "round"]):
+        assert list(rows.agent) == ([0] if number == 4 else list(range(1, agents + 1)))
+        assert [marks(text) for text in rows.text] == [[(number, agent)] for agent in rows.agent]
+
+
+def test_columns(debated, tmp_path):
+    log = debated(Scripted(lambda question, number, agent: "C" if agent == 2 else None))
+    assert set(log.columns) == set(COLUMNS)
+    known = {p.id: p for p in tasks.problems("mini_med", "train", 3)}
+    assert list(log.gold) == [known[p].answer for p in log.problem] and list(log.template) == [known[p].template for p in log.problem]
+    assert list(log.answer.fillna("")) == ["C" if a == 2 else "" for a in log.agent] and list(log.strict) == list(log.agent == 2)
+    assert list(log.finish) == ["stop" if a == 2 else "length" for a in log.agent]
+    assert (log.tokens_cached == 7).all() and (log.tokens_in > 0).all() and list(log.tokens_out) == [len(t) for t in log.text]
+    again = debated(Scripted(None))  # read, not made
+    pd.testing.assert_frame_equal(again, log)
+    manifest = json.loads(store.manifest_path(tmp_path / "debates.parquet").read_text())
+    assert (manifest["truncated"], manifest["unparsed"], manifest["rows"]) == ((log.agent != 2).sum(), (log.agent != 2).sum(), len(log))
+
+
+@pytest.mark.parametrize("layout", ["shared", "own_history"])
+@pytest.mark.parametrize("agents", [2, 5, 20])
+def test_prompts_hold_the_traces_of_the_last_round(debated, agents, layout):
+    engine = Scripted(lambda question, number, agent: None)
+    debated(engine, but(DEBATE, agents=agents, layout=layout))
+    questions = {p.question for p in tasks.problems("mini_med", "train", 3)}
+    seen = []
+    for chats, _, _ in engine.made:
+        for chat in chats:
+            assert any(chat[0]["content"].startswith(question) for question in questions)
+            found = marks("\n".join(turn["content"] for turn in chat))
+            number = max((r for r, _ in found), default=0)
+            assert sorted(found) == [(number, agent) for agent in range(1, agents + 1) if number]  # all of one round, each once
+            if layout == "own_history" and len(chat) == 3:
+                assert chat[0]["content"] in questions and marks(chat[1]["content"]) not in ([], marks(chat[2]["content"]))
+            else:
+                assert len(chat) == 1 and found == sorted(found)
+            seen.append(number)
+    assert sorted(seen) == [0] * 3 * agents + [1] * 3 * agents + [2] * 3 * agents + [3] * 3
+
+
+def test_agents_of_a_problem_lie_side_by_side(debated):
+    engine = Scripted(alone)
+    debated(engine, but(DEBATE, chunk=2))
+    assert [len(chats) for chats, _, _ in engine.made] == [6, 3, 6, 3, 6, 3, 2, 1]
+    for chats, _, _ in engine.made:
+        starts = [chat[0]["content"].split("\n\n")[0] for chat in chats]
+        assert sum(a != b for a, b in zip(starts, starts[1:])) == len(set(starts)) - 1
+    assert len({seed for _, _, seed in engine.made}) == len(engine.made)
+
+
+def by_order(*scripts):
+    """Problem n of mini_med's train split is answered by scripts[n](round, agent)."""
+    questions = [p.question for p in tasks.problems("mini_med", "train", len(scripts))]
+    return lambda question, number, agent: scripts[questions.index(question)](number, agent) if agent else "D"
+
+
+AT_ONCE = by_order(
+    lambda number, agent: "B",                                            # all agree at once
+    lambda number, agent: "B" if number >= 2 else "ABC"[agent - 1],       # all agree after round 2
+    lambda number, agent: "AAB"[agent - 1],                               # two of three
+    lambda number, agent: [None, "A", None][agent - 1],                   # one vote only
+    lambda number, agent: ["A", "A", None][agent - 1],                    # two of three, the third has no answer
+)
+
+
+@pytest.mark.parametrize(("rule", "rounds"), [("unanimous", [1, 2, 3, 3, 3]), ("majority", [1, 2, 1, 3, 1]), ("off", [3, 3, 3, 3, 3])])
+def test_consensus_stops_a_debate(debated, rule, rounds):
+    log = debated(Scripted(AT_ONCE), but(DEBATE, consensus=rule), n=5)
+    problems = [p.id for p in tasks.problems("mini_med", "train", 5)]
+    assert log[log.agent > 0].groupby("problem")["round"].max().loc[problems].tolist() == rounds
+    extra = log[log.agent == 0].set_index("problem")
+    assert extra["round"].loc[problems].tolist() == [r + 1 for r in rounds] and (extra.answer == "D").all() and len(extra) == 5
+
+
+def test_consensus_in_the_first_round_of_all(debated):
+    engine = Scripted(lambda question, number, agent: "B")
+    log = debated(engine)
+    assert set(log["round"]) == {1, 2} and len(log) == 3 * 4 and engine.calls == 4  # two chunks of round 1, two of the aggregator
+
+
+def test_the_majority_aggregator_asks_nobody(debated):
+    script = by_order(lambda number, agent: "BAA"[agent - 1], lambda number, agent: "CBA"[agent - 1], lambda number, agent: None)
+    engine = Scripted(script)
+    log = debated(engine, but(DEBATE, aggregator="majority", consensus="off"))
+    assert engine.calls == 6
+    extra = log[log.agent == 0]
+    assert list(extra["round"]) == [4, 4, 4]
+    assert list(extra.answer.fillna("")) == ["A", "C", ""]  # ties: the first; nobody answered: nothing
+    assert list(extra.text) == ["r3a2\nAnswer: A", "r3a1\nAnswer: C", ""]
+    assert extra[["tokens_in", "tokens_cached", "tokens_out"]].to_numpy().sum() == 0 and (extra.finish == "stop").all()
+
+
+def test_the_llm_aggregator_sees_the_last_round(debated):
+    engine = Scripted(AT_ONCE)
+    debated(engine, n=5)
+    chats = [chat for chats, _, _ in engine.made for chat in chats if "Sum up" in chat[-1]["content"]]
+    assert [max(marks(chat[0]["content"]))[0] for chat in chats] == [1, 2, 3, 3, 3]
+
+
+@pytest.mark.parametrize(("told", "samples"), [({}, 10), ({"agents": 5}, 16), ({"agents": 5, "aggregator": "majority"}, 15)])
+def test_self_consistency_has_as_many_samples_as_a_debate(debated, told, samples):
+    told = but(DEBATE, **told)
+    engine = Scripted(alone)
+    log = debated(engine, told, "self_consistency")
+    assert samples == protocols.completions_of(told)
+    assert sizes(log) == {(p.id, 1): samples for p in tasks.problems("mini_med", "train", 3)}
+    assert all(list(rows.agent) == list(range(1, samples + 1)) for _, rows in log.groupby("problem"))
+    assert all(marks(chat[0]["content"]) == [] for chats, _, _ in engine.made for chat in chats)
+    full = debated(Scripted(alone), but(told, consensus="off"), name="full")
+    assert len(full[full.tokens_in > 0]) == len(log)
+
+
+def test_a_single_agent(debated):
+    log = debated(Scripted(alone), protocol="single")
+    assert sizes(log) == {(p.id, 1): 1 for p in tasks.problems("mini_med", "train", 3)} and list(log.agent) == [1, 1, 1]
+
+
+def test_the_sampling_and_the_seed_are_the_params(debated):
+    first, again, other = Scripted(alone), Scripted(alone), Scripted(alone)
+    debated(first, name="a")
+    debated(again, name="b")
+    debated(other, name="c", seed=4)
+    assert {(s.temperature, s.top_p, s.max_new_tokens) for _, s, _ in first.made} == {(0.8, 1.0, 6)}
+    assert [m[2] for m in first.made] == [m[2] for m in again.made]
+    assert not {m[2] for m in first.made} & {m[2] for m in other.made}
+
+
+def test_a_failing_engine_costs_one_chunk(debated, tmp_path):
+    """Whichever call fails: the next run makes what is missing, nothing twice, and ends with the same rows."""
+    whole = Scripted(AT_ONCE)
+    log = debated(whole, n=5, name="whole")
+    assert whole.calls == 10
+    for k in range(1, whole.calls + 1):
+        first, second = Scripted(AT_ONCE, fail_at=k), Scripted(AT_ONCE)
+        with pytest.raises(RuntimeError, match="the power went out"):
+            debated(first, n=5, name=f"cut{k}")
+        assert not (tmp_path / f"cut{k}.parquet").exists()
+        pd.testing.assert_frame_equal(debated(second, n=5, name=f"cut{k}"), log)
+        assert first.made + second.made == whole.made
+        assert not (tmp_path / f"cut{k}.journal").exists()
+
+
+def test_an_engine_that_fails_again_and_again(debated):
+    log = debated(Scripted(AT_ONCE), n=5, name="whole")
+    for _ in range(9):
+        with pytest.raises(RuntimeError):
+            debated(Scripted(AT_ONCE, fail_at=2), n=5)
+    last = Scripted(AT_ONCE)
+    pd.testing.assert_frame_equal(debated(last, n=5), log)
+    assert last.calls == 1
+
+
+def test_an_interrupt_keeps_what_is_finished(debated, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        debated(Scripted(alone, fail_at=4, error=KeyboardInterrupt))
+    lines = (tmp_path / "debates.journal").read_text().splitlines()
+    assert [json.loads(line.partition(" ")[2]).get("chunk") for line in lines] == [None, "round 1 0", "round 1 1", "round 2 0"]
+    second = Scripted(alone)
+    debated(second)
+    assert second.calls == 8 - 3
+
+
+def test_a_half_written_line_is_made_anew(debated, tmp_path):
+    log = debated(Scripted(alone), name="whole")
+    with pytest.raises(RuntimeError):
+        debated(Scripted(alone, fail_at=4))
+    journal = tmp_path / "debates.journal"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    second = Scripted(alone)
+    pd.testing.assert_frame_equal(debated(second), log)
+    assert second.calls == 8 - 2
+    assert json.loads(store.manifest_path(tmp_path / "debates.parquet").read_text())["repaired_lines"] == 1
+
+
+@pytest.mark.parametrize(("changed", "says"), [({"temperature": 0.5}, r"debate\.temperature: was 0.8, now 0.5"), ({"chunk": 3}, r"debate\.chunk")])
+def test_a_half_made_journal_is_not_continued_with_other_params(debated, changed, says):
+    with pytest.raises(RuntimeError):
+        debated(Scripted(alone, fail_at=4))
+    with pytest.raises(store.StoreError, match=says):
+        debated(Scripted(alone), but(DEBATE, **changed))
+    with pytest.raises(store.StoreError, match="seed: was 3, now 4"):
+        debated(Scripted(alone), seed=4)
+    second = Scripted(alone)
+    debated(second)
+    assert second.calls == 8 - 3
+
+
+def test_a_finished_log_with_other_params_is_made_anew(debated, capsys):
+    debated(Scripted(alone))
+    other = Scripted(alone)
+    debated(other, but(DEBATE, temperature=0.5))
+    assert other.calls == 8 and "debate.temperature" in capsys.readouterr().err
+
+
+# With a real network
+
+TOLD = but(DEBATE, max_new_tokens=4, chunk=1, consensus="off", agents=2)
+
+
+def real(path, model, **changes):
+    about = dict(model=model, task="mini_gsm", split="train", n=4, protocol="debate", seed=3, told=TOLD, engine=ENGINE, progress=quiet)
+    return stage.run(path, **{**about, **changes})
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(networks, tmp_path_factory):
+    return real(tmp_path_factory.mktemp("whole") / "debates.parquet", networks["llama"])
+
+
+@pytest.mark.parametrize("k", [2, 7, 16])
+def test_a_real_network_resumes(networks, tmp_path, monkeypatch, uninterrupted, k):
+    path = tmp_path / "debates.parquet"
+    engine = engines.make(networks["llama"], ENGINE)
+    made = engine.generate
+    calls = []
+
+    def failing(*args):
+        calls.append(args)
+        if len(calls) == k:
+            raise KeyboardInterrupt
+        return made(*args)
+
+    monkeypatch.setattr(engine, "generate", failing)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(engines, "make", lambda *_: engine)
+        real(path, networks["llama"])
+    pd.testing.assert_frame_equal(real(path, networks["llama"]), uninterrupted)
+    assert uninterrupted.text.nunique() > 20  # noise, but not all the same
+
+
+def test_other_weights_are_another_teacher(networks, tmp_path, monkeypatch):
+    path = tmp_path / "debates.parquet"
+    monkeypatch.setattr(engines, "make", lambda *_: Scripted(lambda *_: "7", fail_at=3))
+    with pytest.raises(RuntimeError):
+        real(path, networks["llama"])
+    with pytest.raises(store.StoreError, match="revision"):
+        real(path, networks["qwen3"])
+
+
+def test_a_killed_process_resumes(networks, tmp_path, uninterrupted):
+    """SIGKILL, again and again: each process goes on where the last one was shot."""
+    path, journal = tmp_path / "debates.parquet", tmp_path / "debates.journal"
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["agentark.mas.stage", "agentark.engines.transformers_engine"])  # import torch once
+
+    def chunks():
+        return journal.read_bytes().count(b"\n") - 1 if journal.exists() else 0
+
+    kills, before = 0, 0
+    for wanted in (1, 5, 9):
+        process = context.Process(target=tiny.debate_until_killed, args=(path, networks["llama"], TOLD))
+        process.start()
+        until = time.monotonic() + 60
+        while chunks() < wanted and process.is_alive() and time.monotonic() < until:
+            time.sleep(0.001)
+        process.kill()
+        process.join()
+        kills += process.exitcode == -9
+        assert chunks() >= before or path.exists()
+        before = chunks()
+    assert kills >= 2  # the machine may be faster than the killer, once
+    pd.testing.assert_frame_equal(real(path, networks["llama"]), uninterrupted)
+
+
+def test_votes():
+    equal = tasks.get("mini_gsm").equal
+    assert votes.tally(["2", "1", None, "1.0", "2.0", "3"], equal) == [("2", 2), ("1", 2), ("3", 1)]
+    assert votes.majority([None, "1", "2", "2"], equal) == "2" and votes.majority(["3", "1"], equal) == "3" and votes.majority([None], equal) is None
+    assert not votes.consensus([None, None], equal, "unanimous") and not votes.consensus(["1", None], equal, "majority")
+    assert votes.consensus(["1", "1.0"], equal, "unanimous") and not votes.consensus(["1", "1"], equal, "off")

@@ -1,0 +1,197 @@
+"""Loading networks: names, folders, adapters, and one sentence for each way in which it fails."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from agentark.models import load
+from agentark.models.load import ModelError
+
+
+@pytest.fixture
+def zoo(tmp_path, monkeypatch):
+    """A zoo with the networks `qwen3-0.6b` and `llama3-8b` (empty ones)."""
+    for name in ("qwen3-0.6b", "llama3-8b", "tokenizer"):
+        (tmp_path / name).mkdir()
+        if name != "tokenizer":
+            (tmp_path / name / "config.json").write_text("{}")
+    monkeypatch.setattr(load, "ZOO", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def copy(networks, tmp_path):
+    """A folder of one's own with the tiny qwen3."""
+    return Path(shutil.copytree(networks["qwen3"], tmp_path / "copy"))
+
+
+def sentence(raised) -> str:
+    """What was raised, which must be one line that says something."""
+    said = str(raised.value)
+    assert "\n" not in said and len(said) > 20
+    return said
+
+
+def test_names(zoo, networks):
+    assert load.zoo_names() == ["zoo/llama3-8b", "zoo/qwen3-0.6b"]
+    assert load.resolve("zoo/llama3-8b") == str(zoo / "llama3-8b")
+    assert load.resolve(networks["llama"]) == networks["llama"]
+    assert load.resolve("Qwen/Qwen3-0.6B") == load.revision("Qwen/Qwen3-0.6B") == "Qwen/Qwen3-0.6B"
+    assert load.slug("zoo/llama3-8b") == "llama3-8b"
+
+
+@pytest.mark.parametrize(("name", "near"), [("zoo/qwen3-0.6", "zoo/qwen3-0.6b"), ("zoo/llama-8b", "zoo/llama3-8b"), ("qwen3-0.6b", "zoo/qwen3-0.6b"),
+                                            ("zoo/tokenizer", None), ("../x", None), ("./a/b", None), ("/no/such/folder", None), ("a/b/c", None), ("", None)])
+def test_impossible_names(zoo, name, near):
+    for use in (load.check_name, load.resolve, load.revision, load.load):
+        with pytest.raises(ModelError) as raised:
+            use(name)
+        said = sentence(raised)
+        assert repr(name) in said
+        assert near is None or f"did you mean {near!r}?" in said
+
+
+def test_the_revision_is_that_of_the_weights(copy, networks):
+    before = load.revision(str(copy))
+    assert before == load.revision(networks["qwen3"]) != load.revision(networks["llama"])
+    data = bytearray((copy / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (copy / "model.safetensors").write_bytes(bytes(data))
+    assert load.revision(str(copy)) != before
+
+
+def test_loading(networks):
+    for name, architecture in (("qwen3", "Qwen3ForCausalLM"), ("llama", "LlamaForCausalLM")):
+        model, tokenizer = load.load(networks[name])
+        assert type(model).__name__ == architecture and model.dtype == torch.float32 and not model.training
+        assert tokenizer.padding_side == "left" and tokenizer.pad_token_id is not None
+    assert load.load(networks["llama"], "bfloat16")[0].dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(("weights", "config"), [("llama", "qwen3"), ("qwen3", "llama")])
+def test_weights_of_another_architecture(networks, tmp_path, weights, config):
+    folder = Path(shutil.copytree(networks[config], tmp_path / "mixed"))
+    shutil.copy(Path(networks[weights]) / "model.safetensors", folder)
+    with pytest.raises(ModelError, match="another architecture") as raised:
+        load.load(str(folder))
+    assert str(folder) in sentence(raised)
+
+
+def test_weights_of_another_size(copy):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "intermediate_size": 96}))
+    with pytest.raises(ModelError) as raised:
+        load.load(str(copy))
+    sentence(raised)
+
+
+def cut(folder):
+    data = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize("damage", [
+    lambda folder: (folder / "model.safetensors").unlink(),
+    lambda folder: (folder / "model.safetensors").write_bytes(b""),
+    lambda folder: (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
+    cut,
+    lambda folder: (folder / "config.json").unlink(),
+    lambda folder: (folder / "config.json").write_text('{"model_type": "qw'),
+    lambda folder: (folder / "config.json").write_text('{"model_type": "no such architecture"}'),
+    lambda folder: (folder / "tokenizer.json").unlink(),
+    lambda folder: (folder / "tokenizer.json").write_text("{"),
+], ids=["no weights", "empty weights", "an LFS pointer", "half the weights", "no config", "half a config", "an unknown architecture", "no tokenizer",
+        "half a tokenizer"])
+def test_damage(copy, damage):
+    damage(copy)
+    with pytest.raises(ModelError) as raised:
+        load.load(str(copy))
+    assert str(copy) in sentence(raised)
+
+
+def test_no_chat_template(copy):
+    _, tokenizer = load.load(str(copy))
+    tokenizer.chat_template = None
+    (copy / "chat_template.jinja").unlink(missing_ok=True)
+    tokenizer.save_pretrained(copy)
+    with pytest.raises(ModelError, match="chat template") as raised:
+        load.load_tokenizer(str(copy))
+    sentence(raised)
+
+
+def test_a_tokenizer_larger_than_the_network(copy):
+    _, tokenizer = load.load(str(copy))
+    tokenizer.add_tokens(["<|more|>"])
+    tokenizer.save_pretrained(copy)
+    with pytest.raises(ModelError, match="401 tokens, the network 400"):
+        load.load(str(copy))
+
+
+def test_a_tokenizer_without_pad_pads_with_eos(copy):
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (copy / name).exists():
+            said = json.loads((copy / name).read_text())
+            said.pop("pad_token", None)
+            (copy / name).write_text(json.dumps(said))
+    tokenizer = load.load_tokenizer(str(copy))
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id is not None
+
+
+@pytest.fixture
+def adapter(networks, tmp_path):
+    """A LoRA adapter of the tiny qwen3 that changes something, and the network with it, not merged."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(1)
+    model, tokenizer = load.load(networks["qwen3"])
+    made = get_peft_model(model, LoraConfig(r=2, lora_alpha=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")).eval()
+    made.peft_config["default"].base_model_name_or_path = networks["qwen3"]
+    made.save_pretrained(tmp_path / "adapter")
+    tokenizer.save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter", made
+
+
+def test_an_adapter_is_merged(networks, adapter):
+    folder, unmerged = adapter
+    merged, tokenizer = load.load(str(folder))
+    base, _ = load.load(networks["qwen3"])
+    assert type(merged).__name__ == "Qwen3ForCausalLM" and not any("lora" in name for name, _ in merged.named_parameters())
+    ids = torch.tensor([tokenizer("Ana has 3 plums.").input_ids], device=merged.device)
+    with torch.no_grad():
+        with_adapter, expected, without = (m(ids).logits for m in (merged, unmerged, base))
+    assert torch.allclose(with_adapter, expected, atol=1e-3)
+    assert not torch.allclose(with_adapter, without, atol=0.1)
+
+
+@pytest.mark.parametrize("damage", [
+    lambda folder: (folder / "adapter_model.safetensors").unlink(),
+    lambda folder: (folder / "adapter_model.safetensors").write_bytes(b"no weights"),
+    lambda folder: (folder / "adapter_config.json").write_text("{"),
+    lambda folder: rebase(folder, str(folder / "no" / "such" / "base")),
+    lambda folder: rebase(folder, None),
+], ids=["no weights", "damaged weights", "half a config", "base gone", "base unnamed"])
+def test_damaged_adapters(adapter, damage):
+    damage(adapter[0])
+    with pytest.raises(ModelError) as raised:
+        load.load(str(adapter[0]))
+    sentence(raised)
+
+
+def rebase(folder, base):
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": base}))
+
+
+def test_an_adapter_of_another_network(networks, adapter, tmp_path):
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    wide = Qwen3ForCausalLM(Qwen3Config(**{**tiny.SIZE, "hidden_size": 48}, vocab_size=400))
+    wide.save_pretrained(tmp_path / "wide")
+    rebase(adapter[0], str(tmp_path / "wide"))
+    with pytest.raises(ModelError) as raised:
+        load.load(str(adapter[0]))
+    sentence(raised)

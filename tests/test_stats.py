@@ -1,0 +1,157 @@
+"""How sure we are: hand-computed values, edges, and that a wrong input fails."""
+
+import numpy as np
+import pytest
+
+from agentark import stats
+
+
+def test_wilson_of_8_in_10():
+    # z = 1.959964; (0.8 + z²/20 ± z sqrt(0.016 + z²/400)) / (1 + z²/10)
+    low, high = stats.wilson(8, 10)
+    assert low == pytest.approx(0.490162, abs=1e-6) and high == pytest.approx(0.943318, abs=1e-6)
+
+
+def test_wilson_at_the_borders():
+    assert stats.wilson(0, 10) == (0.0, pytest.approx(1.959964**2 / (10 + 1.959964**2), abs=1e-6))
+    assert stats.wilson(10, 10)[1] == 1.0
+    assert stats.wilson(5, 10, level=0.99)[0] < stats.wilson(5, 10)[0]
+
+
+@pytest.mark.parametrize(("k", "n", "says"), [(0, 0, "n > 0"), (11, 10, "between 0 and n"), (-1, 10, "between 0 and n"), (1, float("nan"), "n > 0")])
+def test_wilson_refuses(k, n, says):
+    with pytest.raises(ValueError, match=says):
+        stats.wilson(k, n)
+
+
+def test_wilson_refuses_a_level():
+    with pytest.raises(ValueError, match="level"):
+        stats.wilson(1, 2, level=95)
+
+
+def discordant(only_a: int, only_b: int, same: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    a = np.array([1] * only_a + [0] * only_b + [1] * same, dtype=bool)
+    b = np.array([0] * only_a + [1] * only_b + [1] * same, dtype=bool)
+    return a, b
+
+
+def test_mcnemar_by_hand():
+    # 1 against 8: 2 (C(9,0) + C(9,1)) / 2^9 = 20 / 512, whichever side is the better one, however many agree
+    assert stats.mcnemar_exact(*discordant(1, 8)) == pytest.approx(20 / 512)
+    assert stats.mcnemar_exact(*discordant(8, 1, same=500)) == pytest.approx(20 / 512)
+    assert stats.mcnemar_exact(*discordant(0, 0)) == 1.0
+    assert stats.mcnemar_exact(*discordant(3, 3)) == 1.0  # twice the tail is above 1
+
+
+@pytest.mark.parametrize("test", [stats.mcnemar_exact, stats.paired_bootstrap])
+@pytest.mark.parametrize(("a", "b", "says"), [([], [], "empty"), ([1, 0], [1], "length"), ([1, np.nan], [1, 0], "NaN"), ([[1]], [[1]], "flat")])
+def test_paired_tests_refuse(test, a, b, says):
+    with pytest.raises(ValueError, match=says):
+        test(a, b)
+
+
+def test_mcnemar_refuses_scores():
+    with pytest.raises(ValueError, match="0 or 1"):
+        stats.mcnemar_exact([0.5, 1], [1, 0])
+
+
+def test_bootstrap_of_right_and_wrong():
+    a, b = discordant(10, 30, same=160)
+    difference, low, high = stats.paired_bootstrap(a, b)
+    assert difference == pytest.approx(0.1)
+    half = 1.96 * np.sqrt((0.2 - 0.1**2) / 200)  # normal approximation of the paired difference
+    assert low == pytest.approx(0.1 - half, abs=0.01) and high == pytest.approx(0.1 + half, abs=0.01)
+    assert stats.paired_bootstrap(a, b) == (difference, low, high)  # seeded
+
+
+def test_bootstrap_ways_agree():
+    """The multinomial of pair kinds and the resampling of items are the same bootstrap."""
+    a, b = discordant(10, 30, same=160)
+    counted = stats.paired_bootstrap(a, b, resamples=4000)
+    itemwise = stats.paired_bootstrap(a * 2.0, b * 2.0, resamples=4000)  # not 0/1: the other way
+    assert np.array(itemwise) / 2 == pytest.approx(counted, abs=0.008)
+
+
+def test_bootstrap_sign_and_no_difference():
+    a, b = discordant(30, 10)
+    assert stats.paired_bootstrap(a, b)[2] < 0
+    assert stats.paired_bootstrap(a, a) == (0, 0, 0)
+    with pytest.raises(ValueError, match="resample"):
+        stats.paired_bootstrap(a, b, resamples=0)
+
+
+def test_holm_of_three():
+    # sorted 0.01, 0.03, 0.04 times 3, 2, 1 = 0.03, 0.06, 0.04; the last is raised to the one before it
+    assert stats.holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert stats.holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
+    assert stats.holm([0.2]) == pytest.approx([0.2])
+
+
+@pytest.mark.parametrize(("p", "says"), [([], "at least one"), ([0.1, np.nan], "NaN, first at position 1"), ([1.2], "between"), ([-0.1], "between")])
+def test_holm_refuses(p, says):
+    with pytest.raises(ValueError, match=says):
+        stats.holm(p)
+
+
+def test_smallest_detectable_solves_its_equation():
+    n, s = 400, 0.2
+    d = stats.smallest_detectable(n, s)
+    assert d * np.sqrt(n) == pytest.approx(1.959964 * np.sqrt(s) + 0.841621 * np.sqrt(s - d * d), abs=1e-5)
+    assert d == pytest.approx(0.06246, abs=1e-5)  # (1.959964 · 0.447214 + 0.841621 · 0.442830) / 20
+    assert stats.smallest_detectable(1600, s) < d < stats.smallest_detectable(n, s, level=0.999)
+    assert stats.smallest_detectable(n, 0.4) > d
+
+
+def test_smallest_detectable_is_never_zero_and_never_beyond_the_disagreement():
+    for s in (0.0, 0.001):
+        d = stats.smallest_detectable(100, s)
+        assert 100 * d == pytest.approx((1.959964 + 0.841621 * np.sqrt(1 - d)) ** 2, abs=1e-4) and d > s
+    assert stats.smallest_detectable(3, 1.0) == np.inf
+    with pytest.raises(ValueError, match="n >= 1"):
+        stats.smallest_detectable(0, 0.1)
+    with pytest.raises(ValueError, match="share"):
+        stats.smallest_detectable(10, 1.1)
+
+
+def test_smallest_detectable_is_detected():
+    """Simulated: McNemar's test finds a difference of that size in about 80 % of the runs (less, as it is exact)."""
+    n, s = 300, 0.25
+    d = stats.smallest_detectable(n, s)
+    drawn = np.random.default_rng(0).multinomial(n, [(s + d) / 2, (s - d) / 2, 1 - s], size=200)
+    found = np.mean([stats.mcnemar_exact(*discordant(lost, won, same)) < 0.05 for won, lost, same in drawn])
+    assert 0.68 < found < 0.88
+
+
+def test_effective_size():
+    items = np.repeat(np.arange(50), 4)
+    assert stats.effective_size(np.repeat(np.arange(50) % 2, 4), items) == pytest.approx(50)  # 4 copies are worth one
+    assert stats.effective_size(np.arange(50) % 2, np.arange(50)) == 50
+    independent = stats.effective_size(np.random.default_rng(0).random(200) < 0.5, items)
+    assert 120 < independent <= 200
+    with pytest.raises(ValueError, match="as many items"):
+        stats.effective_size([1, 0], [1])
+
+
+def test_unpaired_difference_is_newcombes():
+    # Newcombe 1998, his example (a): 56/70 against 48/80, method 10: 0.0524 to 0.3339
+    b, a = (0.8, *stats.wilson(56, 70)), (0.6, *stats.wilson(48, 80))
+    assert stats.unpaired_difference(*a, *b) == pytest.approx((0.2, 0.0524, 0.3339), abs=1e-4)
+
+
+def test_verdict_needs_both():
+    assert stats.verdict(0.1, 0.02, 0.18, 0.01) == "better"
+    assert stats.verdict(-0.1, -0.18, -0.02, 0.01) == "worse"
+    assert stats.verdict(0.1, -0.01, 0.21, 0.01) == "no difference detectable"
+    assert stats.verdict(0.1, 0.02, 0.18, 0.01, alpha=0.001) == "no difference detectable"
+
+
+def test_verdict_is_never_better_above_alpha():
+    for p in (0.0501, 0.2, 1.0):
+        assert stats.verdict(0.5, 0.4, 0.6, p) == stats.verdict(-0.5, -0.6, -0.4, p) == "no difference detectable"
+
+
+def test_verdict_refuses():
+    with pytest.raises(ValueError, match="NaN"):
+        stats.verdict(0.1, 0.0, 0.2, float("nan"))
+    with pytest.raises(ValueError, match="upside down"):
+        stats.verdict(0.1, 0.2, 0.0, 0.01)
