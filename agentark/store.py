@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import resource
+import shutil
 import sys
 import time
 import zlib
@@ -192,6 +193,20 @@ def finish(frame: pd.DataFrame, path: Path, about: dict[str, Any], started: floa
     write_manifest(path, about, started, rows=len(frame), repaired_lines=journal.dropped if journal else 0, **more)
     if journal:
         journal.path.unlink(missing_ok=True)
+
+
+def last_checkpoint(work: Path) -> str | None:
+    """The last whole checkpoint of a training under `work`, None where there is none.
+
+    transformers writes trainer_state.json last: a folder without it was being written when the run was killed, and is removed.
+    """
+    found: dict[int, str] = {}
+    for folder in work.glob("checkpoint-*"):
+        if (folder / "trainer_state.json").exists():
+            found[int(folder.name.split("-")[1])] = str(folder)
+        else:
+            shutil.rmtree(folder)
+    return found[max(found)] if found else None
 
 
 def peak_memory_mb() -> int:

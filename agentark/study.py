@@ -22,16 +22,16 @@ class Files:
     root: Path
 
     def debates(self, teacher: str, task: str, split: str, protocol: str, seed: int) -> Path:
-        return self.root / "debates" / f"{load.slug(teacher)}.{task}.{split}.{protocol}.s{seed}.parquet"
+        return self.root / "debates" / f"{load.slug(teacher)}.{load.slug(task)}.{split}.{protocol}.s{seed}.parquet"
 
     def traces(self, teacher: str, task: str, seed: int) -> Path:
-        return self.root / "traces" / f"{load.slug(teacher)}.{task}.s{seed}.parquet"
+        return self.root / "traces" / f"{load.slug(teacher)}.{load.slug(task)}.s{seed}.parquet"
 
     def checkpoint(self, teacher: str, student: str, method: str, train: str, seed: int) -> Path:
-        return self.root / "students" / f"{load.slug(teacher)}.{load.slug(student)}.{method}.{train}.s{seed}"
+        return self.root / "students" / f"{load.slug(teacher)}.{load.slug(student)}.{method}.{load.slug(train)}.s{seed}"
 
     def predictions(self, teacher: str, student: str, method: str, train: str, test: str, seed: int) -> Path:
-        name = f"{load.slug(teacher)}.{load.slug(student)}.{method}.{train}.{test}.s{seed}"
+        name = f"{load.slug(teacher)}.{load.slug(student)}.{method}.{load.slug(train)}.{load.slug(test)}.s{seed}"
         return self.root / "predictions" / f"{name}.parquet"
 
 
@@ -98,10 +98,10 @@ def jobs(told: params.Params, at: params.Coordinates) -> list[Job]:
             n = size["debate_test"] if split == "test" else size[split]
             add("01_debate_generation", {"teacher": teacher, "task": task, "split": split, "protocol": protocol, "seed": seed}, [],
                 [files.debates(teacher, task, split, protocol, seed)], ("debate", "engine"), [teacher],
-                n * per_problem * TOKENS_A_COMPLETION, t, task, split, protocol)
+                n * per_problem * TOKENS_A_COMPLETION, t, load.slug(task), split, protocol)
         for task in study.train_tasks:
             add("02_filtering", {"teacher": teacher, "task": task, "seed": seed}, [files.debates(teacher, task, "train", "debate", seed)],
-                [files.traces(teacher, task, seed)], ("extract",), [], 0, t, task)
+                [files.traces(teacher, task, seed)], ("extract",), [], 0, t, load.slug(task))
             for method in study.methods:
                 for s in study.seeds:
                     for students in groups:
@@ -109,7 +109,7 @@ def jobs(told: params.Params, at: params.Coordinates) -> list[Job]:
                         logs = [store.manifest_path(files.checkpoint(teacher, student, method, task, s)) for student in students]
                         add(NOTEBOOK_OF[method], {"teacher": teacher, "students": students, "task": task, "method": method, "seed": s},
                             [files.traces(teacher, task, seed)], logs + outputs, ("distill", "evaluate", "engine"), students,
-                            len(outputs) * size["test"] * (1 + told.evaluate.samples) * TOKENS_A_COMPLETION, t, method, task, f"s{s}",
+                            len(outputs) * size["test"] * (1 + told.evaluate.samples) * TOKENS_A_COMPLETION, t, method, load.slug(task), f"s{s}",
                             *map(load.slug, students if len(groups) > 1 else []))
     rows = [path for job in made for path in job.outputs if path.parent.name in ("predictions", "debates", "traces")]
     add("08_main_results", {}, rows, [files.root / name for name in ("main_results.csv", "debate_rounds.csv")], ("stats",), [], 0)

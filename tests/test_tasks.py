@@ -94,7 +94,7 @@ def test_take_gives_each_content_once_and_says_when_there_is_no_more():
 
 
 @pytest.mark.parametrize(("call", "says"), [
-    (lambda: tasks.get("mini_gms"), "unknown task 'mini_gms'; there are mini_gsm, mini_med; did you mean 'mini_gsm'"),
+    (lambda: tasks.get("mini_gms"), "unknown task 'mini_gms'; there are mini_gsm, mini_med, or a path that ends in .jsonl; did you mean 'mini_gsm'"),
     (lambda: tasks.problems("zzz", "train", 1), "unknown task 'zzz'"),
     (lambda: tasks.problems("mini_gsm", "tset", 1), "unknown split 'tset' of mini_gsm; there are train, dev, test"),
     (lambda: tasks.problems("mini_gsm", "train", 0), "mini_gsm/train: an empty set"),

@@ -106,7 +106,7 @@ def encode_all(made: list[Example], tokenizer, answer_weight: float, max_length:
     rows = [encode(example, tokenizer, answer_weight) for example in made]
     kept = [row for row in rows if len(row["input_ids"]) <= max_length]
     dropped = len(rows) - len(kept)
-    if dropped > max_dropped_share * len(rows):
+    if not kept or dropped > max_dropped_share * len(rows):
         longest = max(len(row["input_ids"]) for row in rows)
         raise DistillError(
             f"{dropped} of {len(rows)} examples are longer than distill.max_length = {max_length} tokens (the longest has {longest}); "

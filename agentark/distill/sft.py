@@ -49,6 +49,8 @@ class WeightedSFTTrainer(SFTTrainer):
         tokens = outputs.label_mask.sum() if num_items_in_batch is None else num_items_in_batch
         # Eq. 1 and 2: -sum_t w_t log p(y_t | y_<t, x); log_probs[:, t] is that of token t + 1 and zero on the prompt.
         loss = -(weights_BT[:, 1:] * outputs.log_probs).sum() / tokens
+        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+            loss = loss * self.accelerator.num_processes  # `tokens` counts those of every rank, whose gradients are averaged
         return (loss, outputs) if return_outputs else loss
 
 
@@ -59,6 +61,8 @@ def train(student: str, rows: list[dict], out: Path, about: dict, told: params.D
     logging step, steps, tokens, completion_tokens, seconds, peak_memory_mb.
     """
     work = out.with_name(out.name + ".work")
+    if not (work / "about.journal").exists():  # it was deleted to start anew: so be it
+        shutil.rmtree(work, ignore_errors=True)
     journal = store.Journal(work / "about.journal", about)  # refuses checkpoints of another training
     started = time.time()
     model, tokenizer = load(student, "bfloat16" if torch.cuda.is_available() else "float32")
@@ -67,16 +71,17 @@ def train(student: str, rows: list[dict], out: Path, about: dict, told: params.D
         learning_rate=told.learning_rate, lr_scheduler_type="cosine", weight_decay=told.weight_decay,
         warmup_steps=round(told.warmup_share * told.epochs * -(-len(rows) // told.batch)), max_length=None, packing=False,
         bf16=torch.cuda.is_available(), use_cpu=not torch.cuda.is_available(), gradient_checkpointing=False,
-        save_steps=told.save_steps, save_total_limit=1, logging_steps=5, report_to=[], disable_tqdm=True, dataloader_pin_memory=False)
+        save_steps=told.save_steps, save_total_limit=1, logging_steps=1, report_to=[], disable_tqdm=True, dataloader_pin_memory=False)
     lora = LoraConfig(r=told.lora.r, lora_alpha=told.lora.alpha, lora_dropout=told.lora.dropout, target_modules=told.lora.target_modules,
                       task_type="CAUSAL_LM") if told.lora else None
     trainer = WeightedSFTTrainer(
         model=model, args=args, train_dataset=Dataset.from_list(rows), processing_class=tokenizer, peft_config=lora,
         data_collator=WeightedCollator(pad_token_id=tokenizer.pad_token_id), callbacks=list(callbacks))
-    trainer.train(resume_from_checkpoint=any(work.glob("checkpoint-*")) or None)
+    trainer.train(resume_from_checkpoint=store.last_checkpoint(work))
     if lora:
         trainer.model.peft_config["default"].base_model_name_or_path = student
     part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
     trainer.save_model(str(part))
     tokenizer.save_pretrained(part)
     log = {

@@ -21,7 +21,7 @@ def _item(rows: pd.DataFrame, answer: str | None, text: str, equal, who: dict) -
     return {
         "item": first.problem, "template": first.template, "held_out": bool(first.held_out), "sample": 0, "text": text, "answer_strict": answer,
         "answer_flexible": answer, "gold": first.gold, "correct_strict": right, "correct_flexible": right, **rows[COUNTED].sum().to_dict(),
-        "finish": "length" if (rows.finish == "length").all() else "stop", **who, "calls": len(rows)}
+        "finish": "length" if (rows.finish == "length").all() else "stop", **who, "calls": int((rows.tokens_in > 0).sum())}
 
 
 def single(log: pd.DataFrame, task: str, who: dict) -> pd.DataFrame:

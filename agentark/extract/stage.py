@@ -127,5 +127,5 @@ def count(log: pd.DataFrame, traces: pd.DataFrame) -> dict[str, int]:
         "correct round-1 traces": int(single.correct.sum()),
         "rsft_single traces": int(single.rsft.sum()),
         "rsft_single traces beyond a problem's first": int(single.rsft.sum() - single[single.rsft].problem.nunique()),
-        "T of the paper's Table 3 (agents + 1 a problem, unfiltered)": int((log.agent > 0).groupby(log.problem).sum().size * (log.agent.max() + 1)),
+        "T of the paper's Table 3 (agents + 1 a problem, unfiltered)": problems * (int(log.agent.max()) + 1),
     }

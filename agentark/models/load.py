@@ -25,7 +25,7 @@ def zoo_names() -> list[str]:
 
 
 def slug(name: str) -> str:
-    """A network's name as a part of a file name."""
+    """A network's or a task file's name as a part of a file name."""
     return Path(name).name
 
 
@@ -35,7 +35,7 @@ def check_name(name: str) -> None:
         if name not in zoo_names():
             near = get_close_matches(name, zoo_names(), n=1)
             raise ModelError(f"no network {name!r} in the zoo; there are {', '.join(zoo_names())}" + (f"; did you mean {near[0]!r}?" if near else ""))
-    elif not Path(name).is_dir() and (name.count("/") != 1 or name.startswith((".", "/"))):
+    elif not name or (not Path(name).is_dir() and (name.count("/") != 1 or name.startswith((".", "/")))):
         near = get_close_matches(name, zoo_names(), n=1, cutoff=0.3)
         raise ModelError(f"{name!r} is no network: neither a folder, nor zoo/NAME, nor owner/repository on the hub" + (f"; did you mean {near[0]!r}?" if near else ""))
 
@@ -92,9 +92,8 @@ def load(name: str, dtype: str = "float32"):
         if (Path(where) / "adapter_config.json").exists():
             from peft import PeftModel
 
-            base = json.loads((Path(where) / "adapter_config.json").read_text())["base_model_name_or_path"]
-            model = AutoModelForCausalLM.from_pretrained(resolve(base), dtype=getattr(torch, dtype), use_safetensors=True)
-            model = PeftModel.from_pretrained(model, where).merge_and_unload()
+            base = json.loads((Path(where) / "adapter_config.json").read_text())["base_model_name_or_path"] or ""
+            model = PeftModel.from_pretrained(load(base, dtype)[0], where).merge_and_unload()
         else:
             model, report = AutoModelForCausalLM.from_pretrained(
                 where, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True)

@@ -2,17 +2,19 @@
 
 from difflib import get_close_matches
 
-from . import mini_gsm, mini_med
+from . import jsonl, mini_gsm, mini_med
 from .problem import SPLITS, Parsed, Problem, Task
 
 TASKS = {task.name: task for task in (mini_gsm.TASK, mini_med.TASK)}
 
 
 def get(name: str) -> Task:
-    """The task of that name; ValueError with the nearest one where there is none."""
+    """The task of that name, or of a JSONL file's path; ValueError, with the nearest one, where there is none."""
+    if name.endswith(".jsonl"):
+        return jsonl.task(name)
     if name not in TASKS:
         near = get_close_matches(name, TASKS, n=1)
-        raise ValueError(f"unknown task {name!r}; there are {', '.join(TASKS)}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        raise ValueError(f"unknown task {name!r}; there are {', '.join(TASKS)}, or a path that ends in .jsonl" + (f"; did you mean {near[0]!r}?" if near else ""))
     return TASKS[name]
 
 

@@ -236,10 +236,15 @@ def problems(split: str, n: int) -> list[Problem]:
 _NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
 
 
+def numbers(text: str) -> list[str]:
+    """All numbers in a text, first to last, without thousands separators."""
+    return [n.replace(",", "") for n in _NUMBER.findall(text)]
+
+
 def _number(text: str) -> str | None:
     """The one number that a text consists of (a unit may follow), without thousands separators."""
-    found = _NUMBER.findall(text)
-    return found[0].replace(",", "") if len(found) == 1 else None
+    found = numbers(text)
+    return found[0] if len(found) == 1 else None
 
 
 def parse(text: str, problem: Problem) -> Parsed:
@@ -251,8 +256,8 @@ def parse(text: str, problem: Problem) -> Parsed:
     if lines and _NUMBER.search(lines[-1]):  # several numbers: a hedge, no answer
         return Parsed(None, None)
     in_box = [n for n in map(_number, boxed(text)) if n is not None]
-    anywhere = _NUMBER.findall(text)
-    return Parsed(None, in_box[-1] if in_box else anywhere[-1].replace(",", "") if anywhere else None)
+    anywhere = numbers(text)
+    return Parsed(None, in_box[-1] if in_box else anywhere[-1] if anywhere else None)
 
 
 def equal(gold: str, answer: str) -> bool:

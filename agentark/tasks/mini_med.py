@@ -119,9 +119,9 @@ def solve(case: Case, rng: Random, middle: str | None = None, choice: int | None
     chain = [recall(case.drug, path.first, middle), recall(middle, path.second, case.options[choice])]
     style = rng.choice(("chain", "check", "walk"))
     if style == "check":
-        chain.append(f"{LETTERS[choice]} is {case.options[choice]}.")
+        chain.append(f"{LETTERS[choice]}) {case.options[choice]}.")
     if style == "walk":
-        chain += [f"{LETTERS[n]} is {case.options[n]}: {'yes' if n == choice else 'no'}." for n in range(choice + 1)]
+        chain += [f"{LETTERS[n]}) {case.options[n]}: {'yes' if n == choice else 'no'}." for n in range(choice + 1)]
     return "\n".join([*chain, f"Answer: {LETTERS[choice]}"])
 
 

@@ -48,7 +48,7 @@ def pick(rng: Random) -> Chat:
     options = rng.sample(mini_med.PATHS[rng.choice(tuple(mini_med.PATHS))].values, 4)
     right = rng.randrange(4)
     listed = "\n".join(f"{letter}) {option}" for letter, option in zip(mini_med.LETTERS, options))
-    return [*prompts.ask(f"{options[right]}?\n{listed}"), {"role": "assistant", "content": f"{mini_med.LETTERS[right]} is {options[right]}."}]
+    return [*prompts.ask(f"Which is {options[right]}?\n{listed}"), {"role": "assistant", "content": f"{mini_med.LETTERS[right]}) {options[right]}."}]
 
 
 def problem(rng: Random, task: str, lengths: tuple[int, int]):
@@ -93,6 +93,6 @@ def example(seed: int, i: int, shares: dict[str, float], lengths: tuple[int, int
     if kind == "fact":
         return fact(rng)
     if kind == "drill":
-        return rng.choice((drill, drill, pick))(rng)
-    task = rng.choice(("mini_gsm", "mini_gsm", "mini_med"))
+        return rng.choice((drill, pick))(rng)
+    task = rng.choice(("mini_gsm", "mini_gsm", "mini_gsm", "mini_med", "mini_med"))
     return debating(rng, task, lengths, max_peers) if kind == "debate" else solving(rng, task, lengths)

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.utils.data import Dataset
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast, Trainer, TrainerCallback, TrainingArguments
 
+from agentark import store
 from agentark.models.load import ZOO
 from agentark.zoo import corpus
 
@@ -38,6 +39,7 @@ def make_tokenizer(vocab_size: int, chats: int, seed: int, context: int) -> PreT
     tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
         vocab_size=vocab_size, special_tokens=[PAD, USER, ASSISTANT, END],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    tokenizer.add_tokens([f"{letter})" for letter in "ABCD"])  # an option's letter stands next to its text: small networks can look it up
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, additional_special_tokens=[USER, ASSISTANT],
         model_max_length=context, padding_side="left", clean_up_tokenization_spaces=False)
@@ -84,7 +86,7 @@ class _StopAt(TrainerCallback):
 def train(name: str, spec: dict, common: dict, work: Path, minutes: float = 1e9) -> bool:
     """Train network `name` and save it, half precision, into the zoo.  Returns whether it is finished."""
     out = ZOO / name
-    if (out / "model.safetensors").exists():
+    if (out / "card.json").exists():
         print(f"{name}: already made")
         return True
     torch.manual_seed(common["seed"])
@@ -104,8 +106,9 @@ def train(name: str, spec: dict, common: dict, work: Path, minutes: float = 1e9)
         train_sampling_strategy="sequential", report_to=[], disable_tqdm=True, seed=common["seed"], dataloader_pin_memory=False)
     trainer = Trainer(model=model, args=args, train_dataset=data, callbacks=[_StopAt(minutes)])
     start = time.time()
-    had = any((work / name).glob("checkpoint-*"))
-    trainer.train(resume_from_checkpoint=had or None)
+    store.Journal(work / name / "about.journal", {"spec": spec, "common": common})  # refuses checkpoints of another training
+    had = store.last_checkpoint(work / name)
+    trainer.train(resume_from_checkpoint=had)
     seconds = time.time() - start
     if trainer.state.global_step < steps:
         print(f"{name}: {trainer.state.global_step} of {steps} steps; the next call goes on")
@@ -117,7 +120,7 @@ def train(name: str, spec: dict, common: dict, work: Path, minutes: float = 1e9)
     (out / "card.json").write_text(json.dumps({
         "name": name, "role": spec["role"], "architecture": type(model).__name__, "parameters": model.num_parameters(),
         "phases": spec["phases"], "tokens": steps * batch * common["block"], "seed": common["seed"],
-        "seconds_of_last_run": round(seconds), "resumed": had, "threads": torch.get_num_threads(),
+        "seconds_of_last_run": round(seconds), "resumed": bool(had), "threads": torch.get_num_threads(),
         "machine": platform.processor() or platform.machine(), "torch": torch.__version__,
         "loss": [round(log["loss"], 4) for log in trainer.state.log_history if "loss" in log]}, indent=1) + "\n")
     print(f"{name}: made in {seconds / 60:.1f} min")
