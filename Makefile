@@ -20,7 +20,7 @@ export HF_HUB_OFFLINE ?= 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv reproduce test plan notebooks zoo bench lab constraints clean dist-clean params-exist
+.PHONY: help venv reproduce test plan notebooks reference zoo bench lab constraints clean dist-clean params-exist
 
 help: ## this list
 	@echo "make TARGET [TIER=$(TIER)] [CORES=$(CORES)] [PYTHON=$(PYTHON)]"
@@ -63,6 +63,15 @@ notebooks: $(STAMP) ## execute the committed notebooks again, in place, on their
 	@echo "Executing the notebooks in place; look at the diff before you commit it"
 	@$(RUN) $(ONE_THREAD) .venv/bin/jupyter nbconvert --to notebook --execute --inplace \
 	  --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False notebooks/*.ipynb
+
+reference: ## make the finished run of TIER the committed reference: rows, tables, manifests and figures, no weights
+	@test -f results/$(TIER)/main_results.csv || { echo "There is no finished run in results/$(TIER): make reproduce TIER=$(TIER) first." >&2; exit 1; }
+	@rm -rf results/reference/$(TIER) figures/reference/$(TIER)
+	@mkdir -p results/reference/$(TIER) figures/reference/$(TIER)
+	@cd results/$(TIER) && find . \( -name '*.parquet' -o -name '*.csv' -o -name '*.manifest.json' -o -name training.json -o -name '*.tsv' \) \
+	  ! -name rows.parquet ! -path './notebooks/*' | tar cf - -T - | tar xf - -C ../reference/$(TIER)
+	@cp figures/$(TIER)/* figures/reference/$(TIER)/
+	@du -sh results/reference/$(TIER) figures/reference/$(TIER)
 
 zoo: $(STAMP) ## train the mini zoo anew, from params/zoo.yaml
 	@echo "Training the mini zoo; a killed training resumes from its checkpoint"

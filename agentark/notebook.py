@@ -119,7 +119,7 @@ def check_names(told: params.Params, at: params.Coordinates) -> None:
             tasks.get(task)
         except ValueError as error:
             raise ParamsError(str(error)) from None
-    for model in sorted({*told.study.teachers, *told.study.students, *at.students, at.teacher} - {""}):
+    for model in sorted({*told.study.teachers, *told.study.students, *at.students, at.student, at.teacher} - {""}):
         try:
             load.check_name(model)
         except load.ModelError as error:

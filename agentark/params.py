@@ -159,6 +159,7 @@ class Coordinates(Section):
     limit: Annotated[int, Field(ge=0)] = 0
     inputs: Literal["run", "reference", "auto"] = "auto"
     teacher: str = ""
+    student: str = ""
     students: list[str] = []
     task: str = ""
     method: Literal[Method, "base"] = "base"

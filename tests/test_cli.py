@@ -141,3 +141,13 @@ def test_papermill_takes_the_params_file_and_overrides(tmp_path):
     cells = json.loads(out.read_text())["cells"]
     assert any("mini-first5" in "".join(o.get("text", "")) for c in cells for o in c.get("outputs", []))
     shutil.rmtree(store.ROOT / "results" / "mini-first5")
+
+
+def test_an_interrupted_run_says_that_nothing_is_lost(capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_pending", lambda *_: {"something"})
+    monkeypatch.setattr(cli.subprocess, "run", interrupted)
+    assert cli.main(["run", str(MINI), "--cores", "1"]) == 130
+    assert "finished chunks are kept" in capsys.readouterr().err

@@ -36,7 +36,7 @@ def test_parameters_are_declared_as_papermill_reads_them(path):
     assert len(cells) == 1
     tree = ast.parse("".join(cells[0]["source"]))
     names = {node.target.id: ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.AnnAssign)}
-    assert set(params.SECTIONS) <= set(names) and set(names) <= {*params.SECTIONS, *params.COORDINATES, "student"}
+    assert set(params.SECTIONS) <= set(names) and set(names) <= {*params.SECTIONS, *params.COORDINATES}
     assert all(names[section] == {} for section in params.SECTIONS)
     assert names["inputs"] == "reference"
 

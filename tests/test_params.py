@@ -67,7 +67,7 @@ def test_every_value_has_its_source(path):
 @pytest.mark.parametrize(("changes", "says"), [
     ({"debat": {}}, ["unknown key 'debat'", "did you mean 'debate'"]),
     ({"debate__agent": 5}, ["in debate: unknown key 'agent'", "did you mean 'agents'"]),
-    ({"studen": "a"}, ["unknown key 'studen'", "did you mean 'students'"]),
+    ({"studnets": "a"}, ["unknown key 'studnets'", "did you mean 'students'"]),
     ({"zzzz": 1}, ["unknown key 'zzzz'", "there are study, sizes"]),
     ({"distill__lora": {**LORA, "alpah": 16}}, ["lora", "unknown key 'alpah'", "did you mean 'alpha'"]),
 ])

@@ -2,7 +2,7 @@
 
 | method        | completion                                                | weight of a sequence |
 |---------------|-----------------------------------------------------------|----------------------|
-| `sft`         | the gold answer alone (G.1)                               | 1                    |
+| `sft`         | the gold solution's answer line alone (G.1)               | 1                    |
 | `rsft`        | one correct debate trace a problem, corrective first (3.3.1) | 1                 |
 | `da`          | k diverse correct debate traces a problem (3.3.2)         | 1/k (Eq. 2)          |
 | `rsft_single` | control: as many correct traces from before the debate    | 1                    |
@@ -42,7 +42,7 @@ def examples(method: str, task: Task, problems: list[Problem], traces: pd.DataFr
     """The training examples of a method.  `traces` is extraction's table; raises DistillError where there are none."""
     prompts = {p.id: task.prompt(p) for p in problems}
     if method == "sft":
-        made = [Example(p.id, prompts[p.id], f"Answer: {p.answer}") for p in problems]
+        made = [Example(p.id, prompts[p.id], p.solution.splitlines()[-1]) for p in problems]
     elif method == "continued":
         target = completion_tokens(examples("rsft", task, problems, traces, tokenizer, seed), tokenizer)
         made = _gold(problems, prompts, target, tokenizer, seed)

@@ -98,7 +98,7 @@ def rounds(log: pd.DataFrame, task: str) -> pd.DataFrame:
         winners = [votes.majority(a, equal) for a in answers]
         agreed = [w is not None and equal(rows[0].gold, w) for w, rows in zip(winners, state.values())]
         n = len(state)
-        single_low, single_high = wilson(round(sum(right)), n)
+        single_low, single_high = wilson(sum(right), n)
         consensus_low, consensus_high = wilson(sum(agreed), n)
         table.append({
             "round": int(number), "problems": n, "debating": debating, "single_accuracy": sum(right) / n, "single_low": single_low,

@@ -43,7 +43,7 @@ def predictions(files: study.Files, found: list[tuple[dict, pd.DataFrame]]) -> p
         who = {key: base[key].iloc[0] for key in tables.KEYS} | {"method": "base_majority"}
         tabled.append(group.base_majority(base, who["test"], who))
     tests = [(at, log) for at, log in found if at["split"] == "test"]
-    spent = {(at["model"], at["task"]): log.groupby("problem").size().to_dict() for at, log in tests if at["protocol"] == "debate"}
+    spent = {(at["model"], at["task"]): log[log.tokens_in > 0].groupby("problem").size().to_dict() for at, log in tests if at["protocol"] == "debate"}
     for at, log in tests:
         who = {"teacher": at["model"], "student": "-", "train": "-", "test": at["task"], "seed": at["seed"]}
         if at["protocol"] == "debate":

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from .figures import _looks
+from .figures import looks
 
 
-@_looks
+@looks
 def training_loss(logs: dict[str, dict]) -> Figure:
     """Loss per completion token (nats) over training steps, a line a student; `logs` are training logs by the student's name."""
     figure = Figure(figsize=(5.4, 3.0), layout="constrained")

@@ -46,7 +46,7 @@ ROUNDS = ["round", "protocol", "task", "single_accuracy", "single_low", "single_
           "consensus_high"]  # fmt: skip
 
 
-def _looks(draw):
+def looks(draw):
     """Draw in our look, whatever the caller's rcParams are, and leave them as they were."""
 
     @wraps(draw)
@@ -105,7 +105,7 @@ def _grid(rows: int, columns: int, width: float, height: float, **kwargs) -> tup
     return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
 
 
-@_looks
+@looks
 def by_method(main: pd.DataFrame) -> Figure:
     """Mean accuracy of each method, a panel a test, with each teacher's debate as a line (the paper's Fig. 2, right).
 
@@ -136,7 +136,7 @@ def by_method(main: pd.DataFrame) -> Figure:
     return figure
 
 
-@_looks
+@looks
 def in_and_out_of_domain(main: pd.DataFrame, paired: pd.DataFrame | None = None) -> Figure:
     """Gain over base in and out of the training set's domain, a row of panels a test (the paper's Fig. 3a).
 
@@ -169,7 +169,7 @@ def in_and_out_of_domain(main: pd.DataFrame, paired: pd.DataFrame | None = None)
     return figure
 
 
-@_looks
+@looks
 def by_dataset_and_student(main: pd.DataFrame, paired: pd.DataFrame | None = None) -> Figure:
     """Gain over base by training set (left) and by student (right), a row of panels a test (the paper's Fig. 3b)."""
     gained = gains(main, paired)
@@ -221,7 +221,7 @@ def _spread(values: list[float], gap: float) -> list[float]:
     return moved.tolist()
 
 
-@_looks
+@looks
 def debate_rounds(rounds: pd.DataFrame) -> Figure:
     """Accuracy over the rounds of a debate, a panel a task: the consensus (solid) and its single agents (dashed).
 
@@ -259,7 +259,7 @@ def debate_rounds(rounds: pd.DataFrame) -> Figure:
     return figure
 
 
-@_looks
+@looks
 def save(figure: Figure, path_without_suffix: str | Path) -> list[Path]:
     """Write .png (150 dpi) and .pdf, the same bytes for the same figure; returns both paths."""
     stem = Path(path_without_suffix)

@@ -30,7 +30,7 @@ EVENTS = {
     "share": ("{p} makes {a} equal piles of {i} and keeps one.", "{p} shares all {i} equally among {a} people and takes one part."),
 }
 DISTRACTORS = ("{q} has {a} {i}.", "{q} finds {a} {j}.", "{p} also sees {a} {j}.", "{q} buys {a} bags of {b} {j}.")
-LENGTHS = (3, 5)  # least and most events of a story
+LENGTHS = (2, 4)  # least and most events of a story
 LARGEST = 299
 
 

@@ -22,7 +22,7 @@ GERMS = ("zorbavirus", "keltococcus", "ambrella", "dunovirus", "fistobacter", "g
          "lombacter", "mirnella", "nodovirus", "pelococcus")
 CLASSES = ("alphalones", "betadines", "coxatrines", "deltamides", "epsilates", "gammazoles", "kappadols", "lambdarins")
 LETTERS = "ABCD"
-N_DRUGS, N_DISEASES = 240, 48
+N_DRUGS, N_DISEASES = 480, 60
 
 
 def _names(rng: Random, n: int, syllables: tuple[str, ...], ending: str) -> tuple[str, ...]:
@@ -116,13 +116,15 @@ def solve(case: Case, rng: Random, middle: str | None = None, choice: int | None
     path = PATHS[case.path]
     middle = case.middle if middle is None else middle
     choice = case.right if choice is None else choice
-    chain = [recall(case.drug, path.first, middle), recall(middle, path.second, case.options[choice])]
-    style = rng.choice(("chain", "check", "walk"))
-    if style == "check":
-        chain.append(f"{LETTERS[choice]}) {case.options[choice]}.")
-    if style == "walk":
-        chain += [f"{LETTERS[n]}) {case.options[n]}: {'yes' if n == choice else 'no'}." for n in range(choice + 1)]
-    return "\n".join([*chain, f"Answer: {LETTERS[choice]}"])
+    first, second = recall(case.drug, path.first, middle), recall(middle, path.second, case.options[choice])
+    style = rng.choice(("chain", "restate", "inverse"))
+    if style == "restate":
+        lines = [f"asked: the {path.asked} of {case.drug}.", first, second]
+    elif style == "inverse":
+        lines = [first, f"so asked: {middle} {path.second} what?", second]
+    else:
+        lines = [first, second]
+    return "\n".join([*lines, f"Answer: {case.options[choice]}"])
 
 
 def spoil(case: Case, rng: Random) -> str:
@@ -188,18 +190,26 @@ def _letter(text: str) -> str | None:
     return found[1].upper() if found and not re.search(r"\b[B-D]\b|\(A\)", text.strip()[found.end(1):]) else None
 
 
+def _named(text: str, problem: Problem) -> list[str]:
+    """The letters of the options whose whole text occurs in `text`."""
+    return [LETTERS[n] for n, option in enumerate(problem.options) if re.search(rf"\b{re.escape(option.lower())}\b", text.lower())]
+
+
 def parse(text: str, problem: Problem) -> Parsed:
-    r"""Strict: the letter on the last "Answer:" line.  Flexible: else the last \boxed{X}, else the last (X), else the one
-    option whose text the last line names.  A bare letter elsewhere is never read: "a" is an article.
+    r"""Strict: on the last "Answer:" line, the letter, or an option's text and nothing else.
+
+    Flexible: else the last \boxed{X}, else the last (X), else the one option whose text the last line names.  A bare letter
+    elsewhere is never read: "a" is an article.
     """
     lines = answer_lines(text)
+    said = lines[-1].strip().rstrip(".").lower() if lines else ""
+    whole = [LETTERS[n] for n, option in enumerate(problem.options) if option.lower() == said]
     strict = _letter(lines[-1]) if lines else None
-    if strict is not None:
-        return Parsed(strict, strict)
+    if whole or strict is not None:
+        return Parsed(whole[0] if whole else strict, whole[0] if whole else strict)
     in_box = [letter for letter in map(_letter, boxed(text)) if letter]
     in_parentheses = _IN_PARENTHESES.findall(text)
-    last_line = text.strip().rsplit("\n", 1)[-1].lower()
-    named = [LETTERS[n] for n, option in enumerate(problem.options) if re.search(rf"\b{re.escape(option.lower())}\b", last_line)]
+    named = _named(text.strip().rsplit("\n", 1)[-1], problem)
     flexible = in_box[-1] if in_box else in_parentheses[-1] if in_parentheses else named[0] if len(named) == 1 else None
     return Parsed(None, flexible)
 

@@ -1,6 +1,6 @@
 """What the mini zoo's networks are trained on: chats made anew from the tasks' training streams.
 
-Four kinds of chat: recalling one fact of mini_med's world, a drill (one sum, or finding an option's letter), solving a problem, and taking part in a debate in which
+Four kinds of chat: recalling one fact of mini_med's world, one sum, solving a problem, and taking part in a debate in which
 between none and all of the peers are wrong.  Example number i is a function of (seed, i), so that training resumes exactly.
 """
 
@@ -43,14 +43,6 @@ def drill(rng: Random) -> Chat:
     return [*prompts.ask(f"{x}{op}{y}"), {"role": "assistant", "content": f"{x}{op}{y}={value}"}]
 
 
-def pick(rng: Random) -> Chat:
-    """Finding the letter of a given option."""
-    options = rng.sample(mini_med.PATHS[rng.choice(tuple(mini_med.PATHS))].values, 4)
-    right = rng.randrange(4)
-    listed = "\n".join(f"{letter}) {option}" for letter, option in zip(mini_med.LETTERS, options))
-    return [*prompts.ask(f"Which is {options[right]}?\n{listed}"), {"role": "assistant", "content": f"{mini_med.LETTERS[right]}) {options[right]}."}]
-
-
 def problem(rng: Random, task: str, lengths: tuple[int, int]):
     """A fresh training problem: (question, a maker of right solutions, a maker of wrong ones)."""
     if task == "mini_gsm":
@@ -85,7 +77,7 @@ def debating(rng: Random, task: str, lengths: tuple[int, int], max_peers: int) -
 def example(seed: int, i: int, shares: dict[str, float], lengths: tuple[int, int], max_peers: int) -> Chat:
     """Training chat number i.
 
-    `shares` are the probabilities per chat of "fact", "drill" (sums, and the letters of options) and "debate"; the rest is solving.  `lengths` are the least
+    `shares` are the probabilities per chat of "fact", "drill" and "debate"; the rest is solving.  `lengths` are the least
     and most events of a mini_gsm story.
     """
     rng = Random(f"zoo {seed} {i}")
@@ -93,6 +85,6 @@ def example(seed: int, i: int, shares: dict[str, float], lengths: tuple[int, int
     if kind == "fact":
         return fact(rng)
     if kind == "drill":
-        return rng.choice((drill, pick))(rng)
+        return drill(rng)
     task = rng.choice(("mini_gsm", "mini_gsm", "mini_gsm", "mini_med", "mini_med"))
     return debating(rng, task, lengths, max_peers) if kind == "debate" else solving(rng, task, lengths)

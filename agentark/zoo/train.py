@@ -39,7 +39,6 @@ def make_tokenizer(vocab_size: int, chats: int, seed: int, context: int) -> PreT
     tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
         vocab_size=vocab_size, special_tokens=[PAD, USER, ASSISTANT, END],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
-    tokenizer.add_tokens([f"{letter})" for letter in "ABCD"])  # an option's letter stands next to its text: small networks can look it up
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, additional_special_tokens=[USER, ASSISTANT],
         model_max_length=context, padding_side="left", clean_up_tokenization_spaces=False)
@@ -48,7 +47,11 @@ def make_tokenizer(vocab_size: int, chats: int, seed: int, context: int) -> PreT
 
 
 class Blocks(Dataset):
-    """Blocks of packed chats; only the last turn of each chat is learnt.  Block i is a function of (seed, i)."""
+    """Blocks of packed chats; only the last turn of each chat is learnt.  Block i is a function of (seed, i).
+
+    Positions start anew with each chat, from which transformers builds a mask that keeps the chats of a block apart: without it
+    a network learns to read its answer out of a neighbour.
+    """
 
     def __init__(self, tokenizer, seed: int, length: int, phases: list[dict], batch: int, max_peers: int):
         self.tokenizer, self.seed, self.length, self.max_peers = tokenizer, seed, length, max_peers
@@ -61,6 +64,7 @@ class Blocks(Dataset):
         phase = self.phases[i]
         ids: list[int] = []
         labels: list[int] = []
+        positions: list[int] = []
         n = 0
         while len(ids) < self.length:
             chat = corpus.example(self.seed, i * 1000 + n, phase["shares"], phase["lengths"], self.max_peers)
@@ -69,7 +73,8 @@ class Blocks(Dataset):
             reply = self.tokenizer(chat[-1]["content"] + END, add_special_tokens=False).input_ids
             ids += prompt + reply
             labels += [-100] * len(prompt) + reply
-        return {"input_ids": torch.tensor(ids[: self.length]), "labels": torch.tensor(labels[: self.length])}
+            positions += range(len(prompt) + len(reply))
+        return {name: torch.tensor(values[: self.length]) for name, values in (("input_ids", ids), ("labels", labels), ("position_ids", positions))}
 
 
 class _StopAt(TrainerCallback):
@@ -103,7 +108,7 @@ def train(name: str, spec: dict, common: dict, work: Path, minutes: float = 1e9)
         output_dir=str(work / name), per_device_train_batch_size=batch, max_steps=steps, learning_rate=spec["learning_rate"],
         lr_scheduler_type="warmup_stable_decay", lr_scheduler_kwargs={"num_decay_steps": steps // 4}, warmup_steps=50,
         weight_decay=common["weight_decay"], adam_beta2=0.98, max_grad_norm=1.0, logging_steps=50, save_steps=200, save_total_limit=1,
-        train_sampling_strategy="sequential", report_to=[], disable_tqdm=True, seed=common["seed"], dataloader_pin_memory=False)
+        train_sampling_strategy="sequential", report_to=[], disable_tqdm=True, bf16=common["bf16"], use_cpu=not torch.cuda.is_available(), seed=common["seed"], dataloader_pin_memory=False)
     trainer = Trainer(model=model, args=args, train_dataset=data, callbacks=[_StopAt(minutes)])
     start = time.time()
     store.Journal(work / name / "about.journal", {"spec": spec, "common": common})  # refuses checkpoints of another training
