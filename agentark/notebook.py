@@ -80,10 +80,12 @@ class Run:
             f"there is no {' nor '.join(str(c.relative_to(store.ROOT)) for c in order)}: run the notebook that makes it first "
             "(the README's table says which), or `agentark run` for the whole study")
 
-    def rows(self, path: Path, column: str = "problem") -> pd.DataFrame:
-        """An earlier stage's rows, cut to this run's slice: the first `limit` problems."""
+    def rows(self, path: Path, task: str, split: str) -> pd.DataFrame:
+        """An earlier stage's rows of a task's split, cut to this run's slice: its first `limit` problems."""
         table = pd.read_parquet(self.found(path))
-        return table[table[column].isin(table[column].drop_duplicates()[: self.at.limit])] if self.at.limit else table
+        if not self.at.limit:
+            return table
+        return table[table.problem.isin([p.id for p in tasks.problems(task, split, self.at.limit)])].reset_index(drop=True)
 
 
 def begin(namespace: dict[str, Any]) -> Run:

@@ -36,7 +36,7 @@ def test_every_cell_of_the_study_is_there(made):
     taught = main[main.train != "-"]
     assert len(taught) == len(s.teachers) * len(s.students) * len(s.train_tasks) * len(s.methods) * len(s.test_tasks) * len(s.seeds)
     assert set(main[main.train == "-"].method) == {"base", "base_majority", "teacher_single", "teacher_majority", "teacher_debate"}
-    assert (main.n >= 1000).all()
+    assert (taught.n >= 1000).all() and (main.n >= TOLD.sizes.debate_test).all()
 
 
 def test_it_was_made_with_what_is_here():

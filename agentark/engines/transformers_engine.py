@@ -9,12 +9,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from transformers import DynamicCache, GenerationConfig
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, GenerationConfig
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 from agentark import params, store
 from agentark.models.load import load
 
 from . import Chat, Completion, EngineError, Sampling
+
+def grouped_sdpa(module, query, key, value, attention_mask, scaling=None, dropout=0.0, **kwargs):
+    """Scaled dot-product attention that, when decoding one token, does not copy keys and values for each query head.
+
+    query (B, H, 1, D), key and value (B, KV, L, D): the H / KV heads that share a key stand in the place of query positions.
+    Returns (B, 1, H, D).  Anything else is transformers' own.
+    """
+    b, h, t, d = query.shape
+    if t > 1 or key.shape[1] == h:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs)
+    out = torch.nn.functional.scaled_dot_product_attention(query.view(b, key.shape[1], -1, d), key, value, attn_mask=attention_mask, scale=scaling)
+    return out.reshape(b, h, 1, d).transpose(1, 2), None
+
+
+AttentionInterface.register("grouped_sdpa", grouped_sdpa)
+AttentionMaskInterface.register("grouped_sdpa", sdpa_mask)
 
 LEAST_PREFIX = 16  # tokens: sharing less does not pay for the extra forward pass
 
@@ -26,6 +44,7 @@ class TransformersEngine:
 
     def __init__(self, model: str, told: params.Engine):
         self.model, self.tokenizer = load(model, told.dtype)
+        self.model.set_attn_implementation("grouped_sdpa")
         self.told = told
         self.context = self.model.config.get_text_config().max_position_embeddings
         ends = self.model.generation_config.eos_token_id
