@@ -7,17 +7,12 @@ as it works.
 
 from __future__ import annotations
 
-from jupyter_client import AsyncKernelManager
+from tempfile import TemporaryDirectory
+
 from papermill.engines import NBClientEngine
+from traitlets.config import Config
 
 from . import notebook
-
-
-class FileKernelManager(AsyncKernelManager):
-    """A kernel manager whose channels are Unix sockets."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**{"transport": "ipc", **kwargs})
 
 
 class Engine(NBClientEngine):
@@ -31,5 +26,6 @@ class Engine(NBClientEngine):
         declared = {name for cell in cells if "parameters" in cell.metadata.get("tags", []) for name in notebook.assigned(cell.source)}
         notebook.refuse_undeclared(set(given), declared, "papermill's parameters")
         notebook.check(given, "papermill's parameters")
-        return super().execute_managed_notebook(
-            nb_man, kernel_name, iopub_timeout=120, kernel_manager_class=FileKernelManager, store_widget_state=False, **kwargs)
+        with TemporaryDirectory(prefix="agentark-") as folder:  # a folder a kernel: by default all would share one socket's name
+            sockets = Config({"ConnectionFileMixin": {"transport": "ipc", "ip": f"{folder}/kernel"}})
+            return super().execute_managed_notebook(nb_man, kernel_name, iopub_timeout=120, config=sockets, store_widget_state=False, **kwargs)
