@@ -35,9 +35,9 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "Making the virtual environment .venv"; \
 	  $(PYTHON) -m venv .venv; }
 	@echo "Installing torch (with the rest about 90 seconds, where the network is fast)"
-	@.venv/bin/pip install -q --disable-pip-version-check -c constraints.txt torch
+	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt torch
 	@echo "Installing agentark and what else it needs"
-	@.venv/bin/pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
 params-exist:

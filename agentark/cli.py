@@ -75,7 +75,7 @@ def run(path: Path, cores: int, limit: int | None, more: list[str]) -> int:
         print(f"{path}: nothing to be done, all {len(jobs)} notebook runs are up to date")
     else:
         try:
-            done = subprocess.run(_snakemake(path, at.limit, "--keep-incomplete", "--rerun-incomplete", "--quiet", "all", *executor))
+            done = subprocess.run(_snakemake(path, at.limit, "--keep-incomplete", "--rerun-incomplete", "--quiet", "host", "progress", "reason", "rules", *executor))
         except KeyboardInterrupt:
             print("\ninterrupted: finished chunks are kept; the same command goes on from there", file=sys.stderr)
             return 130
