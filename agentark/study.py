@@ -76,7 +76,7 @@ def jobs(told: params.Params, at: params.Coordinates) -> list[Job]:
     study, limit = told.study, at.limit
     files = Files(store.ROOT / "results" / output_name(study.name, limit))
     size = {split: min(n, limit) if limit else n for split, n in told.sizes.model_dump().items()}
-    per_problem = told.debate.agents * told.debate.rounds + 1
+    per_problem = told.debate.agents * told.debate.rounds + (told.debate.aggregator == "llm")
     seed = study.seeds[0]
     made: list[Job] = []
 
