@@ -180,3 +180,21 @@ def test_group_by_prefix():
 def test_batches_are_whole_groups():
     assert list(_batches([[0, 1], [2], [3, 4, 5], [6]], 4)) == [[[0, 1], [2]], [[3, 4, 5], [6]]]
     assert list(_batches([[0, 1, 2]], 3)) == [[[0, 1, 2]]] and list(_batches([], 3)) == []
+
+
+@pytest.mark.parametrize("heads, shared", [(4, 2), (4, 1), (4, 4)])
+def test_grouped_attention_is_attention(heads, shared):
+    """Decoding one token without copying keys for each query head gives what transformers' own attention gives, mask included."""
+    from types import SimpleNamespace
+
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    from agentark.engines.transformers_engine import grouped_sdpa
+
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, heads, 1, 8), torch.randn(3, shared, 11, 8), torch.randn(3, shared, 11, 8)
+    mask = torch.rand(3, 1, 1, 11) > 0.3
+    module = SimpleNamespace(num_key_value_groups=heads // shared, is_causal=True)
+    ours, _ = grouped_sdpa(module, query, key, value, mask, scaling=0.3)
+    theirs, _ = sdpa_attention_forward(module, query, key, value, mask, scaling=0.3)
+    torch.testing.assert_close(ours, theirs)

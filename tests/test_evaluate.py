@@ -196,7 +196,7 @@ def test_rounds_by_hand():
     # Round 3: a: 7→7.0 no change; 1→7 corrected, copied; 7→7.  c: 5→5; 5→7 corrected, nobody had 7; 9→None changed, copied from nobody.
     assert table[["changed", "corrected", "corrupted", "copied"]].to_numpy().tolist() == [[0, 0, 0, 0], [5, 1, 2, 4], [3, 2, 0, 1]]
     assert tuple(table.loc[2, ["consensus_low", "consensus_high"]]) == wilson(2, 4)
-    assert tuple(table.loc[3, ["single_low", "single_high"]]) == wilson(2, 4)  # 7/3 right problems of 4, rounded
+    assert tuple(table.loc[3, ["single_low", "single_high"]]) == wilson(7 / 3, 4)  # 7/3 right problems of 4
 
 
 def test_rounds_do_not_hang_on_the_order_of_rows():
