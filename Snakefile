@@ -7,6 +7,7 @@
 # key or an input changes. Outputs are marked `update`: they are journaled and resumable, so that a job starts from
 # what is there instead of deleting it. The executed notebook is under `log`, where it stays when the run fails.
 import os
+import sys
 import yaml
 from agentark import notebook, params, store, study
 
@@ -38,6 +39,7 @@ for number, job in enumerate(jobs, 1):
         benchmark: f"{home}/benchmarks/{job.name}.tsv"
         params:
             key=job.key,
+            python=lambda _: sys.executable,  # a function: another path to the same program re-runs nothing
             label=f"[{number}/{len(jobs)}] {job.name}",
             source=f"notebooks/{job.notebook}.ipynb",
             file=config["params"],
@@ -46,7 +48,7 @@ for number, job in enumerate(jobs, 1):
         resources: mem_mb=int(config.get("mem_mb", 4000)), runtime=int(config.get("minutes", 240))
         shell:
             "echo \"$(date +%T) start {params.label}\"; "
-            "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} papermill --engine agentark --no-progress-bar --log-output "
+            "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} {params.python} -m papermill --engine agentark --no-progress-bar --log-output "
             "{params.source} {log.notebook} -f {params.file} -y {params.flat:q} > {log.text} 2>&1 "
             "|| {{ echo \"FAILED {params.label}: {log.text} and {log.notebook} say why; it ends with\"; tail -n 12 {log.text}; exit 1; }}; "
             "echo \"$(date +%T) done  {params.label}\""
