@@ -74,6 +74,7 @@ def run(path: Path, cores: int, limit: int | None, more: list[str]) -> int:
     if not _pending(path, at.limit):
         print(f"{path}: nothing to be done, all {len(jobs)} notebook runs are up to date")
     else:
+        _unlock(path, at.limit)
         try:
             done = subprocess.run(_snakemake(path, at.limit, "--keep-incomplete", "--rerun-incomplete", "--quiet", "host", "progress", "reason", "rules", *executor))
         except KeyboardInterrupt:
@@ -85,6 +86,27 @@ def run(path: Path, cores: int, limit: int | None, more: list[str]) -> int:
     if not {"-n", "--dry-run", "--dryrun"} & set(more):
         report(path, limit)
     return 0
+
+
+def _unlock(path: Path, limit: int) -> None:
+    """Take away Snakemake's lock where the run that left it is dead.  StoreError where it is alive: two runs would write the same files."""
+    owner = store.ROOT / ".snakemake" / "agentark.pid"
+    if owner.exists() and (pid := int(owner.read_text() or 0)) != os.getpid() and _alive(pid):
+        raise store.StoreError(f"another run is at work here (process {pid}): wait for it, or stop it")
+    if any((store.ROOT / ".snakemake" / "locks").glob("*")):
+        subprocess.run(_snakemake(path, limit, "--unlock", "--cores", "1"), capture_output=True)
+    owner.parent.mkdir(exist_ok=True)
+    owner.write_text(str(os.getpid()))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid > 0
 
 
 def report(path: Path, limit: int | None) -> None:

@@ -1,6 +1,7 @@
 """The command line and the graph of runs: what is made anew, and one clear sentence for what cannot be."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -148,6 +149,24 @@ def test_an_interrupted_run_says_that_nothing_is_lost(capsys, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "_pending", lambda *_: {"something"})
+    monkeypatch.setattr(cli, "_unlock", lambda *_: None)
     monkeypatch.setattr(cli.subprocess, "run", interrupted)
     assert cli.main(["run", str(MINI), "--cores", "1"]) == 130
     assert "finished chunks are kept" in capsys.readouterr().err
+
+
+def test_a_dead_runs_lock_is_taken_away_and_a_living_ones_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "ROOT", tmp_path)
+    called = []
+    monkeypatch.setattr(cli.subprocess, "run", lambda command, **_: called.append("--unlock" in command))
+    owner, lock = tmp_path / ".snakemake" / "agentark.pid", tmp_path / ".snakemake" / "locks" / "0.input.lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    owner.write_text(str(dead.pid))
+    cli._unlock(MINI, 0)
+    assert called == [True] and owner.read_text() == str(os.getpid())
+    owner.write_text("1")  # init is always alive
+    with pytest.raises(store.StoreError, match="another run is at work"):
+        cli._unlock(MINI, 0)
