@@ -12,8 +12,8 @@ from pathlib import Path
 from . import notebook, params, store, study
 from .models.load import ModelError
 
-MEMORY_MB = 1500  # of a mini-tier job, measured; the peak is in each manifest
-RATE = 6000.0     # tokens a second of one core on the mini tier; only where no run has been measured
+MEMORY_MB = 800  # of a mini-tier job: the largest peak of the reference run, in its manifests
+RATE = 5000.0    # tokens a second of one core, the reference run as a whole; only where no run of a job has been measured
 
 
 def _snakemake(path: Path, limit: int, *more: str) -> list[str]:
