@@ -80,6 +80,8 @@ def run(path: Path, cores: int, limit: int | None, more: list[str]) -> int:
         except KeyboardInterrupt:
             print("\ninterrupted: finished chunks are kept; the same command goes on from there", file=sys.stderr)
             return 130
+        finally:
+            (store.ROOT / ".snakemake" / "agentark.pid").unlink(missing_ok=True)  # its number may be another program's tomorrow
         if done.returncode:
             print("some notebook runs did not finish (above); finished chunks are kept, the same command goes on from there", file=sys.stderr)
             return done.returncode
