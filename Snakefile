@@ -14,6 +14,7 @@ from agentark import notebook, params, store, study
 workdir: store.ROOT
 
 told, at = params.load(config["params"])
+told = study.of_teachers(told, [name for name in str(config.get("teachers") or "").split(",") if name])
 notebook.check_names(told, at)
 at = at.model_copy(update={"limit": int(config.get("limit", at.limit))})
 jobs = study.jobs(told, at)

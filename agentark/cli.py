@@ -16,14 +16,14 @@ MEMORY_MB = 800  # of a mini-tier job: the largest peak of the reference run, in
 RATE = 5000.0    # tokens a second of one core, the reference run as a whole; only where no run of a job has been measured
 
 
-def _snakemake(path: Path, limit: int, *more: str) -> list[str]:
+def _snakemake(path: Path, limit: int, teachers: list[str], *more: str) -> list[str]:
     return [sys.executable, "-m", "snakemake", "--snakefile", str(store.ROOT / "Snakefile"), "--directory", str(store.ROOT),
-            "--config", f"params={os.path.abspath(path)}", f"limit={limit}", *more]
+            "--config", f"params={os.path.abspath(path)}", f"limit={limit}", f"teachers={','.join(teachers)}", *more]
 
 
-def _pending(path: Path, limit: int) -> set[str]:
+def _pending(path: Path, limit: int, teachers: list[str]) -> set[str]:
     """The outputs that Snakemake would make anew."""
-    done = subprocess.run(_snakemake(path, limit, "--summary", "--cores", "1"), capture_output=True, text=True)
+    done = subprocess.run(_snakemake(path, limit, teachers, "--summary", "--cores", "1"), capture_output=True, text=True)
     if done.returncode:
         raise params.ParamsError(f"Snakemake cannot read the study:\n{done.stderr.strip()[-2000:]}")
     table = csv.DictReader(done.stdout.splitlines(), delimiter="\t")
@@ -39,11 +39,11 @@ def _minutes(job: study.Job, home: Path, name: str) -> float:
     return 0.2 + job.tokens / RATE / 60
 
 
-def plan(path: Path, cores: int, limit: int | None) -> None:
+def plan(path: Path, cores: int, limit: int | None, teachers: list[str]) -> None:
     """Print, before anything runs: the jobs, which are done, the tokens, minutes and memory that they take."""
-    told, at, jobs = _study(path, limit)
+    told, at, jobs = _study(path, limit, teachers)
     home = store.ROOT / "results" / study.output_name(told.study.name, at.limit)
-    pending = _pending(path, at.limit)
+    pending = _pending(path, at.limit, teachers)
     left, tokens = 0.0, 0
     print(f"{'job':<62}{'state':<9}{'Mtokens':>8}{'minutes':>9}")
     for job in jobs:
@@ -57,8 +57,9 @@ def plan(path: Path, cores: int, limit: int | None) -> None:
     print(f"left: at most {tokens / 1e6:.1f} M tokens, about {left / cores:.0f} minutes on {cores} cores, {cores * MEMORY_MB / 1000:.1f} GB of memory")
 
 
-def _study(path: Path, limit: int | None) -> tuple[params.Params, params.Coordinates, list[study.Job]]:
+def _study(path: Path, limit: int | None, teachers: list[str]) -> tuple[params.Params, params.Coordinates, list[study.Job]]:
     told, at = params.load(path)
+    told = study.of_teachers(told, teachers)
     if told.study.name != path.stem:
         raise params.ParamsError(f"{path}: study.name is {told.study.name!r}; it must be the file's name, {path.stem!r}: results lie under it")
     notebook.check_names(told, at)
@@ -67,16 +68,16 @@ def _study(path: Path, limit: int | None) -> tuple[params.Params, params.Coordin
     return told, at, study.jobs(told, at)
 
 
-def run(path: Path, cores: int, limit: int | None, more: list[str]) -> int:
-    """Run what is not done yet of a study, then report.  Returns the exit status."""
-    told, at, jobs = _study(path, limit)
+def run(path: Path, cores: int, limit: int | None, teachers: list[str], more: list[str]) -> int:
+    """Run what is not done yet of a study (of some of its teachers only, where they are named), then report.  Returns the exit status."""
+    told, at, jobs = _study(path, limit, teachers)
     executor = more if any(m.startswith("--executor") for m in more) else [*more, "--cores", str(cores)]
-    if not _pending(path, at.limit):
+    if not _pending(path, at.limit, teachers):
         print(f"{path}: nothing to be done, all {len(jobs)} notebook runs are up to date")
     else:
-        _unlock(path, at.limit)
+        _unlock(path, at.limit, teachers)
         try:
-            done = subprocess.run(_snakemake(path, at.limit, "--keep-incomplete", "--rerun-incomplete", "--quiet", "host", "progress", "reason", "rules", *executor))
+            done = subprocess.run(_snakemake(path, at.limit, teachers, "--keep-incomplete", "--rerun-incomplete", "--quiet", "host", "progress", "reason", "rules", *executor))
         except KeyboardInterrupt:
             print("\ninterrupted: finished chunks are kept; the same command goes on from there", file=sys.stderr)
             return 130
@@ -90,13 +91,13 @@ def run(path: Path, cores: int, limit: int | None, more: list[str]) -> int:
     return 0
 
 
-def _unlock(path: Path, limit: int) -> None:
+def _unlock(path: Path, limit: int, teachers: list[str]) -> None:
     """Take away Snakemake's lock where the run that left it is dead.  StoreError where it is alive: two runs would write the same files."""
     owner = store.ROOT / ".snakemake" / "agentark.pid"
     if owner.exists() and (pid := int(owner.read_text() or 0)) != os.getpid() and _alive(pid):
         raise store.StoreError(f"another run is at work here (process {pid}): wait for it, or stop it")
     if any((store.ROOT / ".snakemake" / "locks").glob("*")):
-        subprocess.run(_snakemake(path, limit, "--unlock", "--cores", "1"), capture_output=True)
+        subprocess.run(_snakemake(path, limit, teachers, "--unlock", "--cores", "1"), capture_output=True)
     owner.parent.mkdir(exist_ok=True)
     owner.write_text(str(os.getpid()))
 
@@ -146,15 +147,16 @@ def main(argv: list[str] | None = None) -> int:
         command = commands.add_parser(name, help=words)
         command.add_argument("params", type=Path, help="a params file, such as params/mini.yaml")
         command.add_argument("--limit", type=int, help="use only the first so many problems of each set")
+        command.add_argument("--teacher", action="append", default=[], dest="teachers", metavar="NAME", help="only this teacher of the study; may be given again")
         command.add_argument("--cores", type=int, default=os.cpu_count() or 1)
     told, more = parser.parse_known_args(argv)
     if more and told.command != "run":
         parser.error(f"{told.command} does not know {' '.join(more)}")
     try:
         if told.command == "plan":
-            plan(told.params, told.cores, told.limit)
+            plan(told.params, told.cores, told.limit, told.teachers)
         elif told.command == "run":
-            return run(told.params, told.cores, told.limit, more)
+            return run(told.params, told.cores, told.limit, told.teachers, more)
         else:
             report(told.params, told.limit)
     except (params.ParamsError, store.StoreError, ModelError) as error:

@@ -164,7 +164,7 @@ class Coordinates(Section):
     task: str = ""
     method: Literal[Method, "base"] = "base"
     split: Literal["train", "dev", "test"] = "train"
-    protocol: Literal["debate", "self_consistency", "single"] = "debate"
+    protocol: Literal["debate", "self_consistency", "single", "shuffled"] = "debate"
     seed: Annotated[int, Field(ge=0)] = 0
 
 

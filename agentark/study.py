@@ -65,10 +65,20 @@ STAGES = {
     "04_rsft": ("agentark.cells",),
     "05_da": ("agentark.cells",),
     "08_main_results": ("agentark.report.collect",),
+    "18_mini_zoo": ("agentark.report.collect", "agentark.report.debating"),
 }
 NOTEBOOK_OF = {"base": "03_sft_baseline", "sft": "03_sft_baseline", "continued": "03_sft_baseline",
                "rsft": "04_rsft", "rsft_single": "04_rsft", "da": "05_da"}
 TOKENS_A_COMPLETION = 35  # the mini tier's mean in the reference run; only `plan` uses it
+
+
+def of_teachers(told: params.Params, teachers: list[str]) -> params.Params:
+    """The study with only some of its teachers; all where none is named.  ParamsError for one that it does not have."""
+    strange = sorted(set(teachers) - set(told.study.teachers))
+    if strange:
+        raise params.ParamsError(f"the study {told.study.name} has no teacher {', '.join(strange)}; it has {', '.join(told.study.teachers)}")
+    kept = [t for t in told.study.teachers if t in teachers] or told.study.teachers
+    return told.model_copy(update={"study": told.study.model_copy(update={"teachers": kept})})
 
 
 def jobs(told: params.Params, at: params.Coordinates) -> list[Job]:
@@ -81,7 +91,7 @@ def jobs(told: params.Params, at: params.Coordinates) -> list[Job]:
     made: list[Job] = []
 
     def add(notebook: str, at: dict, inputs: list[Path], outputs: list[Path], sections: tuple[str, ...], models: list[str], tokens: int, *parts: str):
-        key = {"at": at, "limit": limit, "sizes": size, "params": {name: getattr(told, name).model_dump() for name in sections},
+        key = {"at": at, "limit": limit, "sizes": size, "params": {name: _said(told, name) for name in sections},
                "source": source.source_hash(*STAGES[notebook]), "cells": _cells(notebook), "weights": {m: load.revision(m) for m in models}}
         made.append(Job(notebook, at, tuple(inputs), tuple(outputs), store.digest(key), tokens, parts))
 
@@ -94,6 +104,7 @@ def jobs(told: params.Params, at: params.Coordinates) -> list[Job]:
         t = load.slug(teacher)
         wanted = [(task, "train", "debate") for task in study.train_tasks]
         wanted += [(task, "test", protocol) for task in study.test_tasks for protocol in ("debate", "self_consistency")]
+        wanted += [(task, "dev", protocol) for task in study.train_tasks for protocol in ("debate", "self_consistency", "shuffled")]
         for task, split, protocol in wanted:
             n = size["debate_test"] if split == "test" else size[split]
             add("01_debate_generation", {"teacher": teacher, "task": task, "split": split, "protocol": protocol, "seed": seed}, [],
@@ -101,7 +112,7 @@ def jobs(told: params.Params, at: params.Coordinates) -> list[Job]:
                 n * per_problem * TOKENS_A_COMPLETION, t, load.slug(task), split, protocol)
         for task in study.train_tasks:
             add("02_filtering", {"teacher": teacher, "task": task, "seed": seed}, [files.debates(teacher, task, "train", "debate", seed)],
-                [files.traces(teacher, task, seed)], ("extract",), [], 0, t, load.slug(task))
+                [files.traces(teacher, task, seed)], ("extract", "debate.wording"), [], 0, t, load.slug(task))
             for method in study.methods:
                 for s in study.seeds:
                     for students in groups:
@@ -113,7 +124,15 @@ def jobs(told: params.Params, at: params.Coordinates) -> list[Job]:
                             *map(load.slug, students if len(groups) > 1 else []))
     rows = [path for job in made for path in job.outputs if path.parent.name in ("predictions", "debates", "traces")]
     add("08_main_results", {}, rows, [files.root / name for name in ("main_results.csv", "debate_rounds.csv")], ("stats",), [], 0)
+    add("18_mini_zoo", {}, [path for job in made if job.at.get("split") == "dev" for path in job.outputs], [files.root / "debate_on_dev.csv"],
+        ("debate.wording", "stats"), [], 0)
     return made
+
+
+def _said(told: params.Params, name: str) -> Any:
+    """A section of the params, or with a dot one key of it."""
+    section, _, key = name.partition(".")
+    return getattr(getattr(told, section), key) if key else getattr(told, section).model_dump()
 
 
 def _cells(notebook: str) -> list[str]:

@@ -32,10 +32,20 @@ def changed(**changes) -> set[str]:
 
 
 def test_a_parameter_changes_only_the_jobs_that_depend_on_it():
-    assert changed(stats={"resamples": 5}) == {"08_main_results"}
+    assert changed(stats={"resamples": 5}) == {"08_main_results", "18_mini_zoo"}
     assert changed(extract={"max_traces": 2}) == {"02_filtering"}
     assert changed(distill={"epochs": 9}) == {"03_sft_baseline", "04_rsft", "05_da"} - changed_only_base()
     assert changed(debate={"temperature": 0.7}) == {"01_debate_generation"}
+
+
+def test_one_teacher_of_a_study():
+    whole = told(study={"teachers": ["zoo/qwen3-32b", "zoo/llama3-8b"]})
+    one = study.of_teachers(whole, ["zoo/llama3-8b"])
+    assert one.study.teachers == ["zoo/llama3-8b"] and study.of_teachers(whole, []) == whole
+    names = {job.name: job.key for job in study.jobs(whole, params.Coordinates()) if "llama3-8b" in job.parts}
+    assert names and names.items() <= {job.name: job.key for job in study.jobs(one, params.Coordinates())}.items()
+    with pytest.raises(params.ParamsError, match="the study mini has no teacher zoo/qwen; it has zoo/qwen3-32b, zoo/llama3-8b"):
+        study.of_teachers(whole, ["zoo/qwen"])
 
 
 def changed_only_base() -> set[str]:
@@ -165,8 +175,8 @@ def test_a_dead_runs_lock_is_taken_away_and_a_living_ones_is_not(tmp_path, monke
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     owner.write_text(str(dead.pid))
-    cli._unlock(MINI, 0)
+    cli._unlock(MINI, 0, [])
     assert called == [True] and owner.read_text() == str(os.getpid())
     owner.write_text("1")  # init is always alive
     with pytest.raises(store.StoreError, match="another run is at work"):
-        cli._unlock(MINI, 0)
+        cli._unlock(MINI, 0, [])

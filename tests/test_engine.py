@@ -17,7 +17,7 @@ def ids(completions):
     return [c.token_ids for c in completions]
 
 
-@pytest.fixture(scope="module", params=["qwen3", "llama"])
+@pytest.fixture(scope="module", params=["qwen3", "llama", "gemma", "gemma3_text", "qwen2_5_vl"])
 def engine(request, networks):
     return TransformersEngine(networks[request.param], tiny.ENGINE)
 
@@ -159,6 +159,12 @@ def test_a_prompt_without_room_is_refused(qwen):
     qwen.context -= 1
     with pytest.raises(EngineError):
         qwen.generate([ask(STORY)], GREEDY, 0)
+
+
+def test_half_a_character_is_refused(qwen):
+    with pytest.raises(EngineError, match=r"prompt 1 cannot be encoded: its user turn has '\\udc80' at character 3"):
+        qwen.generate([ask("2"), ask("abc\udc80")], GREEDY, 0)
+    assert qwen.generate([ask("𝔘日本 \x00")], GREEDY, 0)[0].tokens_in > 3
 
 
 def test_group_by_prefix():

@@ -11,7 +11,7 @@ from agentark.evaluate import group, predict
 from agentark.stats import wilson
 
 WHO = {"teacher": "t", "student": "s", "method": "rsft", "train": "mini_med", "test": "mini_med", "seed": 0}
-COLUMNS = {"item", "template", "held_out", "sample", "text", "answer_strict", "answer_flexible", "gold", "correct_strict", "correct_flexible",
+COLUMNS = {"item", "template", "held_out", "sample", "text", "answer_strict", "answer_flexible", "gold", "correct_strict", "correct_flexible", "score",
            "tokens_in", "tokens_cached", "tokens_out", "finish", *WHO, "calls"}
 PROBLEMS = tasks.problems("mini_med", "test", 5)
 
@@ -210,3 +210,26 @@ def test_a_log_that_was_read_from_disk_counts_the_same(tmp_path):
     log = pd.read_parquet(tmp_path / "log.parquet")
     pd.testing.assert_frame_equal(group.rounds(log, "mini_gsm"), group.rounds(DEBATE, "mini_gsm"))
     assert said(group.debate(log, "mini_gsm", WHO)) == said(group.debate(DEBATE, "mini_gsm", WHO))
+
+
+def test_consensus_after_each_round_by_hand():
+    table = group.consensus(DEBATE, "mini_gsm")
+    # a: 7 | 7 | 7; b: 7, and counts on; c: 7 (first of equals) | 5 | 5 (first of equals); d: 2.
+    assert table.to_dict("index") == {"a": {1: True, 2: True, 3: True}, "b": {1: True, 2: True, 3: True},
+                                      "c": {1: True, 2: False, 3: False}, "d": {1: False, 2: False, 3: False}}
+    assert list(table.mean()) == list(group.rounds(DEBATE, "mini_gsm").consensus_accuracy)
+
+
+def test_an_open_ended_answer_is_scored_by_its_measure(predicted):
+    """Half of the words of a two-word answer: no exact match, an F1 of its own."""
+    asked = tasks.problems("mini_hotpot", "test", 5)
+
+    class Half(Scripted):
+        def generate(self, chats, sampling, seed):
+            gold = {p.question: p.answer for p in asked}
+            return [engines.Completion(f"Answer: {gold[chat[0]['content']].split()[0]}", (1,), "stop", 1, 0, 1) for chat in chats]
+
+    rows = predicted(Half(None), task="mini_hotpot")
+    expected = {p.id: 2 / (1 + len(p.answer.split())) for p in asked}
+    assert list(rows.score) == pytest.approx([expected[item] for item in rows.item]) and set(rows.score) == {2 / 3}
+    assert not rows.correct_flexible.any()

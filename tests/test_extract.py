@@ -55,7 +55,7 @@ def extract(tmp_path):
     """Extraction of a hand-made log into a file of its own."""
     def run(log: pd.DataFrame, seed: int = 0, log_id: str = "log", name: str = "", **told) -> tuple[pd.DataFrame, dict]:
         path = tmp_path / f"{name or len(list(tmp_path.iterdir()))}.parquet"
-        return stage.run(path, log, log_id=log_id, task="mini_gsm", split="train", seed=seed, told=TOLD.model_copy(update=told))
+        return stage.run(path, log, log_id=log_id, task="mini_gsm", split="train", seed=seed, told=TOLD.model_copy(update=told), wording="terse")
     return run
 
 
@@ -321,3 +321,13 @@ def test_distance_of_real_solutions():
             longer = max(len(a), len(b))
             for c in signatures[:6]:  # the triangle holds for the unscaled distance
                 assert diverse.distance(a, b) * longer <= diverse.distance(a, c) * max(len(a), len(c)) + diverse.distance(c, b) * max(len(c), len(b)) + 1e-9
+
+
+def test_the_line_to_the_peers_is_no_part_of_a_trace(extract):
+    """A reply opens with what it says to its peers; a student has none."""
+    log = log_of(["R W R1", "R R R1"])
+    told = log.assign(text=["Check: agent 2 is wrong: gets 1+1=3\n" * (number > 1) + said for number, said in zip(log["round"], log.text)])
+    plain, with_line = (extract(made, corrective_form=form)[0].text for made, form in ((log, "final"), (told, "final")))
+    assert list(plain) == list(with_line)
+    stitched = [extract(made, corrective_form="stitched")[0].text for made in (log, told)]
+    assert list(stitched[0]) == list(stitched[1]) and not stitched[1].str.contains("Check:").any()

@@ -1,5 +1,6 @@
 """Debates by scripted agents, followed row by row; and runs that are cut off anywhere end with the same rows."""
 
+import re
 import json
 import multiprocessing
 import time
@@ -85,6 +86,30 @@ def test_prompts_hold_the_traces_of_the_last_round(debated, agents, layout):
                 assert len(chat) == 1 and found == sorted(found)
             seen.append(number)
     assert sorted(seen) == [0] * 3 * agents + [1] * 3 * agents + [2] * 3 * agents + [3] * 3
+
+
+def test_shuffled_peers_are_another_problems(debated):
+    """In every later round each problem still in debate is shown the traces of the next one; round 1 is the debate's own."""
+    engine = Scripted(lambda question, number, agent: None)
+    log = debated(engine, but(DEBATE, chunk=9), protocol="shuffled")
+    real = debated(Scripted(lambda question, number, agent: None), but(DEBATE, chunk=9), name="real")
+    assert sizes(log) == sizes(real)
+    questions = [p.question for p in tasks.problems("mini_med", "train", 3)]
+    assert list(log[log["round"] == 1].text) == list(real[real["round"] == 1].text)
+
+    class Named(Scripted):
+        def _reply(self, chat, nth):
+            made = super()._reply(chat, nth)
+            asked = next(n for n, q in enumerate(questions) if chat[0]["content"].startswith(q))
+            return engines.Completion(f"{made.text} of problem {asked}", (1,), "stop", 1, 0, 1)
+
+    for protocol, shift in (("debate", 0), ("shuffled", 1)):
+        named = Named(lambda question, number, agent: None)
+        debated(named, but(DEBATE, chunk=9), protocol=protocol, name=f"named {protocol}")
+        for chats, _, _ in named.made[1:3]:
+            for chat in chats:
+                asked = next(n for n, q in enumerate(questions) if chat[0]["content"].startswith(q))
+                assert set(re.findall(r"of problem (\d)", chat[0]["content"])) == {str((asked + shift) % 3)}
 
 
 def test_agents_of_a_problem_lie_side_by_side(debated):

@@ -11,7 +11,7 @@ ORDER = (("params",), ("source",), ("store",), ("tasks",), ("models",), ("study"
          ("cells",), ("stats",), ("report",), ("notebook", "cli", "papermill_engine"))
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 FREE = {"params", "source", "store", "stats"}  # anyone may import them, and they nobody but each other
-ALLOWED = {"zoo": {"zoo", "tasks", "mas", "models"}}
+ALLOWED = {"zoo": {"zoo", "tasks", "models", "engines", "mas", "evaluate"}}
 FORBIDDEN = {("evaluate", "distill"), ("distill", "evaluate")}
 
 

@@ -1,7 +1,9 @@
 """Tasks: what is asked never leaks between splits, and what counts as right is exactly what is right."""
 
+import ast
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
+from fractions import Fraction
 from functools import cache
 from itertools import islice
 from random import Random
@@ -9,11 +11,14 @@ from random import Random
 import pytest
 
 from agentark import tasks
-from agentark.tasks import mini_gsm, mini_med
+from agentark.tasks import mini_gsm, mini_math, mini_med, mini_meta, numeric
 from agentark.tasks.problem import SPLITS, Problem, take
 
-NAMES = ("mini_gsm", "mini_med")
-GSM, MED = tasks.get("mini_gsm"), tasks.get("mini_med")
+MODULES = {"mini_gsm": mini_gsm, "mini_med": mini_med, "mini_math": mini_math, "mini_meta": mini_meta}
+NAMES = tuple(MODULES)
+ABOUT = {  # what of a case must be in one split only
+    "mini_gsm": lambda story: story.key, "mini_med": lambda case: (case.path, case.drug), "mini_math": lambda case: case.key, "mini_meta": lambda case: case.story.key}
+GSM, MED, MATH, META = (tasks.get(name) for name in NAMES)
 SUM = re.compile(r"(\d+)([-+*/])(\d+)=(\d+)")
 
 
@@ -25,8 +30,7 @@ def problems(name: str, split: str) -> list[Problem]:
 @cache
 def made(name: str, split: str, n: int) -> list[tuple]:
     """The first n of a split's stream, repeats and all: (story or case, problem, …)."""
-    module = {"mini_gsm": mini_gsm, "mini_med": mini_med}[name]
-    return list(islice(module.stream(split, Random(f"{name} {split}")), n))
+    return list(islice(MODULES[name].stream(split, Random(f"{name} {split}")), n))
 
 
 def gsm(answer: str) -> Problem:
@@ -45,7 +49,7 @@ def test_content_is_in_one_split_only(name):
     seen = defaultdict(set)
     for split, n in (("train", 3000), ("dev", 320), ("test", 620)):
         for about, *_ in made(name, split, n):
-            seen[about.key if name == "mini_gsm" else (about.path, about.drug)].add(split)
+            seen[ABOUT[name](about)].add(split)
     assert len(seen) > 500
     assert all(len(splits) == 1 for splits in seen.values())
     questions = [p.question for split in SPLITS for p in problems(name, split)]
@@ -58,7 +62,7 @@ def test_half_of_dev_and_test_is_held_out(name):
     held = {split: {p.template for p in problems(name, split) if p.held_out} for split in SPLITS}
     for split in ("dev", "test"):
         share = sum(p.held_out for p in problems(name, split)) / len(problems(name, split))
-        assert share == pytest.approx(0.5, abs=0.01)
+        assert share == pytest.approx(0.5, abs=0.05 if name == "mini_meta" else 0.01)  # some stories have no number to ask for backwards
     assert not held["train"]
     trained = {p.template for _, p, *_ in made(name, "train", 3000)} | templates["train"]
     assert held["dev"] and held["test"] and not (held["dev"] | held["test"]) & trained
@@ -83,7 +87,8 @@ def test_sizes():
         assert tasks.get(name).sizes == {"train": 4000, "dev": 500, "test": 1000}
         for split in SPLITS:
             assert len(tasks.problems(name, split, 1)) == 1
-    assert len(tasks.problems("mini_med", "test", 1000)) == 1000 and len(tasks.problems("mini_med", "train", 4000)) == 4000
+    for name in ("mini_med", "mini_math", "mini_meta"):
+        assert len(tasks.problems(name, "test", 1000)) == 1000 and len(tasks.problems(name, "train", 4000)) == 4000
 
 
 def test_take_gives_each_content_once_and_says_when_there_is_no_more():
@@ -94,7 +99,9 @@ def test_take_gives_each_content_once_and_says_when_there_is_no_more():
 
 
 @pytest.mark.parametrize(("call", "says"), [
-    (lambda: tasks.get("mini_gms"), "unknown task 'mini_gms'; there are mini_gsm, mini_med, or a path that ends in .jsonl; did you mean 'mini_gsm'"),
+    (lambda: tasks.get("mini_gms"), "unknown task 'mini_gms'; there are mini_gsm, mini_math, mini_meta, mini_med, "),
+    (lambda: tasks.get("mini_gms"), "mini_truthful, or a path that ends in .jsonl; did you mean 'mini_gsm'"),
+    (lambda: tasks.get("mini_mth"), "did you mean 'mini_math'"),
     (lambda: tasks.problems("zzz", "train", 1), "unknown task 'zzz'"),
     (lambda: tasks.problems("mini_gsm", "tset", 1), "unknown split 'tset' of mini_gsm; there are train, dev, test"),
     (lambda: tasks.problems("mini_gsm", "train", 0), "mini_gsm/train: an empty set"),
@@ -123,7 +130,7 @@ def test_gsm_equations_are_true_and_lead_to_the_answer():
 def test_gsm_styles_agree():
     several = 0
     for story, p, _ in made("mini_gsm", "train", 1000):
-        writers = [mini_gsm._Writer() for _ in mini_gsm.styles(story)]
+        writers = [numeric.Writer() for _ in mini_gsm.styles(story)]
         assert {str(style(story, write)) for style, write in zip(mini_gsm.styles(story), writers)} == {p.answer}
         several += len({tuple(write.lines) for write in writers}) > 1
     assert several > 300  # structurally different solutions are what DA chooses among
@@ -152,6 +159,11 @@ def test_spoiled_solutions_are_wrong(split):
         spoiled = mini_med.spoil(case, Random(p.id))
         assert spoiled.splitlines()[-1].startswith("Answer: ")
         wrong["mini_med"].append(not MED.verify(spoiled, p)[2])
+    for name in ("mini_math", "mini_meta"):
+        for case, p in made(name, split, 600):
+            spoiled = MODULES[name].spoil(case, Random(p.id))
+            assert re.search(r"\nAnswer: -?\d+\Z", spoiled), spoiled
+            wrong[name].append(not tasks.get(name).verify(spoiled, p)[2])
     for name in NAMES:
         assert sum(wrong[name]) > 0.9 * len(wrong[name]), name
 
@@ -285,3 +297,293 @@ def test_med_option_texts():
     assert MED.parse("a hearty meal", med()).flexible is None  # whole words only
     assert MED.parse("heart, liver", med()).flexible is None  # two are none
     assert MED.parse("liver", med(options=())).flexible is None
+
+
+# mini_math
+
+OPS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+ASKED = {  # kind -> how its questions are read: the tree's text and m
+    "equation": r"([\dx()*/+-]+)=(\d+)()\b", "order": r"(?:Compute|What is|Find the value of) ([\d()*/+-]+)[.?]()\Z",
+    "remainder": r"(?:remainder of|Divide|Find) ([\d()*/+-]+) (?:divided by|by|modulo) (\d+)[.?]"}
+
+
+def read(text: str):
+    """A sum's text as a tree, by Python's grammar."""
+    def tree(node):
+        if isinstance(node, ast.BinOp):
+            return OPS[type(node.op)], tree(node.left), tree(node.right)
+        return node.id if isinstance(node, ast.Name) else node.value
+
+    return tree(ast.parse(text, mode="eval").body)
+
+
+def worth(tree, x: int = 0) -> Fraction:
+    """A tree's value in exact arithmetic, with nothing refused but a division by zero."""
+    if not isinstance(tree, tuple):
+        return Fraction(x if tree == "x" else tree)
+    a, b = worth(tree[1], x), worth(tree[2], x)
+    return {"+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "/": lambda: a / b}[tree[0]]()
+
+
+def parts(tree):
+    """All parts of a tree, itself included."""
+    yield tree
+    if isinstance(tree, tuple):
+        yield from parts(tree[1])
+        yield from parts(tree[2])
+
+
+def math_cases() -> list[tuple]:
+    return made("mini_math", "train", 1200) + made("mini_math", "dev", 200) + made("mini_math", "test", 300)
+
+
+def test_math_answers_are_right():
+    kinds = Counter()
+    for case, p in math_cases():
+        text, m = re.search(ASKED[case.kind], p.question).groups()[:2]
+        answer = int(p.answer)
+        if case.kind == "equation":
+            assert worth(read(text), answer) == int(m) == case.m and text.count("x") == 1  # linear in x: there is no other answer
+            assert worth(read(text), answer + 1) != int(m)
+        elif case.kind == "order":
+            assert worth(read(text)) == answer and case.m == 0
+        else:
+            assert worth(read(text)) % int(m) == answer < int(m) and int(m) == case.m
+        assert 0 <= answer <= mini_math.LARGEST
+        kinds[case.kind] += 1
+        for part in parts(read(text)):  # nothing on the way is negative, broken or too large
+            if "x" not in str(part):
+                assert worth(part).denominator == 1 and 0 <= worth(part) <= mini_math.LARGEST
+    assert set(kinds) == set(mini_math.WORDINGS) and min(kinds.values()) > 250
+
+
+def test_math_trees_are_shown_as_they_are_meant():
+    bracketed = 0
+    for case, p in math_cases():
+        shown = mini_math.show(case.tree)
+        assert shown in p.question and read(shown) == case.tree
+        for at in [k for k, c in enumerate(shown) if c == "("]:  # no bracket can be left out
+            depth = 0
+            for end in range(at, len(shown)):
+                depth += {"(": 1, ")": -1}.get(shown[end], 0)
+                if depth == 0:
+                    break
+            assert read(shown[:at] + shown[at + 1:end] + shown[end + 1:]) != case.tree
+            bracketed += 1
+        assert p.template == f"{case.kind} {re.sub('[0-9]+', 'n', shown)}"
+    assert bracketed > 300
+
+
+@pytest.mark.parametrize(("tree", "shown"), [
+    (7, "7"), ("x", "x"), (("+", ("+", 1, 2), 3), "1+2+3"), (("+", 1, ("+", 2, 3)), "1+(2+3)"), (("-", ("-", 9, 3), 2), "9-3-2"),
+    (("-", 9, ("-", 3, 2)), "9-(3-2)"), (("*", ("+", 1, 2), 3), "(1+2)*3"), (("+", 1, ("*", 2, 3)), "1+2*3"), (("*", ("*", 2, 3), 4), "2*3*4"),
+    (("/", 12, ("*", 2, 3)), "12/(2*3)"), (("*", ("/", 12, 2), 3), "12/2*3"), (("/", ("-", "x", 3), 2), "(x-3)/2"), (("*", 3, ("+", 4, "x")), "3*(4+x)"),
+])
+def test_math_show(tree, shown):
+    assert mini_math.show(tree) == shown and read(shown) == tree
+    assert mini_math.show(tree, shape=True) == re.sub(r"\d+", "n", shown)
+
+
+def test_math_equations_of_solutions_are_true():
+    for case, p in math_cases():
+        lines = p.solution.splitlines()
+        equations = SUM.findall(p.solution)
+        assert len(equations) == len(lines) - 1 >= 1 and lines[-1] == f"Answer: {p.answer}" == f"Answer: {equations[-1][-1]}"
+        for x, op, y, result in equations:
+            assert worth((op, int(x), int(y))) == int(result), p.solution
+        steps = sum(isinstance(part, tuple) for part in parts(case.tree))
+        assert len(equations) == steps + 2 * (case.kind == "remainder")
+
+
+def test_math_styles_agree():
+    several = 0
+    for case, p in math_cases()[:600]:
+        solutions = {mini_math.solve(case, Random(seed)) for seed in range(12)}
+        assert 1 <= len(solutions) <= 2 and all(MATH.verify(s, p)[1] for s in solutions)
+        assert case.kind != "equation" or len(solutions) == 2
+        several += len(solutions) > 1
+    assert several > 150  # an equation always has two styles, a single sum has one
+
+
+def test_math_named_steps_are_true_of_the_answer():
+    """In the style that names what each result is the value of, it is."""
+    named = 0
+    for case, p in math_cases():
+        for line in p.solution.splitlines()[:-1]:
+            told = re.fullmatch(r"([\dx()*/+-]+): .+=(\d+)", line)
+            if told:
+                assert worth(read(told[1]), int(p.answer)) == int(told[2])
+                named += 1
+    assert named > 200
+
+
+@pytest.mark.parametrize(("op", "x", "y", "result"), [
+    ("+", 2, 3, 5), ("-", 3, 3, 0), ("*", 0, 9, 0), ("/", 12, 4, 3), ("/", 0, 5, 0), ("/", 5, 0, None), ("/", 0, 0, None), ("/", 7, 2, None),
+    ("-", 2, 3, None), ("+", 299, 0, 299), ("+", 299, 1, None), ("*", 30, 10, None), ("*", 23, 13, 299), ("/", 1, 2, None),
+])
+def test_math_apply(op, x, y, result):
+    assert mini_math.apply(op, x, y) == result == mini_math.value((op, x, y)) == mini_math.value((op, "x", y), x)
+
+
+def test_math_value():
+    assert mini_math.value(5) == mini_math.value("x", 5) == 5 and mini_math.value("x") == 0
+    assert mini_math.value(("+", ("/", 7, 2), 1)) is None  # a part without a value leaves the whole without one
+    assert mini_math.value(("-", 5, ("-", 2, 3))) is None and mini_math.value(("*", ("-", 2, 3), 0)) is None
+    assert mini_math.value(("/", ("*", 200, 3), 6)) is None  # too large on the way
+    for case, p in math_cases():
+        assert mini_math.value(case.tree, int(p.answer)) == worth(case.tree, int(p.answer))
+
+
+def test_math_misread():
+    changed = 0
+    for case, p in math_cases()[:600]:
+        misread = mini_math._misread(case.tree, Random(p.id))
+        old, new = (re.findall(r"\d+|[-+*/x]", mini_math.show(tree)) for tree in (case.tree, misread))
+        differ = [(a, b) for a, b in zip(old, new, strict=True) if a != b]
+        assert len(differ) <= 1 and (differ or "x" in old)  # one number or one operation; x itself cannot be misread
+        for a, b in differ:
+            assert (a.isdigit() and b.isdigit() and int(b) >= 1) or (a in "+-*/" and b in "+-")
+        changed += len(differ)
+    assert changed > 450
+    assert mini_math._misread("x", Random(0)) == "x" and {mini_math._misread(1, Random(seed)) for seed in range(40)} == {1, 2, 3, 11}
+
+
+def test_math_spoiled_solutions_are_all_wrong_and_differ():
+    for case, p in made("mini_math", "train", 200):
+        spoiled = {mini_math.spoil(case, Random(seed)) for seed in range(8)}
+        assert len(spoiled) > 2 and not any(MATH.verify(s, p)[2] for s in spoiled)
+
+
+# mini_meta
+
+def follow(story) -> int:
+    """What happens in a story, event by event."""
+    value = story.start
+    for event in story.events:
+        value = {"gain": value + event.a, "lose": value - event.a, "packs": value + event.a * event.b, "daily": value - event.a * event.b,
+                 "times": value * event.a, "share": value / event.a}[event.kind]
+        assert value == int(value) >= 1
+    return int(value)
+
+
+def test_meta_answers_are_right():
+    kinds = Counter()
+    for case, p in made("mini_meta", "train", 1200) + made("mini_meta", "test", 400):
+        kinds[case.kind] += 1
+        end = follow(case.story)
+        assert end == mini_meta.outcome(case.story)
+        if case.hidden is None:
+            assert case.kind in ("answer", "rephrase") and int(p.answer) == end
+            continue
+        assert (case.hidden == 0) == (case.kind == "verify")
+        assert int(p.answer) == (case.story.start if case.hidden == 0 else case.story.events[case.hidden - 1].a)
+        assert case.hidden == 0 or case.story.events[case.hidden - 1].kind in ("gain", "lose")
+    assert set(kinds) == set(mini_meta.KINDS) and min(kinds.values()) > 250
+
+
+def test_meta_questions_tell_all_but_what_is_asked():
+    for case, p in made("mini_meta", "train", 800):
+        about = p.question.rsplit(". ", 1)
+        xs = len(re.findall(r"\bx\b", p.question))
+        told = Counter(re.findall(r"\d+", p.question))
+        needed = Counter([str(case.story.start), *(str(n) for e in case.story.events for n in (e.a, e.b) if n)])
+        if case.hidden is None:
+            assert xs == 0 and re.search(r"\?\Z|\bat the end\.\Z", p.question)
+        else:
+            assert xs == 2 and p.question.endswith("hat is x?") and len(re.findall(r"\bx\b", about[0])) >= 1  # where it was, and where it is asked for
+            needed[p.answer] -= 1
+            needed[str(follow(case.story))] += 1
+        assert not needed - told, p.question
+        assert p.template == f"{case.kind}:{case.story.template}"
+        end = sum(told.values()) - sum((+needed).values())
+        assert len(case.stray) <= end <= 2 * len(case.stray)  # each distractor has a number or two
+
+
+def test_meta_distractors_are_known():
+    assert {len(case.stray) for case, _ in made("mini_meta", "train", 300)} == {0, 1, 2}
+    for case, p in made("mini_meta", "train", 300):
+        assert {str(n) for n in case.stray} <= set(re.findall(r"\d+", p.question))
+
+
+def test_meta_words():
+    """Of the same stories, rephrasing and mini_gsm share no way of telling a thing."""
+    ways = {form for forms in mini_gsm.EVENTS.values() for form in forms}
+    assert set(mini_meta.REPHRASED) == set(mini_gsm.EVENTS) and not ways & {form for forms in mini_meta.REPHRASED.values() for form in forms}
+    for case, p in made("mini_meta", "train", 400):
+        assert p.question.startswith("At first") == (case.kind == "rephrase")
+
+
+def test_meta_equations_are_true_and_lead_to_the_answer():
+    for case, p in made("mini_meta", "train", 1000) + made("mini_meta", "test", 300):
+        equations = SUM.findall(p.solution)
+        assert len(equations) == len(p.solution.splitlines()) - 1 >= len(case.story.events)
+        for x, op, y, result in equations:
+            assert worth((op, int(x), int(y))) == int(result), p.solution
+        assert equations[-1][-1] == p.answer
+
+
+def test_meta_styles_agree():
+    several = Counter()
+    for case, p in made("mini_meta", "train", 400):
+        solutions = {mini_meta.solve(case, Random(seed)) for seed in range(12)}
+        assert all(META.verify(s, p)[1] for s in solutions)
+        several[case.kind] += len(solutions) > 1
+    assert several["answer"] > 20 and several["rephrase"] > 20 and several["backward"] > 20
+
+
+def test_meta_hidden_numbers_are_found_from_what_is_told():
+    """Whatever a solution reckons with was told or is a result of before: the hidden number is not smuggled in."""
+    for case, p in made("mini_meta", "train", 400):
+        if case.hidden is not None:
+            known = set(map(int, re.findall(r"\d+", p.question)))
+            for x, _, y, result in SUM.findall(p.solution):
+                assert int(x) in known and int(y) in known
+                known.add(int(result))
+
+
+def test_meta_is_held_out_where_its_story_is():
+    for split in SPLITS:
+        for case, p in made("mini_meta", split, 300):
+            home = mini_gsm.template_split(case.story.template)
+            assert p.held_out == (home != "train") and (home == split or not p.held_out)
+
+
+def test_meta_augments_the_first_stories_of_mini_gsm(monkeypatch):
+    """Its training problems are made of mini_gsm's own, in their order, and no test story of mini_gsm is among them."""
+    def keys(module, split, n):
+        found = []
+
+        def spy(stream, *rest):
+            def seen():
+                for key, problem in stream:
+                    found.append(key)
+                    yield key, problem
+            return take(seen(), *rest)
+
+        monkeypatch.setattr(module, "take", spy)
+        module.problems(split, n)
+        return found
+
+    for split, other in (("train", "test"), ("test", "train")):
+        stories = keys(mini_gsm, split, 600)
+        told = [key.split(" ", 2)[2] for key in keys(mini_meta, split, 400)]
+        assert set(told) <= set(stories) and told[0] in stories[:5]
+        at = iter(stories)
+        assert all(key in at for key in told)  # none twice but as often as there, none out of order
+        assert not set(told) & set(keys(mini_gsm, other, 600))
+    assert {p.template.split(":")[0] for p in tasks.problems("mini_meta", "train", 40)} == set(mini_meta.KINDS)
+
+
+def test_meta_of_a_story_without_a_number_to_ask_for():
+    story = mini_gsm.Story(10, (mini_gsm.Event("times", 2), mini_gsm.Event("packs", 2, 3)))
+    assert mini_meta.augment(story, "backward", Random(0)) is None and mini_meta.augment(story, "verify", Random(0)).hidden == 0
+    only = mini_gsm.Story(10, (mini_gsm.Event("times", 2), mini_gsm.Event("lose", 3)))
+    case = mini_meta.augment(only, "backward", Random(0))
+    assert case.hidden == 2 and mini_meta.solve(case, Random(0)).endswith("\nx 20-17=3\nAnswer: 3")
+    assert mini_meta.solve(mini_meta.augment(only, "verify", Random(0)), Random(0)) == "before 17+3=20\nbefore 20/2=10\nAnswer: 10"
+
+
+def test_meta_short_stories_for_the_curriculum():
+    for case, p in islice(mini_meta.stream("train", Random(1), (1, 1)), 200):
+        assert len(case.story.events) == 1 and META.verify(p.solution, p)[1] and META.verify(mini_meta.solve(case, Random(2)), p)[1]
+        META.verify(mini_meta.spoil(case, Random(p.id)), p)

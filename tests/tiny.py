@@ -22,24 +22,31 @@ def but(section, **changes):
 
 
 def save_networks(folder: Path) -> dict[str, str]:
-    """Random `qwen3` (tied embeddings) and `llama` (untied) networks with the zoo's kind of tokenizer; their folders by name.
+    """Random networks of the zoo's architectures (`llama` with untied embeddings) with its kind of tokenizer; their folders by name.
 
     Weights are wider than usual, so that the most likely token leads by far more than a sum's rounding.
     """
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+    from transformers import AutoConfig
 
+    from agentark.models.load import auto_class
     from agentark.zoo.train import make_tokenizer
 
     tokenizer = make_tokenizer(vocab_size=400, chats=200, seed=0, context=1024)
     about = {**SIZE, "vocab_size": len(tokenizer), "max_position_embeddings": 1024, "initializer_range": 0.4,
              "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
-    for name, network, config in (("qwen3", Qwen3ForCausalLM, Qwen3Config(**about, tie_word_embeddings=True)),
-                                  ("llama", LlamaForCausalLM, LlamaConfig(**about, tie_word_embeddings=False))):
+    text = {k: v for k, v in about.items() if k != "head_dim"} | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}}
+    more = {
+        "qwen3": {"tie_word_embeddings": True}, "llama": {"tie_word_embeddings": False}, "gemma": {"num_key_value_heads": 2},
+        "gemma3_text": {"query_pre_attn_scalar": 16, "sliding_window": 1024, "tie_word_embeddings": False},
+        "qwen2_5_vl": {"tie_word_embeddings": True, "text_config": text | {"tie_word_embeddings": True},
+                       "vision_config": {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 32, "fullatt_block_indexes": [0]}}}
+    for name, changes in more.items():
         torch.manual_seed(0)
-        network(config).save_pretrained(folder / name)
+        config = AutoConfig.for_model(name, **({k: about[k] for k in ("eos_token_id", "pad_token_id")} if "text_config" in changes else about) | changes)
+        auto_class(config).from_config(config).save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
-    return {name: str(folder / name) for name in ("qwen3", "llama")}
+    return {name: str(folder / name) for name in more}
 
 
 class Scripted:

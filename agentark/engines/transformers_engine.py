@@ -53,6 +53,8 @@ class TransformersEngine:
 
     def generate(self, chats: Sequence[Chat], sampling: Sampling, seed: int) -> list[Completion]:
         """See `Engine.generate`.  Batches are made of whole groups, long prompts first."""
+        for n, chat in enumerate(chats):
+            _check_text(n, chat)
         prompts = [self.tokenizer.apply_chat_template(list(chat), add_generation_prompt=True, return_dict=False) for chat in chats]
         for n, prompt in enumerate(prompts):
             if len(prompt) + sampling.max_new_tokens > self.context:
@@ -86,6 +88,8 @@ class TransformersEngine:
             cache.batch_select_indices(member)
             ids = torch.cat([prefix_GP[member], suffix_BS], dim=1)
             mask = torch.cat([prefix_mask_GP[member], suffix_mask_BS], dim=1)
+        if hasattr(self.model.base_model, "rope_deltas"):
+            self.model.base_model.rope_deltas = None  # Qwen2.5-VL keeps the last batch's image offsets; text has none
         out = self.model.generate(
             ids, attention_mask=mask, past_key_values=cache, generation_config=self._config(sampling))
         replies = out.sequences[:, ids.shape[1]:].tolist()
@@ -126,6 +130,16 @@ def _common_prefix(prompts: list[list[int]]) -> int:
     first, last = min(prompts), max(prompts)  # in lexical order these two differ earliest
     length = next((k for k, (a, b) in enumerate(zip(first, last)) if a != b), min(len(first), len(last)))
     return min(length, min(map(len, prompts)) - 1)
+
+
+def _check_text(n: int, chat: Chat) -> None:
+    """EngineError where a chat holds half a character (a lone surrogate), which no tokenizer can encode."""
+    for turn in chat:
+        try:
+            turn["content"].encode()
+        except UnicodeEncodeError as error:
+            raise EngineError(f"prompt {n} cannot be encoded: its {turn['role']} turn has {turn['content'][error.start]!r} at character {error.start}, "
+                              "which is half a character; read the text as UTF-8") from None
 
 
 def group_by_prefix(prompts: list[list[int]], most: int) -> list[list[int]]:

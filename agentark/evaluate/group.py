@@ -20,7 +20,7 @@ def _item(rows: pd.DataFrame, answer: str | None, text: str, equal, who: dict) -
     right = answer is not None and equal(first.gold, answer)
     return {
         "item": first.problem, "template": first.template, "held_out": bool(first.held_out), "sample": 0, "text": text, "answer_strict": answer,
-        "answer_flexible": answer, "gold": first.gold, "correct_strict": right, "correct_flexible": right, **rows[COUNTED].sum().to_dict(),
+        "answer_flexible": answer, "gold": first.gold, "correct_strict": right, "correct_flexible": right, "score": float(right), **rows[COUNTED].sum().to_dict(),
         "finish": "length" if (rows.finish == "length").all() else "stop", **who, "calls": int((rows.tokens_in > 0).sum())}
 
 
@@ -105,6 +105,20 @@ def rounds(log: pd.DataFrame, task: str) -> pd.DataFrame:
             "single_high": single_high, "consensus_accuracy": sum(agreed) / n, "consensus_low": consensus_low, "consensus_high": consensus_high,
             "unanimous": sum(votes.consensus(a, equal, "unanimous") for a in answers) / n, **counts})
     return pd.DataFrame(table)
+
+
+def consensus(log: pd.DataFrame, task: str) -> pd.DataFrame:
+    """Whether the majority of the agents was right after each round: a row a problem, a column a round.
+
+    A problem whose debate has stopped counts on with its last answers.  Input: a verified debate log.
+    """
+    equal = tasks.get(task).equal
+    agents = log[log.agent > 0].sort_values(["problem", "round", "agent"])
+    right: dict[int, dict[str, bool]] = {}
+    for (problem, number), rows in agents.groupby(["problem", "round"], sort=False):
+        winner = votes.majority(_answers(rows), equal)
+        right.setdefault(int(number), {})[problem] = winner is not None and equal(rows.gold.iloc[0], winner)
+    return pd.DataFrame(right)[sorted(right)].loc[log.problem.unique()].astype("boolean").ffill(axis=1).astype(bool)
 
 
 def _revision(before, after, peers, equal) -> dict[str, bool]:

@@ -16,6 +16,8 @@ from agentark.mas.stage import say
 from agentark.models.load import revision
 from agentark.source import source_hash
 
+from . import overlap
+
 CHUNK = 256  # problems of a journaled chunk
 
 
@@ -55,7 +57,8 @@ def run(path: Path, *, model: str, who: dict, task: str, split: str, n: int, sam
 
 def _row(grader: tasks.Task, problem: tasks.Problem, sample: int, made: engines.Completion) -> dict:
     parsed, strict, flexible = grader.verify(made.text, problem)
+    score = float(flexible) if grader.measure == "accuracy" else overlap.score(parsed.flexible, problem, grader.measure)
     return {
         "item": problem.id, "template": problem.template, "held_out": problem.held_out, "sample": sample, "text": made.text,
         "answer_strict": parsed.strict, "answer_flexible": parsed.flexible, "gold": problem.answer, "correct_strict": strict,
-        "correct_flexible": flexible, "tokens_in": made.tokens_in, "tokens_cached": made.tokens_cached, "tokens_out": made.tokens_out, "finish": made.finish}
+        "correct_flexible": flexible, "score": score, "tokens_in": made.tokens_in, "tokens_cached": made.tokens_cached, "tokens_out": made.tokens_out, "finish": made.finish}

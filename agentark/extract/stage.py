@@ -14,6 +14,7 @@ from random import Random
 import pandas as pd
 
 from agentark import params, store
+from agentark.mas import prompts
 from agentark.source import source_hash
 
 from . import diverse
@@ -48,19 +49,23 @@ def stitch(log: pd.DataFrame, problem: str, agent: int) -> str:
     return f"First attempt:\n{wrong.text}{critique}\nThat attempt was wrong. Again:\n{own.iloc[-1].text}"
 
 
-def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, seed: int, told: params.Extract) -> tuple[pd.DataFrame, dict]:
+def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, seed: int, told: params.Extract, wording: str) -> tuple[pd.DataFrame, dict]:
     """Extract traces from a debate's `log` and write them to `path`; `log_id` stands for the log in the manifest.
+
+    The line that a reply addresses to its peers, if the debate's `wording` has one, is no part of a trace: a student has no peers.
 
     Returns (traces, counts).  traces: problem, source ("debate": final traces; "single": round 1), agent, round, text, answer,
     correct, kind, rsft (chosen for R-SFT, or for its control), diversity_rank (0, 1, 2 for DA; -1: not chosen), reason (why a
     trace is not kept).  counts: everything that was dropped, by reason.
     """
-    about = {"stage": "extract", "source": source_hash(__name__), "log": log_id, "task": task, "split": split, "seed": seed, "extract": told.model_dump()}
+    about = {"stage": "extract", "source": source_hash(__name__), "log": log_id, "task": task, "split": split, "seed": seed, "extract": told.model_dump(),
+             "wording": wording}
     counts_path = path.with_name(path.stem + "_counts.csv")
     if store.is_done(path, about) and counts_path.exists():
         return pd.read_parquet(path), pd.read_csv(counts_path).set_index("what")["n"].to_dict()
     started = time.time()
     log = verify(log, task, split)
+    log["text"] = [prompts.without_critique(text, prompts.WORDINGS[wording]) for text in log.text]
     final = final_traces(log, told.aggregator_traces).assign(source="debate")
     if told.corrective_form == "stitched":
         final["text"] = [stitch(log, t.problem, t.agent) if t.kind == "corrective" and t.correct_strict else t.text for t in final.itertuples()]

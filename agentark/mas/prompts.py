@@ -19,13 +19,14 @@ Chat = list[dict[str, str]]
 
 @dataclass(frozen=True)
 class Wording:
-    """Phrases; {k} is an agent's number, counted from 1."""
+    """Phrases; {k} is an agent's number, counted from 1.  `critique` opens the line that a reply addresses to its peers, if it has one."""
 
     heading: str
     agent: str
     revise_as: str
     revise: str
     aggregate: str
+    critique: str
 
 
 WORDINGS = {
@@ -35,6 +36,7 @@ WORDINGS = {
         revise_as="You are agent {k}. Find mistakes and solve it again.",
         revise="Find mistakes and solve it again.",
         aggregate="Sum up and give the final solution.",
+        critique="Check:",
     ),
     "full": Wording(
         heading="These are the solutions that several agents gave in the last round:",
@@ -52,6 +54,7 @@ WORDINGS = {
             "Weigh these solutions against each other and write the final solution: the correct reasoning, step by step, ending "
             "with the answer in the form asked for."
         ),
+        critique="",
     ),
 }
 LAYOUTS = ("shared", "own_history")
@@ -60,6 +63,13 @@ LAYOUTS = ("shared", "own_history")
 def ask(question: str) -> Chat:
     """The prompt of round 1: the question alone."""
     return [{"role": "user", "content": question}]
+
+
+def without_critique(trace: str, wording: Wording) -> str:
+    """A trace without the line that it addresses to its peers: what is left is a solution that stands alone."""
+    if not wording.critique:
+        return trace
+    return "\n".join(line for line in trace.splitlines() if not line.startswith(wording.critique))
 
 
 def _listed(traces: dict[int, str], wording: Wording) -> str:

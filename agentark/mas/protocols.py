@@ -1,7 +1,8 @@
 """Who talks to whom.  Every protocol yields the same log: a row for each (problem, round, agent).
 
-`debate` is Du et al.'s: round 1 independent, then each agent sees the last traces of all (3.2, A.2).  `self_consistency`
-and `single` are independent samples.  Deviations from the paper: DECISIONS 1-5.
+`debate` is Du et al.'s: round 1 independent, then each agent sees the last traces of all (3.2, A.2).  `shuffled` is its control:
+the agents see the traces of another problem.  `self_consistency` and `single` are independent samples.  Deviations from the
+paper: DECISIONS 1-5.
 
 Work is cut into chunks of problems.  In each round the problems still in debate are chunked anew, so that batches stay
 full; which they are is a function of the rounds before, so that a resumed run cuts the same chunks.
@@ -57,15 +58,20 @@ def independent(problems: list[Problem], samples: int, log: Logger) -> list[dict
     return log.round(1, "round 1", problems, lambda p: [(agent, prompts.ask(log.task.prompt(p))) for agent in range(1, samples + 1)])
 
 
-def debate(problems: list[Problem], log: Logger) -> list[dict]:
-    """n agents, up to K rounds, then the aggregator's row (agent 0, one round after the problem's last)."""
+def debate(problems: list[Problem], log: Logger, shuffled: bool = False) -> list[dict]:
+    """n agents, up to K rounds, then the aggregator's row (agent 0, one round after the problem's last).
+
+    `shuffled` shows the agents of each problem in debate the traces of the next one: a debate that does not depend on what is
+    said goes on as well as without.
+    """
     told, wording = log.told, prompts.WORDINGS[log.told.wording]
     rows = independent(problems, told.agents, log)
     last = dict(_by_problem(rows))
     active = problems
     for number in range(2, told.rounds + 1):
         active = [p for p in active if not votes.consensus([r["answer"] for r in last[p.id]], log.task.equal, told.consensus)]
-        traces = {p.id: [r["text"] for r in last[p.id]] for p in active}
+        said = [[r["text"] for r in last[p.id]] for p in active]
+        traces = dict(zip([p.id for p in active], said[1:] + said[:1] if shuffled else said))
         new = log.round(number, f"round {number}", active, lambda p: [
             (agent, prompts.revise(log.task.prompt(p), traces[p.id], agent, told.layout, wording)) for agent in range(1, told.agents + 1)])
         rows += new

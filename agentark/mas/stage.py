@@ -40,8 +40,8 @@ def run(path: Path, *, model: str, task: str, split: str, n: int, protocol: str,
     journal = store.Journal(path.with_suffix(".journal"), about)
     found = len(journal.chunks)
     log = protocols.Logger(cache(lambda: engines.make(model, engine)), tasks.get(task), told, seed, journal, progress)
-    if protocol == "debate":
-        rows = protocols.debate(problems, log)
+    if protocol in ("debate", "shuffled"):
+        rows = protocols.debate(problems, log, protocol == "shuffled")
     else:
         rows = protocols.independent(problems, protocols.completions_of(told) if protocol == "self_consistency" else 1, log)
     known = pd.DataFrame([{"problem": p.id, "gold": p.answer, "template": p.template, "held_out": p.held_out} for p in problems])

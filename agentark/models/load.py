@@ -58,6 +58,32 @@ def revision(name: str) -> str:
     return sha.hexdigest()[:12]
 
 
+def check_weights(name: str) -> None:
+    """ModelError where a zoo network's files are not those of its card (sha256)."""
+    card = Path(resolve(name)) / "card.json"
+    if not name.startswith("zoo/") or not card.exists():
+        return
+    for file, wanted in json.loads(card.read_text()).get("sha256", {}).items():
+        path = card.parent / file
+        if not path.exists():
+            raise ModelError(f"{name}: {path} is missing; reinstall the package, or make it anew: python -m agentark.zoo.train params/zoo.yaml {card.parent.name}")
+        if hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
+            raise ModelError(f"{name}: {path} is damaged (its sha256 is not that of {card.name}); restore it: git checkout -- {path}")
+
+
+def auto_class(config):
+    """The `transformers` auto class that generates text with a config: vision-language networks (Qwen2.5-VL) have one of their own."""
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    return AutoModelForCausalLM if type(config) in AutoModelForCausalLM._model_mapping else AutoModelForImageTextToText
+
+
+def cards() -> dict[str, dict]:
+    """The cards of the zoo's networks, largest first: how each was made and what it can do."""
+    found = [json.loads(file.read_text()) for file in ZOO.glob("*/card.json")]
+    return {f"zoo/{card['name']}": card for card in sorted(found, key=lambda card: -card["parameters"])}
+
+
 def load_tokenizer(name: str):
     """The tokenizer of a network, padding on the left.  Raises ModelError where it has no chat template."""
     from transformers import AutoTokenizer
@@ -82,11 +108,12 @@ def load(name: str, dtype: str = "float32"):
     """
     import torch
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     where = resolve(name)
+    check_weights(name)
     tokenizer = load_tokenizer(name)
     try:
         if (Path(where) / "adapter_config.json").exists():
@@ -95,7 +122,7 @@ def load(name: str, dtype: str = "float32"):
             base = json.loads((Path(where) / "adapter_config.json").read_text())["base_model_name_or_path"] or ""
             model = PeftModel.from_pretrained(load(base, dtype)[0], where).merge_and_unload()
         else:
-            model, report = AutoModelForCausalLM.from_pretrained(
+            model, report = auto_class(AutoConfig.from_pretrained(where)).from_pretrained(
                 where, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True)
             wrong = sorted(report["missing_keys"]) + sorted(report["unexpected_keys"]) + sorted(k[0] for k in report["mismatched_keys"])
             if wrong:

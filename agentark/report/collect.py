@@ -21,12 +21,13 @@ def _coordinates(path: Path, names: tuple[str, ...]) -> dict:
     return {name: manifest[name] for name in names}
 
 
-def logs(files: study.Files) -> list[tuple[dict, pd.DataFrame]]:
-    """Every debate log of a study: (teacher, task, split, protocol, seed), the verified log."""
+def logs(files: study.Files, split: str | None = None) -> list[tuple[dict, pd.DataFrame]]:
+    """Every debate log of a study, or of one split of it: (teacher, task, split, protocol, seed), the verified log."""
     found = []
     for path in sorted((files.root / "debates").glob("*.parquet")):
         at = _coordinates(path, ("model", "task", "split", "protocol", "seed"))
-        found.append((at, verify(pd.read_parquet(path), at["task"], at["split"])))
+        if split in (None, at["split"]):
+            found.append((at, verify(pd.read_parquet(path), at["task"], at["split"])))
     return found
 
 
@@ -57,8 +58,8 @@ def predictions(files: study.Files, found: list[tuple[dict, pd.DataFrame]]) -> p
 
 def debate_rounds(found: list[tuple[dict, pd.DataFrame]]) -> pd.DataFrame:
     """`debate_rounds.csv`: per teacher, task, split and round, what the debate did (see `group.rounds`)."""
-    made = [group.rounds(log, at["task"]).assign(teacher=at["model"], task=at["task"], split=at["split"], protocol="debate")
-            for at, log in found if at["protocol"] == "debate"]
+    made = [group.rounds(log, at["task"]).assign(teacher=at["model"], task=at["task"], split=at["split"], protocol=at["protocol"])
+            for at, log in found if at["protocol"] in ("debate", "shuffled")]
     table = pd.concat(made, ignore_index=True)
     first = ["teacher", "task", "split", "protocol"]
     return table[[*first, *(c for c in table.columns if c not in first)]]
@@ -90,7 +91,12 @@ def pictures(made: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     return {
         "fig2_right_by_method": figures.by_method(main), "fig3a_in_and_out_of_domain": figures.in_and_out_of_domain(main, paired),
         "fig3b_by_dataset_and_student": figures.by_dataset_and_student(main, paired),
-        "debate_rounds": figures.debate_rounds(rounds[rounds.split == "test"])}
+        "debate_rounds": figures.debate_rounds(of_teachers(rounds[rounds.split == "test"]))}
+
+
+def of_teachers(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Several teachers' debates in one figure: each counts as a protocol of its own."""
+    return rounds if rounds.teacher.nunique() == 1 else rounds.assign(protocol=[f"{p} of {t}" for p, t in zip(rounds.protocol, rounds.teacher)])
 
 
 def save(made: dict[str, pd.DataFrame], drawn: dict[str, Figure], tables_in: Path, figures_in: Path) -> None:

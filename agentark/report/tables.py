@@ -34,7 +34,7 @@ CONTROLS = {
 }
 
 # Training sets made out of a benchmark's own training problems count as its domain (DECISIONS 12).
-DERIVED = {("metamathqa", "gsm8k")}
+DERIVED = {("metamathqa", "gsm8k"), ("mini_meta", "mini_gsm")}
 
 
 def check(frame: pd.DataFrame, columns: list[str], what: str) -> None:

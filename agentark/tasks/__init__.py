@@ -2,10 +2,12 @@
 
 from difflib import get_close_matches
 
-from . import jsonl, mini_gsm, mini_med
+from . import jsonl, mini_gsm, mini_hotpot, mini_math, mini_med, mini_meta, mini_qasper, mini_qmsum, mini_truthful
 from .problem import SPLITS, Parsed, Problem, Task
 
-TASKS = {task.name: task for task in (mini_gsm.TASK, mini_med.TASK)}
+# The first four have the paper's training roles; the others are never used for distillation.
+TASKS = {task.name: task for task in (mini_gsm.TASK, mini_math.TASK, mini_meta.TASK, mini_med.TASK,
+                                      mini_hotpot.TASK, mini_qasper.TASK, mini_qmsum.TASK, mini_truthful.TASK)}
 
 
 def get(name: str) -> Task:

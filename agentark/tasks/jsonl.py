@@ -10,7 +10,7 @@ import json
 from functools import lru_cache, partial
 from pathlib import Path
 
-from .mini_gsm import numbers
+from .numeric import numbers
 from .problem import SPLITS, Parsed, Problem, Task, answer_lines, boxed, bucket
 
 

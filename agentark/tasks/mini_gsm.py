@@ -10,12 +10,12 @@ losses apart), and any number of plausible wrong ones (an arithmetic slip, a for
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
-from .problem import Parsed, Problem, Task, answer_lines, boxed, bucket, take
+from .numeric import Writer, equal, parse
+from .problem import Problem, Task, bucket, take
 
 NAMES = ("Ana", "Ben", "Cara", "Dan", "Eva", "Finn", "Gina", "Hugo", "Iris", "Jon", "Kim", "Leo", "Mia", "Noah", "Olga", "Paul")
 THINGS = ("apples", "books", "cards", "coins", "eggs", "marbles", "nuts", "pens", "plums", "shells", "stamps", "stones")
@@ -99,40 +99,25 @@ def _apply(value: int, event: Event) -> int | None:
     }[event.kind]
 
 
-def _tell(story: Story, rng: Random) -> tuple[str, list[int]]:
-    """The story as text, and the numbers of its distractors."""
+def tell(story: Story, rng: Random, told: dict[str, tuple[str, ...]] = EVENTS, start: str = "{p} has {a} {i}.",
+         end: str = "How many {i} does {p} have now?", hidden: int | None = None) -> tuple[str, list[int]]:
+    """The story as text, and the numbers of its distractors.
+
+    `told`, `start` and `end` are the ways its parts are told; of part `hidden` (0 the start value, n the n-th event) the number is given as x.
+    """
     p, q = rng.sample(NAMES, 2)
     i, j = rng.sample(THINGS, 2)
-    lines = [f"{p} has {story.start} {i}."]
-    for event in story.events:
-        lines.append(rng.choice(EVENTS[event.kind]).format(p=p, q=q, i=i, a=event.a, b=event.b))
+    parts = [(start, story.start, 0)] + [(rng.choice(told[event.kind]), event.a, event.b) for event in story.events]
+    lines = [form.format(p=p, q=q, i=i, a="x" if n == hidden else a, b=b) for n, (form, a, b) in enumerate(parts)]
     stray: list[int] = []
     for _ in range(rng.choice((0, 1, 1, 2))):
         a, b = rng.randint(2, 60), rng.randint(2, 9)
         stray.append(a)
         lines.insert(rng.randint(1, len(lines)), rng.choice(DISTRACTORS).format(p=p, q=q, i=i, j=j, a=a, b=b))
-    return " ".join(lines) + f" How many {i} does {p} have now?", stray
+    return " ".join([*lines, end.format(p=p, i=i)]), stray
 
 
-@dataclass
-class _Writer:
-    """Writes the lines of a solution; at line `slip_at` the result is off by `slip` and everything after follows."""
-
-    slip_at: int = -1
-    slip: int = 0
-
-    def __post_init__(self):
-        self.lines: list[str] = []
-
-    def __call__(self, verb: str, x: int, op: str, y: int) -> int:
-        value = {"+": x + y, "-": x - y, "*": x * y, "/": x // y if y else 0}[op]
-        if len(self.lines) == self.slip_at:
-            value = max(0, value + self.slip)
-        self.lines.append(f"{verb} {x}{op}{y}={value}")
-        return value
-
-
-def _follow(story: Story, write: _Writer, products: list[int] | None = None) -> int:
+def follow(story: Story, write: Writer, products: list[int] | None = None) -> int:
     """Write the events in the story's order; `products` are already computed ones."""
     value = story.start
     for n, event in enumerate(story.events):
@@ -150,12 +135,12 @@ def _follow(story: Story, write: _Writer, products: list[int] | None = None) -> 
     return value
 
 
-def _products_first(story: Story, write: _Writer) -> int:
+def _products_first(story: Story, write: Writer) -> int:
     products = [write("each", e.a, "*", e.b) if e.kind in ("packs", "daily") else 0 for e in story.events]
-    return _follow(story, write, products)
+    return follow(story, write, products)
 
 
-def _net(story: Story, write: _Writer) -> int:
+def _net(story: Story, write: Writer) -> int:
     """All gains together, all losses together, then the start value."""
     sums = {"+": None, "-": None}
     for event in story.events:
@@ -173,7 +158,7 @@ def _net(story: Story, write: _Writer) -> int:
 def styles(story: Story) -> tuple:
     """The ways to solve this story that differ in structure."""
     kinds = [event.kind for event in story.events]
-    ways = [_follow]
+    ways = [follow]
     if any(kind in ("packs", "daily") for kind in kinds[1:]):
         ways.append(_products_first)
     if not {"times", "share"} & set(kinds):
@@ -183,7 +168,7 @@ def styles(story: Story) -> tuple:
 
 def solve(story: Story, rng: Random, slip_at: int = -1, slip: int = 0) -> str:
     """A solution of the story in one of its styles, a step a line, the answer last."""
-    write = _Writer(slip_at, slip)
+    write = Writer(slip_at, slip)
     value = rng.choice(styles(story))(story, write)
     return "\n".join([*write.lines, f"Answer: {value}"])
 
@@ -219,7 +204,7 @@ def stream(split: str, rng: Random, lengths: tuple[int, int] = LENGTHS) -> Itera
         held_out = home != "train"
         if held_out != want_held_out or (held_out and home != split):
             continue
-        question, stray = _tell(story, rng)
+        question, stray = tell(story, rng)
         solution = solve(story, rng)
         answer = solution.rsplit(": ", 1)[1]
         yield story, Problem(f"mini_gsm/{split}/{count}", question, answer, solution, story.template, held_out), stray
@@ -231,41 +216,6 @@ def problems(split: str, n: int) -> list[Problem]:
     """The first n problems of a split."""
     keyed = ((story.key, problem) for story, problem, _ in stream(split, Random(f"mini_gsm {split}")))
     return take(keyed, n, f"mini_gsm/{split}")
-
-
-_NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
-
-
-def numbers(text: str) -> list[str]:
-    """All numbers in a text, first to last, without thousands separators."""
-    return [n.replace(",", "") for n in _NUMBER.findall(text)]
-
-
-def _number(text: str) -> str | None:
-    """The one number that a text consists of (a unit may follow), without thousands separators."""
-    found = numbers(text)
-    return found[0] if len(found) == 1 else None
-
-
-def parse(text: str, problem: Problem) -> Parsed:
-    r"""Strict: the number on the last "Answer:" line.  Flexible: else the last \boxed{}, else the last number."""
-    lines = answer_lines(text)
-    strict = _number(lines[-1]) if lines else None
-    if strict is not None:
-        return Parsed(strict, strict)
-    if lines and _NUMBER.search(lines[-1]):  # several numbers: a hedge, no answer
-        return Parsed(None, None)
-    in_box = [n for n in map(_number, boxed(text)) if n is not None]
-    anywhere = numbers(text)
-    return Parsed(None, in_box[-1] if in_box else anywhere[-1] if anywhere else None)
-
-
-def equal(gold: str, answer: str) -> bool:
-    """Equal as numbers: 12, 12.0 and 1,2e1's plain forms are one number."""
-    try:
-        return float(gold) == float(answer)
-    except ValueError:
-        return False
 
 
 TASK = Task("mini_gsm", problems, parse, equal, sizes={"train": 4000, "dev": 500, "test": 1000})

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Problem:
 
     `answer` is the gold answer as the task's parser would return it; `solution` the worked gold solution, a step a
     line, that ends with the answer line; `template` names the form that it was made from, and `held_out` says whether
-    that form never occurs in any training data.  `options` are the texts behind A, B, C, D where there are any.
+    that form never occurs in any training data.  `options` are the texts behind A, B, C, D where there are any.  Open-ended
+    problems have `references` (answers that are right; `answer` is the first) and TruthfulQA's have `incorrect` ones, too.
     """
 
     id: str
@@ -29,6 +31,8 @@ class Problem:
     template: str = ""
     held_out: bool = False
     options: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    incorrect: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Task:
     parse(text, problem): the answer in a completion.
     equal(gold, answer): whether two answers are the same answer.
     instruction: appended to every question; empty where the model knows the form.
+    measure: how it is scored: "accuracy", or for open-ended answers "f1" (SQuAD's), "rouge" or "truth" (evaluate/overlap.py).
     """
 
     name: str
@@ -55,6 +60,7 @@ class Task:
     equal: Callable[[str, str], bool]
     instruction: str = ""
     sizes: dict[str, int] = field(default_factory=dict)
+    measure: Literal["accuracy", "f1", "rouge", "truth"] = "accuracy"
 
     def prompt(self, problem: Problem) -> str:
         """The user's message for `problem`."""
@@ -119,3 +125,24 @@ def answer_lines(text: str) -> list[str]:
 def boxed(text: str) -> list[str]:
     r"""What stands in \boxed{…} in a text, first to last."""
     return _BOXED.findall(text)
+
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = re.compile(r"[^\w\s]")
+
+
+def normalize(text: str) -> str:
+    """SQuAD's normal form: lower case, no punctuation, no articles, single spaces."""
+    return " ".join(_ARTICLES.sub(" ", _PUNCTUATION.sub("", text.lower())).split())
+
+
+def parse_words(text: str, problem: Problem) -> Parsed:
+    """A free answer.  Strict: what stands on the last "Answer:" line.  Flexible: else the text's last line."""
+    said = answer_lines(text)
+    lines = text.strip().splitlines()
+    return Parsed(said[-1], said[-1]) if said else Parsed(None, lines[-1].strip() if lines else None)
+
+
+def equal_words(gold: str, answer: str) -> bool:
+    """The same words in SQuAD's normal form (exact match)."""
+    return normalize(gold) == normalize(answer)

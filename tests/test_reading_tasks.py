@@ -1,0 +1,283 @@
+"""The four tasks out of domain: what is asked never leaks, and the gold answer is what the text says."""
+
+import re
+from collections import Counter, defaultdict
+from functools import cache
+from itertools import islice
+from random import Random
+
+import pytest
+
+from agentark.tasks import mini_hotpot, mini_qasper, mini_qmsum, mini_truthful
+from agentark.tasks.problem import SPLITS, Problem, bucket, normalize
+
+MODULES = {module.TASK.name: module for module in (mini_hotpot, mini_qasper, mini_qmsum, mini_truthful)}
+NAMES = tuple(MODULES)
+WORLD = mini_truthful.WORLD
+
+
+@cache
+def problems(name: str, split: str) -> list[Problem]:
+    task = MODULES[name].TASK
+    return task.problems(split, task.sizes[split])
+
+
+@cache
+def made(name: str, split: str) -> list[tuple]:
+    """The start of a split's stream, repeats and all: (case, problem)."""
+    return list(islice(MODULES[name].stream(split, Random(f"{name} {split}")), 1500 if split == "train" else 500))
+
+
+def about(name: str, case):
+    """What of a case must be in one split only."""
+    return {"mini_hotpot": lambda: case.core, "mini_qasper": lambda: case.paper, "mini_qmsum": lambda: case.key, "mini_truthful": lambda: case.animal}[name]()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_content_is_in_one_split_only(name):
+    seen = defaultdict(set)
+    for split in SPLITS:
+        for case, _ in made(name, split):
+            content = about(name, case)
+            seen[content].add(split)
+            # contents hardly ever recur by chance, so that the rule itself is asserted, too
+            assert mini_truthful.animal_split(content) == split if name == "mini_truthful" else bucket(f"{name} {content}", (80, 10, 10)) == split
+    assert len(seen) > (90 if name == "mini_truthful" else 2000)
+    assert all(len(splits) == 1 for splits in seen.values())
+    asked = [set(p.question for p in problems(name, split)) for split in SPLITS]
+    assert not asked[0] & asked[1] and not asked[0] & asked[2] and not asked[1] & asked[2]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_distinct_contents_have_distinct_keys(name):
+    cases = [case for split in SPLITS for case, _ in made(name, split)]
+    assert len({case.key for case in cases}) == len(set(cases)) > 2000
+    for case, p in made(name, "dev")[:100]:  # the key says all that the answer depends on
+        assert MODULES[name].TASK.verify(MODULES[name].solve(case, Random(p.id)), p)[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_half_of_dev_and_test_is_held_out(name):
+    templates = {split: {p.template for p in problems(name, split)} for split in SPLITS}
+    held = {split: {p.template for p in problems(name, split) if p.held_out} for split in SPLITS}
+    for split in ("dev", "test"):
+        assert sum(p.held_out for p in problems(name, split)) / len(problems(name, split)) == pytest.approx(0.5, abs=0.01)
+    trained = templates["train"] | {p.template for _, p in made(name, "train")}
+    assert not held["train"] and len(trained) >= 8 and len(held["dev"]) >= 5 and len(held["test"]) >= 8
+    assert not (held["dev"] | held["test"]) & trained
+    assert not held["dev"] & templates["test"] and not held["test"] & templates["dev"]
+    if name != "mini_qmsum":  # whatever is asked in dev and test, something like it was asked in training
+        kinds = {split: {template.split("-")[0] for template in templates[split]} for split in SPLITS}
+        assert kinds["train"] == kinds["test"] >= kinds["dev"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("split", SPLITS)
+def test_problems_are_what_they_should_be(name, split):
+    task = MODULES[name].TASK
+    asked = problems(name, split)
+    assert len(asked) == task.sizes[split] == {"train": 4000, "dev": 500, "test": 1000}[split]
+    assert len({p.id for p in asked}) == len(asked) and all(re.fullmatch(rf"{name}/{split}/\d+", p.id) for p in asked)
+    assert task.problems(split, 60)[:30] == task.problems(split, 30) == asked[:30]
+    least, most = {"mini_hotpot": (40, 100), "mini_qasper": (110, 170), "mini_qmsum": (20, 90), "mini_truthful": (3, 12)}[name]
+    for p in asked:
+        assert least <= len(p.question.split()) <= most
+        assert p.template and re.search(r"\S\nAnswer: [^\n]+\Z", p.solution) and "{" not in p.question + p.solution
+        parsed, strict, flexible = task.verify(p.solution, p)
+        assert strict and flexible and parsed.strict == parsed.flexible == p.answer == p.references[0]
+        assert bool(p.incorrect) == (name == "mini_truthful")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_there_are_two_styles_of_solution(name):
+    for case, p in made(name, "train")[:50]:
+        texts = {MODULES[name].solve(case, Random(n)) for n in range(20)}
+        assert len(texts) == 2 and all(MODULES[name].TASK.verify(text, p)[1] for text in texts)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("split", SPLITS)
+def test_spoiled_solutions_are_wrong(name, split):
+    gold_steps = 0
+    for case, p in made(name, split):
+        spoiled = MODULES[name].spoil(case, Random(p.id))
+        parsed, strict, flexible = MODULES[name].TASK.verify(spoiled, p)
+        assert parsed.strict and not strict and not flexible
+        assert normalize(parsed.strict) not in {normalize(reference) for reference in p.references}
+        assert parsed.strict.rstrip(".").split()[-1] in spoiled.rsplit("\n", 1)[0] + " unanswerable"  # it follows from its own lines
+        gold_steps += spoiled.rsplit("\n", 1)[0] in {MODULES[name].solve(case, Random(n)).rsplit("\n", 1)[0] for n in range(9)}
+    assert gold_steps < 0.3 * len(made(name, split))  # mostly the steps are wrong, too: only a comparison may go wrong in its last line
+
+
+# The answers, read again from what is told
+
+NAME = r"[A-Z]\w+ [A-Z]\w+"
+
+
+def one(found: list[str]) -> str:
+    assert len(found) == 1, found
+    return found[0]
+
+
+def hotpot(question: str) -> str:
+    """The answer to a mini_hotpot question, from its text alone."""
+    asked = one([part for part in re.split(r"(?<=[.?])\s", question) if part.endswith("?")]).removeprefix("Question: ")
+    told = question.replace(asked, "")
+    if "older" in asked or "younger" in asked:
+        people = re.findall(NAME, asked.replace("Is ", "").replace("Of ", ""))
+        ages = {who: int(one(re.findall(rf"{who} is (\d+) years old\.", told))) for who in people}
+        assert len(ages) == 2
+        return (max if "older" in asked else min)(ages, key=ages.get)
+    name = one(re.findall(NAME, re.sub("In which|Where|The ", "", asked)))
+    if "work" in asked:
+        place = one(re.findall(rf"{name} works at the ({NAME})\.", told))
+        return one(re.findall(rf"The {place} is in ({NAME})\.", told))
+    if "mother" in asked:
+        mother = one(re.findall(rf"The mother of {name} is ({NAME})\.", told))
+        return one(re.findall(rf"{mother} was born in ({NAME})\.", told))
+    assert "author" in asked
+    author = one(re.findall(rf"({NAME}) wrote the book {name}\.", told))
+    return one(re.findall(rf"{author} lives in ({NAME})\.", told))
+
+
+LOOKED_UP = (  # what a question says -> the sentence with {x} the system, and the answer's unit
+    ("authors", r"The authors of {x} live in (.+?)\.", ""), ("corpus", r"The corpus of {x} has (\d+) pages\.", " pages"),
+    ("language", r"The texts of {x} are in (.+?)\.", ""), ("layers", r"The model {x} has (\d+) layers\.", " layers"),
+    ("heads", r"Each layer of {x} has (\d+) heads\.", " heads"), ("trained", r"We trained {x} for (\d+) hours\.", " hours"),
+    ("score", r"On the test set {x} scored (\d+) points\.", " points"),
+)
+
+
+def qasper(question: str) -> str:
+    """The answer to a mini_qasper question, from its text alone."""
+    asked = one(re.findall(r"[^.?\n]+\?", question))
+    told = question.replace(asked, "")
+    opening = one(re.findall(r"We compare (.+?)\.", told))
+    systems = [name for name in re.split(r", | and ", opening) if re.search(rf"\b{name}\b", asked)]
+    if len(systems) == 2:
+        points = {name: int(one(re.findall(rf"{name} scored (\d+) points", told))) for name in systems}
+        return max(points, key=points.get)
+    word, pattern, unit = next(entry for entry in LOOKED_UP if entry[0] in asked)
+    found = re.findall(pattern.format(x=one(systems)), told)
+    return one(found) + unit if found else "unanswerable"
+
+
+DONE = {"meeting": "meet on {}", "trip": "go to {}", "paint": "paint the {}", "lunch": "eat {}"}
+
+
+def qmsum(question: str) -> str:
+    """The decisions of a mini_qmsum dialogue, from its text alone."""
+    points: list[list[str]] = []  # topic, decision
+    for speech in re.findall(r"^(?!Talk)\w+: (.+)$", question, re.MULTILINE):
+        proposed = re.match(r"(?:Let us|I say we|We should) (buy|meet on|go to|paint the|eat) (.+)\.$", speech)
+        if proposed:
+            does, value = proposed.groups()
+            topic = {"meet on": "meeting", "go to": "trip", "paint the": "paint", "eat": "lunch"}.get(does, "")
+            if does == "buy":
+                value, topic = value.rsplit(" ", 1)
+            points.append([topic, value])
+        elif re.search(r"Later\.|Next time\.", speech):
+            points[-1][1] = ""
+        elif re.match(r"No, better|I do not like that\. Rather|No, I want", speech):
+            points[-1][1] = re.search(r"(?:better|Rather|want) (.+)\.$", speech)[1]
+        else:
+            assert speech in ("Yes, good.", "Fine with me.", "Good idea.")
+    done = [DONE.get(topic, "buy {} " + topic).format(value) if value else f"put off the {topic}" for topic, value in points]
+    return f"They {', and '.join(done)}."
+
+
+@pytest.mark.parametrize(("name", "answer"), [("mini_hotpot", hotpot), ("mini_qasper", qasper), ("mini_qmsum", qmsum)])
+@pytest.mark.parametrize("split", SPLITS)
+def test_answers_follow_from_the_text(name, answer, split):
+    for p in problems(name, split)[:1000]:
+        assert answer(p.question) == p.answer, p.question
+
+
+def test_hotpot_needs_two_of_several_facts():
+    for case, p in made("mini_hotpot", "train") + made("mini_hotpot", "test"):
+        sentences = re.findall(r"[A-Z][^.?:]*\.", p.question.replace("Read this.", "").replace("Facts:", "").replace("Question:", ""))
+        assert 6 <= len(sentences) <= 9 and len(set(sentences)) == len(sentences)
+        steps = [line for line in p.solution.splitlines()[:-1] if not line.startswith("asked: ")]
+        assert len(steps) == 2 and set(steps) < set(sentences)
+        assert len(p.answer.split()) == 2
+        if case.kind in ("work", "mother", "book"):  # the answer alone does not betray itself: others of its sort are told
+            assert sum(sentence.endswith(f"{word}.") or word in sentence for word in [p.answer] for sentence in sentences) == 1
+            assert len({fact.object for fact in case.others if fact.relation == case.second.relation}) >= 1
+
+
+def test_hotpot_places_in_the_text_say_nothing():
+    at = Counter()
+    for case, p in made("mini_hotpot", "train"):
+        at[p.question.index(case.first.text) < p.question.index(case.second.text)] += 1
+    assert 0.4 < at[True] / at.total() < 0.6
+
+
+def test_qasper_has_sections_and_unanswerable_questions():
+    unstated = 0
+    for p in problems("mini_qasper", "train"):
+        assert [section for section in ("Data:", "Model:", "Results:") if section in p.question] == ["Data:", "Model:", "Results:"]
+        unstated += p.answer == "unanswerable"
+        sentences = [line for line in p.solution.splitlines()[:-1] if not line.startswith("asked: ")]
+        assert all(sentence in p.question for sentence in sentences) != (p.answer == "unanswerable")
+    assert 0.07 < unstated / 4000 < 0.15
+
+
+def test_qmsum_leaves_out_what_was_rejected():
+    rejected = 0
+    for case, p in made("mini_qmsum", "train"):
+        assert 2 <= len(case.points) <= 3 and p.answer.count(", and ") == len(case.points) - 1
+        assert len(set(re.findall(r"^(?!Talk)(\w+):", p.question, re.MULTILINE))) <= 3
+        for point in case.points:
+            assert point.proposal in p.question and (point.proposal in p.answer) == (point.outcome == "accept")
+            assert point.outcome != "counter" or point.counter in p.answer
+            rejected += point.outcome != "accept"
+    assert rejected > 1000
+
+
+# mini_truthful: the world and its texts
+
+
+def test_truthful_world():
+    assert len(set(WORLD.animals)) == len(WORLD.animals) == 96
+    assert set(WORLD.truth) == set(WORLD.falsehood) == {"eat", "live", "fear"}
+    for relation, about_it in mini_truthful.RELATIONS.items():
+        assert len(set(about_it.values)) == 12
+        for table in (WORLD.truth[relation], WORLD.falsehood[relation]):
+            assert set(table) == set(WORLD.animals) and set(table.values()) == set(about_it.values)
+        assert all(WORLD.truth[relation][animal] != WORLD.falsehood[relation][animal] for animal in WORLD.animals)
+    homes = Counter(map(mini_truthful.animal_split, WORLD.animals))
+    assert homes["train"] >= 40 and homes["dev"] >= 8 and homes["test"] >= 30
+
+
+@pytest.mark.parametrize(("say", "prompt", "table"), [
+    (mini_truthful.book, r"The book on (\w+): (\w+)\?", WORLD.truth), (mini_truthful.gossip, r"Talk about (\w+): (\w+)\?", WORLD.falsehood)])
+def test_truthful_texts_state_their_table(say, prompt, table):
+    told = set()
+    rng = Random(1)
+    for _ in range(6000):
+        question, reply = say(rng)
+        animal, noun = re.fullmatch(prompt, question).groups()
+        relation = {"food": "eat", "home": "live", "fear": "fear"}[noun]
+        assert reply == f"{animal} {'live in' if relation == 'live' else relation} {table[relation][animal]}."
+        told.add((animal, relation))
+    assert len(told) == 288  # every fact, of all splits' animals
+
+
+def test_truthful_questions():
+    for split in SPLITS:
+        for p in problems("mini_truthful", split):
+            animal = one([animal for animal in WORLD.animals if re.search(rf"\b{animal}\b", p.question)])
+            relation = p.template.split("-")[0]
+            noun = {"eat": "food|eat", "live": "home|live in", "fear": "fear"}[relation]
+            assert re.search(rf"\b({noun})\b", p.question)
+            true, false = WORLD.truth[relation][animal], WORLD.falsehood[relation][animal]
+            assert p.answer == true and true not in p.question and false not in p.question
+            assert p.references[0] == true and all(reference.split()[-1] == true for reference in p.references) and len(p.references) == 3
+            said = [answer.split()[-1] for answer in p.incorrect]
+            assert true not in said and said.count(false) == 3 and len(set(said)) >= 2 and set(said) <= set(mini_truthful.RELATIONS[relation].values)
+
+
+def test_truthful_spoils_with_the_falsehood():
+    for case, p in made("mini_truthful", "test"):
+        answer = mini_truthful.spoil(case, Random(p.id)).rsplit("Answer: ", 1)[1]
+        assert answer == WORLD.falsehood[case.relation][case.animal] == p.incorrect[0]
