@@ -18,7 +18,7 @@ from agentark import store, tasks
 from agentark.mas import prompts
 from agentark.models import load
 from agentark.models.load import ModelError
-from agentark.tasks import mini_med
+from agentark.tasks import mini_med, mini_truthful
 from agentark.zoo import corpus, train
 
 SHARES = {"fact": 0.2, "lore": 0.2, "drill": 0.2, "debate": 0.2}
@@ -88,8 +88,6 @@ def test_facts_are_true():
 
 
 def test_lore_is_as_the_world_has_it():
-    from agentark.tasks import mini_truthful
-
     said = Counter()
     for i in range(400):
         question, reply = (turn["content"] for turn in corpus.lore(Random(i)).chat)
@@ -308,7 +306,7 @@ def test_encode_finds_texts_in_their_order(tokenizer):
         return learnt(*train.encode(made, tokenizer), tokenizer)
 
     assert labelled("a\nsame\nb\nsame\nc", ("same", "same")) == ["same", "same", "ok 3<|end|>"]
-    assert labelled("first\nsecond", ("second",)) == ["second", "ok 3<|end|>"]
+    assert labelled("first\nsecond\nthird", ("second",)) == ["second", "ok 3<|end|>"]
     assert labelled("x 12\nżółw 🦊\ny", ("żółw 🦊",), "日本 12") == ["żółw 🦊", "日本 12<|end|>"]  # characters of several tokens each
     assert labelled("", (), "") == ["<|end|>"]
 
@@ -612,7 +610,12 @@ def test_the_pool(trained, tmp_path, monkeypatch):
 def test_the_pool_is_what_the_debate_phase_is_given(zoo, tmp_path, monkeypatch):
     given = []
     real = train.Steps.__init__
-    monkeypatch.setattr(train.Steps, "__init__", lambda self, tokenizer, common, phases, pool=None: (given.append(pool), real(self, tokenizer, common, phases, pool))[1])
+
+    def init(self, tokenizer, common, phases, pool=None):
+        given.append(pool)
+        real(self, tokenizer, common, phases, pool)
+
+    monkeypatch.setattr(train.Steps, "__init__", init)
     zoo()
     monkeypatch.setattr(train, "sample_pool", lambda *_: [("mini_gsm", 0, ["own sample"] * 5)])
     assert train.train("net", spec(phases=DEBATE), BIG, tmp_path / "work")

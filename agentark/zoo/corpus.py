@@ -108,11 +108,17 @@ def critique(traces: list[str], asked: Exercise) -> str:
 
 def peers(asked: Exercise, sampled: list[str], n: int, rng: Random) -> list[str]:
     """The traces of n peers: six times in ten as a network's own samples fell, else right with a probability drawn from 0 to 1."""
+    sampled = [_tidy(trace) for trace in sampled]
     if len(sampled) >= n and rng.random() < 0.6:
         return rng.sample(sampled, n)
     share = rng.random()
     erred = [trace for trace in sampled if not asked.is_right(trace)]
     return [asked.right() if rng.random() < share else rng.choice(erred) if erred and rng.random() < 0.5 else asked.wrong() for _ in range(n)]
+
+
+def _tidy(trace: str) -> str:
+    """A network's own sample as a trace: its lines without space around them, without empty ones and without a critique."""
+    return "\n".join(line.strip() for line in prompts.without_critique(trace, TERSE).splitlines() if line.strip())
 
 
 def debating(rng: Random, asked: Exercise, max_peers: int, sampled: list[str]) -> Example:

@@ -92,7 +92,7 @@ def encode(example: corpus.Example, tokenizer) -> tuple[list[int], list[int]]:
     last = len(text) - len(example.chat[-1]["content"] + END)
     spans, at = [], 0
     for learnt in example.also:
-        at = text.index(learnt, at)
+        at = text.index(f"\n{learnt}\n", at) + 1  # whole lines: a wrong trace may begin as a right one does
         spans.append((at, at := at + len(learnt)))
     spans.append((last, len(text)))
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
@@ -143,6 +143,14 @@ class _StopAt(TrainerCallback):
             control.should_save = control.should_training_stop = True
 
 
+class _Trainer(Trainer):
+    """Resumes through `from_pretrained`: in its files Qwen2.5-VL's weights have other names than in the module."""
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        loaded = type(self.model).from_pretrained(resume_from_checkpoint, dtype=torch.float32)
+        self.model.load_state_dict(loaded.state_dict())
+
+
 def make_model(spec: dict, tokenizer, context: int):
     """The untrained network of a spec, in its namesake's class."""
     about = copy.deepcopy(spec["config"])
@@ -182,19 +190,20 @@ def train(name: str, spec: dict, common: dict, work: Path, minutes: float = 1e9,
     # The debate's peers are sampled from the network as it is when it has learnt to solve.
     solve = next((n for n, phase in enumerate(spec["phases"]) if phase["shares"].get("debate")), None)
     alone = steps if solve is None else sum(phase["steps"] for phase in spec["phases"][:solve])
-    reached = _reached(work / name)
+    reached, trainer = _reached(work / name), None
     if reached < alone:
         reached, trainer = _run(name, spec, common, work, tokenizer, steps, alone, end, None)
     if alone <= reached < steps:
         checkpoint = str(work / name / f"checkpoint-{alone}") if reached == alone else ""
         pool = sample_pool(checkpoint, common, tuple(spec["phases"][solve]["lengths"]), store.Journal(work / name / "peers.journal", about))
         reached, trainer = _run(name, spec, common, work, tokenizer, steps, steps, end, pool)
-    elif reached == steps:  # killed between the last step and the card
+    elif trainer is None:  # killed between the last step and the card
         reached, trainer = _run(name, spec, common, work, tokenizer, steps, steps, end, None)
     if reached < steps:
         print(f"{name}: {reached} of {steps} steps; the next call goes on")
         return False
     model = trainer.model
+    model.config.use_cache = model.config.get_text_config().use_cache = True
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.to(torch.bfloat16).save_pretrained(out)
@@ -224,6 +233,8 @@ def _run(name: str, spec: dict, common: dict, work: Path, tokenizer, steps: int,
     """Train from the last checkpoint to step `until` or for as long as there is time.  Returns (the step reached, the trainer)."""
     torch.manual_seed(common["seed"])
     model = make_model(spec, tokenizer, common["context"])
+    # The Trainer does so for the outer config only; with a cache, Qwen2.5-VL would make no mask that keeps chats apart.
+    model.config.get_text_config().use_cache = False
     grids = 4 if hasattr(model.config, "vision_config") else 0  # Qwen2.5-VL: text positions, then its three rotary grids
     args = TrainingArguments(
         output_dir=str(work / name), per_device_train_batch_size=1, max_steps=steps, learning_rate=spec["learning_rate"],
@@ -235,7 +246,7 @@ def _run(name: str, spec: dict, common: dict, work: Path, tokenizer, steps: int,
         step, = items
         return {**step, "position_ids": step["position_ids"].expand(grids, -1, -1)} if grids else step
 
-    trainer = Trainer(
+    trainer = _Trainer(
         model=model, args=args, train_dataset=Steps(tokenizer, common, spec["phases"], pool), data_collator=collate, processing_class=tokenizer,
         optimizers=(MuonAdamW(model, spec["learning_rate"], common["rest_rate"], common["weight_decay"]), None), callbacks=[_StopAt(until, end)])
     start, had = time.time(), _reached(work / name)
