@@ -126,7 +126,7 @@ class Distill(Section):
 class Evaluate(Section):
     """How good it is."""
 
-    samples: Positive
+    samples: Annotated[int, Field(ge=0)]
     temperature: Annotated[float, Field(gt=0)]
     top_p: Annotated[float, Field(gt=0, le=1)]
     max_new_tokens: Positive

@@ -220,6 +220,11 @@ def test_consensus_after_each_round_by_hand():
     assert list(table.mean()) == list(group.rounds(DEBATE, "mini_gsm").consensus_accuracy)
 
 
+def test_greedy_answers_alone(predicted):
+    rows = predicted(Scripted(lambda question, number, agent: gold(question)), samples=0)
+    assert list(rows["sample"]) == [-1] * 5 and rows.correct_flexible.all()
+
+
 def test_an_open_ended_answer_is_scored_by_its_measure(predicted):
     """Half of the words of a two-word answer: no exact match, an F1 of its own."""
     asked = tasks.problems("mini_hotpot", "test", 5)

@@ -278,3 +278,11 @@ def test_paper_tables():
         paper.table("table99")
     with pytest.raises(ValueError, match="no teacher 'gpt'; there are gemma3-27b-it"):
         paper.main("gpt")
+
+
+def test_the_matrix_has_the_papers_form():
+    table = tables.matrix(tables.main_results(study(methods=("rsft", "da"))))
+    assert list(table.columns) == ["gsm", "med"] and table.index.names == ["teacher", "test", "student", "method"]
+    assert list(table.loc[("big", "gsm", "llama")].index) == ["base", "rsft", "da"]
+    assert table.loc[("big", "med", "qwen", "base")].tolist() == [40.0, 40.0] and table.loc[("big", "med", "qwen", "rsft"), "gsm"] == 70.0
+    assert len(table) == 2 * 2 * 3

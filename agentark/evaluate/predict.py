@@ -42,6 +42,8 @@ def run(path: Path, *, model: str, who: dict, task: str, split: str, n: int, sam
     chunks = [problems[at:at + CHUNK] for at in range(0, n, CHUNK)]
     rows: list[dict] = []
     for label, (sampling, numbers) in passes.items():
+        if not numbers:
+            continue
         for at, chunk in enumerate(chunks):
             key = f"{label} {at}"
             if key not in journal.chunks:

@@ -178,6 +178,22 @@ def comparisons(predictions: pd.DataFrame, resamples: int = 10_000, alpha: float
     return ordered(table)[COMPARISONS]
 
 
+def matrix(main: pd.DataFrame) -> pd.DataFrame:
+    """The main table in the form of the paper's Tables 8-13, in percent: a row for every teacher, test, student and method, a column a training set.
+
+    The base, which has none, stands in each column; several seeds are averaged.
+    """
+    check(main, MAIN, "main results")
+    trained = main[~main["method"].isin(UNTRAINED)]
+    rows = []
+    for (teacher, test, student), cells in trained.groupby(["teacher", "test", "student"], sort=False):
+        base = main[(main["method"] == "base") & (main["student"] == student) & (main["test"] == test)]["accuracy"].mean()
+        at = {"teacher": teacher, "test": test, "student": student}
+        rows.append(at | {"method": "base"} | {train: 100 * base for train in cells["train"].unique()})
+        rows += [at | {"method": method} | (100 * part.groupby("train", sort=False)["accuracy"].mean()).to_dict() for method, part in cells.groupby("method", sort=False)]
+    return pd.DataFrame(rows).set_index(["teacher", "test", "student", "method"])
+
+
 def inference_cost(predictions: pd.DataFrame) -> pd.DataFrame:
     """What an answer costs, over headline rows: method, test, n, and the means an item of calls and of tokens in, cached, out."""
     costs = ["calls", "tokens_in", "tokens_cached", "tokens_out"]
