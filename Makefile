@@ -76,6 +76,7 @@ reference: ## make the finished run of TIER the committed reference: rows, table
 zoo: $(STAMP) ## train the mini zoo anew, from params/zoo.yaml
 	@echo "Training the mini zoo; a killed training resumes from its checkpoint"
 	@$(RUN) .venv/bin/python -m agentark.zoo.train params/zoo.yaml
+	@$(RUN) .venv/bin/python -m agentark.zoo.card params/zoo.yaml
 
 bench: $(STAMP) ## measure the rates of generation on this machine
 	@echo "Measuring generation"

@@ -133,6 +133,58 @@ class Evaluate(Section):
     base_votes: Positive
 
 
+class Rl(Section):
+    """How a student learns from rewards (3.3.3, B.2).  `generations` is G; `dev_every` steps its true accuracy is measured.
+
+    `ratio` is GRPO's (Eq. 4: sequence).  `critic`, `gamma`, `lam`, `value_coefficient` and `reward_at` are PPO's: its ratio is per
+    token with a critic and per sequence without (Eq. 8-9).
+    """
+
+    algorithm: Literal["grpo", "ppo"]
+    learning_rate: Annotated[float, Field(gt=0)]
+    steps: Positive
+    prompts_per_step: Positive
+    generations: Annotated[int, Field(ge=2)]
+    beta: Annotated[float, Field(ge=0)]
+    epsilon: Annotated[float, Field(gt=0, lt=1)]
+    advantage_epsilon: Annotated[float, Field(ge=0)]
+    temperature: Annotated[float, Field(gt=0)]
+    max_new_tokens: Positive
+    aggregation: Literal["min", "mean", "softmin", "last", "product"]
+    verifiable_weight: Annotated[float, Field(ge=0)]
+    ratio: Literal["token", "sequence"]
+    critic: bool
+    gamma: Share
+    lam: Share
+    value_coefficient: Annotated[float, Field(ge=0)]
+    reward_at: Literal["steps", "end"]
+    dev_every: Positive
+    save_steps: Positive
+
+
+class Prm(Section):
+    """How a process reward model learns (3.3.3, B.1)."""
+
+    loss: Literal["contrastive", "ce", "ce+contrastive"]
+    score: Literal["sigmoid", "logit"]
+    tau: Annotated[float, Field(gt=0)]
+    negatives: Annotated[int, Field(ge=1, le=4)]
+    labeller: Literal["outcome", "arithmetic", "rollout"]
+    stage1_epochs: Annotated[int, Field(ge=0)]
+    stage1_learning_rate: Annotated[float, Field(gt=0)]
+    stage2_epochs: Annotated[int, Field(ge=0)]
+    stage2_learning_rate: Annotated[float, Field(gt=0)]
+    batch: Positive
+    max_length: Positive
+    shuffled_labels: bool
+
+    @model_validator(mode="after")
+    def _some_training(self):
+        if not self.stage1_epochs + self.stage2_epochs:
+            raise ValueError("stage1_epochs and stage2_epochs are both 0: nothing would be trained")
+        return self
+
+
 class Stats(Section):
     """How sure we are."""
 

@@ -596,7 +596,7 @@ def test_the_pool(trained, tmp_path, monkeypatch):
     checkpoint = str(trained[0] / "qwen3")
 
     def sample(name, **common):
-        return train.sample_pool(checkpoint, {**COMMON, **common}, (1, 1), store.Journal(tmp_path / name, {}))
+        return train.sample_pool(checkpoint, {**COMMON, **common}["pool"], COMMON["seed"], (1, 1), store.Journal(tmp_path / name, {}))
 
     pool = sample("a")
     assert [(task, n) for task, n, _ in pool] == [(corpus.DEBATED[n % 4], n) for n in range(66)]

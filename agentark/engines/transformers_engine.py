@@ -55,7 +55,7 @@ class TransformersEngine:
         """See `Engine.generate`.  Batches are made of whole groups, long prompts first."""
         for n, chat in enumerate(chats):
             _check_text(n, chat)
-        prompts = [self.tokenizer.apply_chat_template(list(chat), add_generation_prompt=True, return_dict=False) for chat in chats]
+        prompts = [self._prompt(list(chat)) for chat in chats]
         for n, prompt in enumerate(prompts):
             if len(prompt) + sampling.max_new_tokens > self.context:
                 raise EngineError(
@@ -68,6 +68,15 @@ class TransformersEngine:
             torch.manual_seed(store.chunk_seed(seed, number))
             done.update(self._batch(batch, prompts, sampling))
         return [done[n] for n in range(len(prompts))]
+
+    def _prompt(self, chat: list[dict[str, str]]) -> list[int]:
+        """The token ids to go on from.  A chat whose last turn is an assistant's is a half-written reply, which is continued."""
+        if chat[-1]["role"] != "assistant":
+            return self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
+        text, written = self.tokenizer.apply_chat_template(chat, continue_final_message=True, tokenize=False), chat[-1]["content"]
+        if not text.endswith(written):
+            text += written[len(written.rstrip()):]  # some templates trim a turn; without its newline the last line would grow longer
+        return self.tokenizer(text, add_special_tokens=False).input_ids
 
     @torch.inference_mode()
     def _batch(self, groups: list[list[int]], prompts: list[list[int]], sampling: Sampling) -> dict[int, Completion]:

@@ -162,16 +162,16 @@ def make_model(spec: dict, tokenizer, context: int):
     return auto_class(config).from_config(config, dtype=torch.float32)
 
 
-def sample_pool(checkpoint: str, common: dict, lengths: tuple[int, int], journal: store.Journal) -> corpus.Pool:
+def sample_pool(checkpoint: str, told: dict, seed: int, lengths: tuple[int, int], journal: store.Journal) -> corpus.Pool:
     """A network's own solutions of fresh training problems: what the peers of its debates look like.  Journaled by chunks."""
-    told, size = common["pool"], 64
+    size = 64
     problems = [(task, n) for n in range(told["problems"]) for task in (corpus.DEBATED[n % len(corpus.DEBATED)],)]
     engine = cache(lambda: engines.make(checkpoint, params.Engine(name="transformers", batch=128, dtype="float32", share_prefix=False)))
     for at in range(0, len(problems), size):
         if str(at) not in journal.chunks:
             chunk = problems[at:at + size]
             chats = [prompts.ask(corpus.pooled(task, n, lengths).problem.question) for task, n in chunk for _ in range(told["samples"])]
-            made = iter(engine().generate(chats, engines.Sampling(told["temperature"], told["max_new_tokens"]), store.chunk_seed(common["seed"], at)))
+            made = iter(engine().generate(chats, engines.Sampling(told["temperature"], told["max_new_tokens"]), store.chunk_seed(seed, at)))
             journal.add(str(at), [{"task": task, "seed": n, "texts": [next(made).text for _ in range(told["samples"])]} for task, n in chunk])
     return [(row["task"], row["seed"], row["texts"]) for at in range(0, len(problems), size) for row in journal.chunks[str(at)]]
 
@@ -195,7 +195,7 @@ def train(name: str, spec: dict, common: dict, work: Path, minutes: float = 1e9,
         reached, trainer = _run(name, spec, common, work, tokenizer, steps, alone, end, None)
     if alone <= reached < steps:
         checkpoint = str(work / name / f"checkpoint-{alone}") if reached == alone else ""
-        pool = sample_pool(checkpoint, common, tuple(spec["phases"][solve]["lengths"]), store.Journal(work / name / "peers.journal", about))
+        pool = sample_pool(checkpoint, spec.get("pool", common["pool"]), common["seed"], tuple(spec["phases"][solve]["lengths"]), store.Journal(work / name / "peers.journal", about))
         reached, trainer = _run(name, spec, common, work, tokenizer, steps, steps, end, pool)
     elif trainer is None:  # killed between the last step and the card
         reached, trainer = _run(name, spec, common, work, tokenizer, steps, steps, end, None)

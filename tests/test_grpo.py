@@ -1,0 +1,334 @@
+"""GRPO: one step's loss and gradient against Eq. 3-5 by hand, what is learnt and what is counted, and trainings that are cut off."""
+
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import Dataset
+from safetensors.torch import load_file
+from tiny import DISTILL, LORA, but
+from transformers import TrainerCallback
+
+from agentark import params, store
+from agentark.distill import grpo, sft
+from agentark.distill.data import DistillError
+from agentark.distill.rewards import RewardFunction
+from agentark.models.load import ModelError, load
+
+RL = params.Rl(algorithm="grpo", learning_rate=1e-3, steps=6, prompts_per_step=2, generations=4, beta=0.1, epsilon=0.2, advantage_epsilon=1e-4,
+               temperature=0.8, max_new_tokens=8, aggregation="min", verifiable_weight=0.0, ratio="token", critic=True, gamma=0.9, lam=0.8,
+               value_coefficient=0.1, reward_at="steps", dev_every=4, save_steps=2)
+PROMPTS = {f"p{n}": f"Tom has {n} pens and gets {n + 2} more. How many pens now?" for n in range(5)}
+
+
+@pytest.fixture(scope="module")
+def enders(networks, tmp_path_factory):
+    """The networks with so many tokens that end a turn that completions are of different lengths."""
+    made = {}
+    for name in ("qwen3", "gemma3_text", "qwen2_5_vl"):
+        made[name] = str(tmp_path_factory.mktemp("enders") / name)
+        shutil.copytree(networks[name], made[name])
+        file = Path(made[name]) / "generation_config.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "eos_token_id": [load(networks[name])[1].eos_token_id, *range(320, 400)]}))
+    return made
+
+
+def score(prompts, completion_ids):
+    """Scores that differ within a group: by token ids, one a token pair."""
+    return [[(sum(ids[n: n + 2]) * 7 % 97) / 97 for n in range(0, len(ids), 2)] for ids in completion_ids]
+
+
+def trainer_of(network, folder, told=RL, cls=grpo.GrpoTrainer, score=score, **options):
+    """A trainer as `grpo.run` makes it."""
+    model, tokenizer = grpo.load_policy(network, folder)
+    made = cls(model=model, reward_funcs=RewardFunction(score, told.aggregation, told.generations), args=grpo.config(told, folder, 0), processing_class=tokenizer,
+               told=told, train_dataset=Dataset.from_list(grpo.order(PROMPTS, told.steps * told.prompts_per_step, 0)), **options)
+    made.model.train()
+    made.current_gradient_accumulation_steps = 1
+    return made
+
+
+def batch_of(trainer):
+    """Completions, advantages and all for the first step's prompts."""
+    rows = [row for row in list(trainer.train_dataset)[: trainer.told.prompts_per_step] for _ in range(trainer.told.generations)]
+    return trainer._generate_and_score_completions(rows)
+
+
+def disturb(model, by):
+    """Move the policy off its reference, so that there is a divergence."""
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for p in model.parameters():
+            p += by * torch.randn_like(p)
+
+
+def grads(trainer, loss):
+    trainer.model.zero_grad()
+    loss.backward()
+    return torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None])
+
+
+def token_logps(model, prompt, completion, temperature):
+    """log π(o_t | x, o_<t), (T,), of one unpadded sequence; π is the distribution at `temperature`."""
+    ids = torch.tensor(prompt + completion, device=model.device)
+    logps = (model(input_ids=ids[None]).logits[0].float() / temperature).log_softmax(-1)
+    return torch.stack([logps[t - 1, ids[t]] for t in range(len(prompt), len(ids))])
+
+
+def unpadded(batch):
+    """(prompt ids, completion ids) of each row."""
+    return [([t for t, m in zip(p, pm) if m], [t for t, m in zip(c, cm) if m]) for p, pm, c, cm in zip(
+        *(batch[k].tolist() for k in ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")))]
+
+
+def by_hand(model, ref, batch, old, rewards, told, advantages=None):
+    """-J of Eq. 3-5, an output at a time.  `old`: log-probabilities under π_old, a list for each output."""
+    total = 0.0
+    for row, (prompt, completion) in enumerate(unpadded(batch)):
+        first = row // told.generations * told.generations
+        group = rewards[first: first + told.generations]
+        advantage = (rewards[row] - statistics.mean(group)) / (statistics.stdev(group) + told.advantage_epsilon)  # Eq. 5
+        logps = token_logps(model, prompt, completion, told.temperature)
+        with torch.no_grad():
+            ref_logps = token_logps(ref, prompt, completion, told.temperature)
+        r = (ref_logps - logps).exp()
+        kl = r - r.log() - 1
+        ratio = (logps - old[row]).exp() if told.ratio == "token" else (logps.sum() - old[row].sum()).exp()  # Eq. 4
+        gain = torch.min(ratio * advantage, ratio.clamp(1 - told.epsilon, 1 + told.epsilon) * advantage)
+        # Eq. 3: the mean over groups of the mean over a group is the mean over all rows
+        total = total + (gain.mean() - told.beta * kl.mean() if told.ratio == "token" else gain - told.beta * kl.sum())
+    return -total / len(rewards)
+
+
+# Eq. 3-5
+
+@pytest.mark.parametrize(("ratio", "architecture"), [("token", "qwen3"), ("sequence", "qwen3"), ("token", "gemma3_text"), ("token", "qwen2_5_vl")])
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_step_by_hand(enders, tmp_path, ratio, architecture, moved):
+    """On policy (ratios are 1), and with a policy that has moved away from π_old, so that some ratios are clipped."""
+    told = but(RL, ratio=ratio)
+    trainer = trainer_of(enders[architecture], tmp_path, told)
+    disturb(trainer.model, 0.01)
+    batch = batch_of(trainer)
+    rewards = [min(scores) for scores in score(None, [completion for _, completion in unpadded(batch)])]
+    lengths = batch["completion_mask"].sum(1).tolist()
+    assert len(set(lengths)) > 1 and batch["completion_mask"].shape[1] == max(lengths)
+    ref = load(enders[architecture])[0]
+    with torch.no_grad():
+        old = [token_logps(trainer.model, p, c, told.temperature) for p, c in unpadded(batch)]
+    if moved:
+        torch.manual_seed(1)
+        old = [row + 0.3 * torch.randn_like(row) for row in old]
+        batch["old_per_token_logps"] = torch.nn.utils.rnn.pad_sequence(old, batch_first=True)
+    loss, wanted = trainer.compute_loss(trainer.model, batch), by_hand(trainer.model, ref, batch, old, rewards, told)
+    unclipped = by_hand(trainer.model, ref, batch, old, rewards, but(told, epsilon=0.999))
+    assert (abs(unclipped - wanted) > 1e-3) == moved
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-4, abs=1e-6)
+    made, right = grads(trainer, trainer.compute_loss(trainer.model, batch)), grads(trainer, by_hand(trainer.model, ref, batch, old, rewards, told))
+    assert right.norm() > 1e-2 and torch.allclose(made, right, rtol=1e-3, atol=1e-4 * right.abs().max().item())
+    assert trainer._metrics["train"]["kl"][0] > 0 and trainer._metrics["train"]["entropy"][0] > 0
+
+
+def test_advantages_by_hand_and_as_trl_has_them(enders, tmp_path):
+    rewards = [0.25, 0.5, 0.75, 1.0, 0.9, 0.901, 0.902, 0.9]
+    wanted = [(r - statistics.mean(g)) / (statistics.stdev(g) + 1e-4) for g in (rewards[:4], rewards[4:]) for r in g]
+    assert torch.allclose(grpo.group_advantages(torch.tensor(rewards), 4, 1e-4), torch.tensor(wanted), rtol=1e-3)
+    made = grpo.group_advantages(torch.tensor(rewards[4:]), 4, 0.0)
+    assert made.std().item() == pytest.approx(1, rel=1e-4)  # σ ≈ 1e-3: with TRL's 1e-4 it would be a tenth less
+    trainer = trainer_of(enders["qwen3"], tmp_path)
+    batch_of(trainer)
+    ours = grpo.group_advantages(trainer.rewards_N, 4, 1e-4)
+    assert torch.allclose(ours.cpu(), torch.tensor(list(trainer._logs["advantages"])), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("epsilon", [1e-4, 0.0])
+def test_equal_and_missing_rewards_have_no_advantage(epsilon):
+    nan = float("nan")
+    equal = [0.1, 0.1, 0.1, 0.1]  # their mean in floating point is not quite 0.1
+    assert grpo.group_advantages(torch.tensor(equal + [nan] * 4 + [0.3, nan, nan, nan]), 4, epsilon).tolist() == [0.0] * 12
+    made = grpo.group_advantages(torch.tensor([0.0, nan, 1.0, 0.5]), 4, 0.0).tolist()
+    assert made == pytest.approx([-1, 0, 1, 0])  # the group's mean and deviation are those of the other three
+
+
+# Training
+
+def weights(folder):
+    [file] = Path(folder).glob("*.safetensors")
+    return load_file(file)
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+class Cut(TrainerCallback):
+    """The power goes out, once a checkpoint is written."""
+
+    def on_save(self, *_, **__):
+        raise KeyboardInterrupt
+
+
+def dev(model, tokenizer):
+    """Throws dice, as an evaluation by sampling does."""
+    assert not model.training
+    return torch.rand(()).item()
+
+
+def run(out, network, told=RL, **changes):
+    return grpo.run(out, **{**dict(policy=network, prompts=PROMPTS, score=score, told=told, seed=0, evaluate_dev=dev), **changes})
+
+
+@pytest.fixture(scope="module")
+def whole(enders, tmp_path_factory):
+    """An uninterrupted training: its folder and its log."""
+    out = tmp_path_factory.mktemp("whole") / "student"
+    return out, run(out, enders["qwen3"])
+
+
+def test_the_training_log(whole, enders):
+    out, log = whole
+    assert json.loads((out / "training.json").read_text()) == log
+    assert [row["step"] for row in log["log"]] == [1, 2, 3, 4, 5, 6] and [row["step"] for row in log["dev"]] == [0, 4, 6]
+    assert (log["steps"], log["completions"], log["groups"]) == (6, 48, 12)
+    for row in log["log"]:
+        assert {"reward", "kl", "entropy", "length", "truncated", "steps_per_trace", "without_steps", "zero_variance", "min_at_last", "loss"} <= row.keys()
+        assert 0 <= row["truncated"] <= 1 and 1 <= row["length"] <= 8
+    assert log["log"][0]["kl"] == pytest.approx(0, abs=1e-6) and log["log"][-1]["kl"] > 1e-3  # it starts at its reference
+    assert log["completion_tokens"] == round(sum(row["length"] for row in log["log"]) * 8)
+    assert sorted(p.name for p in out.parent.iterdir()) == ["student", "student.manifest.json"]
+    model, _ = load(str(out))
+    assert log["parameters_trained"] == sum(p.numel() for p in model.parameters()) and not same(weights(out), weights(enders["qwen3"]))
+
+
+def test_what_is_there_is_read(whole, enders):
+    def never(*_):
+        raise AssertionError
+
+    assert run(whole[0], enders["qwen3"], score=never, evaluate_dev=never) == whole[1]
+
+
+def test_a_cut_training_ends_the_same(whole, enders, tmp_path):
+    out = tmp_path / "student"
+    for last in (2, 4, 6):
+        with pytest.raises(KeyboardInterrupt):
+            run(out, enders["qwen3"], callbacks=(Cut(),))
+        assert [p.name for p in out.with_name("student.work").glob("checkpoint-*")] == [f"checkpoint-{last}"] and not out.exists()
+        torch.manual_seed(99)
+    log = run(out, enders["qwen3"])
+    assert same(weights(out), weights(whole[0]))
+    times = ("seconds", "peak_memory_mb")
+    assert {k: v for k, v in log.items() if k not in times} == {k: v for k, v in whole[1].items() if k not in times}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_grpo
+class Kill(test_grpo.TrainerCallback):
+    def on_save(self, args, state, control, **_):
+        if state.global_step == 4: os.kill(os.getpid(), signal.SIGKILL)
+test_grpo.run(Path({out!r}), {network!r}, callbacks=(Kill(),))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_training_ends_the_same(whole, enders, tmp_path):
+    out = tmp_path / "student"
+    code = KILLED.format(tests=str(Path(__file__).parent), out=str(out), network=enders["qwen3"])
+    done = subprocess.run([sys.executable, "-c", code], cwd=store.ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    (out.with_name("student.work") / "checkpoint-5").mkdir()  # and it was writing the next
+    log = run(out, enders["qwen3"])
+    assert same(weights(out), weights(whole[0])) and log["log"] == whole[1]["log"] and log["dev"] == whole[1]["dev"]
+
+
+def test_seeds_and_the_dev_measurement(whole, enders, tmp_path):
+    torch.manual_seed(99)
+    run(tmp_path / "again", enders["qwen3"], evaluate_dev=None)  # a measurement leaves no trace
+    run(tmp_path / "other", enders["qwen3"], seed=1)
+    assert same(weights(tmp_path / "again"), weights(whole[0])) and not same(weights(tmp_path / "other"), weights(whole[0]))
+
+
+@pytest.mark.parametrize("ratio", ["token", "sequence"])
+def test_a_token_that_pays_becomes_frequent(enders, tmp_path, ratio):
+    wanted = range(100, 200)  # a quarter of the vocabulary
+
+    def likes(prompts, completion_ids):
+        return [[sum(token in wanted for token in ids) / len(ids)] for ids in completion_ids]
+
+    told = but(RL, steps=12, generations=8, learning_rate=3e-3, beta=0.001, temperature=1.0, ratio=ratio, save_steps=100)
+    rewards = [row["reward"] for row in run(tmp_path / "student", enders["qwen3"], told, score=likes, evaluate_dev=None)["log"]]
+    assert statistics.mean(rewards[-3:]) > 1.5 * statistics.mean(rewards[:2]), rewards
+
+
+def test_without_variance_and_without_steps_nothing_is_learnt(enders, tmp_path):
+    told = but(RL, steps=2, beta=0.0)
+    log = run(tmp_path / "equal", enders["qwen3"], told, score=lambda _, ids: [[0.1, 0.3]] * len(ids))
+    assert log["zero_variance_groups"] == log["groups"] == 4 and log["log"][0]["zero_variance"] == 1
+    assert same(weights(tmp_path / "equal"), weights(enders["qwen3"]))
+    log = run(tmp_path / "none", enders["qwen3"], told, score=lambda _, ids: [[]] * len(ids))
+    assert (log["traces_without_steps"], log["log"][0]["reward"], log["zero_variance_groups"]) == (16, None, 4)
+    assert same(weights(tmp_path / "none"), weights(enders["qwen3"]))
+    assert "NaN" not in (tmp_path / "none" / "training.json").read_text()
+
+
+def test_some_traces_without_steps(enders, tmp_path):
+    told = but(RL, beta=0.0)
+    trainer = trainer_of(enders["qwen3"], tmp_path, told, score=lambda p, ids: [[] if n % 4 == 0 else s for n, s in enumerate(score(p, ids))])
+    batch = batch_of(trainer)
+    assert batch["advantages"].view(-1, 4)[:, 0].tolist() == [0.0, 0.0]
+    assert batch["advantages"].view(-1, 4)[:, 1:].sum(1).tolist() == pytest.approx([0, 0], abs=1e-5) and batch["advantages"].abs().max() > 0.1
+
+
+def test_an_adapter_as_initial_policy(enders, tmp_path):
+    """TRL reloads π_ref from the policy's folder, and an adapter's folder holds no network."""
+    from agentark.distill.data import Example, encode
+    from agentark.models.load import load_tokenizer
+
+    rows = [encode(Example("a", "2 and 3?", "Answer: 5"), load_tokenizer(enders["qwen3"]), 1.0)]
+    adapter = tmp_path / "adapter"
+    sft.train(enders["qwen3"], rows, adapter, {}, but(DISTILL, lora=LORA, epochs=1), 0)
+    log = run(tmp_path / "student", str(adapter), but(RL, steps=1))
+    assert log["log"][0]["kl"] == pytest.approx(0, abs=1e-6) and not (tmp_path / "student" / "adapter_config.json").exists()
+
+
+# Bad input
+
+def test_checkpoints_of_another_training_are_refused(enders, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "student", enders["qwen3"], callbacks=(Cut(),))
+    with pytest.raises(store.StoreError, match=r"rl\.beta: was 0.1, now 0.2"):
+        run(tmp_path / "student", enders["qwen3"], but(RL, beta=0.2))
+    with pytest.raises(store.StoreError, match=r"prm: was None, now 'other'"):
+        run(tmp_path / "student", enders["qwen3"], about={"prm": "other"})
+    (tmp_path / "student.work" / "about.journal").unlink()  # as the message advises
+    assert run(tmp_path / "student", enders["qwen3"], but(RL, beta=0.2, steps=1))["steps"] == 1
+
+
+def test_what_cannot_be_trained(enders, tmp_path):
+    def refused(error, match, **changes):
+        with pytest.raises(error, match=match):
+            run(tmp_path / "student", **{"network": enders["qwen3"], **changes})
+
+    refused(ModelError, "no network 'zoo/nobody'", network="zoo/nobody")
+    refused(DistillError, "there are 1 prompts, and rl.prompts_per_step = 2", prompts={"a": "1 and 2?"})
+    refused(DistillError, r"prompt of problem p0 has \d+ tokens; with rl.max_new_tokens = 1020 .* context of 1024", told=but(RL, max_new_tokens=1020))
+    refused(DistillError, "rl.verifiable_weight = 1.0 needs a verifier", told=but(RL, verifiable_weight=1.0))
+    assert list(tmp_path.iterdir()) == []
+    refused(DistillError, "no number", score=lambda _, ids: [[float("nan")]] * len(ids))
+    refused(DistillError, "scored 3 traces of 8", score=lambda _, ids: [[0.5]] * 3)
+    assert not (tmp_path / "student").exists()
+
+
+@pytest.mark.parametrize("change", [{"generations": 1}, {"beta": -0.1}, {"temperature": 0.0}, {"aggregation": "max"}, {"gamma": 1.1}, {"steps": 0}, {"epsilon": 1.0}])
+def test_params_that_cannot_be(change):
+    with pytest.raises(ValueError):
+        but(RL, **change)

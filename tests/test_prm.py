@@ -1,0 +1,452 @@
+"""The process reward model: where its scores are read, Eq. 7 by hand, what is set against what, two stages, and trainings that are cut off."""
+
+import json
+from math import exp, log
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from tiny import but
+
+from agentark import params, store, tasks
+from agentark.distill import prm, prm_data, prm_model
+from agentark.distill.prm import batch_loss, contrastive
+from agentark.distill.prm_data import Item, Pair, Trace, pairs
+from agentark.distill.prm_model import Ends, PrmError, ProcessRewardModel, StepScorer, load_prm
+from agentark.models.load import ModelError, load_tokenizer
+
+TOLD = params.Prm(loss="contrastive", score="sigmoid", tau=0.1, negatives=4, labeller="arithmetic", stage1_epochs=2, stage1_learning_rate=1e-2, stage2_epochs=1,
+                  stage2_learning_rate=1e-3, batch=4, max_length=400, shuffled_labels=False)
+PROBLEMS = tasks.problems("mini_gsm", "train", 12)
+PROMPTS = {p.id: p.question for p in PROBLEMS}
+CHATS = [[{"role": "user", "content": p.question}] for p in PROBLEMS]
+BACKBONES = ["qwen3", "llama", "gemma3_text"]
+
+
+def quiet(*_):
+    pass
+
+
+@pytest.fixture(scope="module")
+def tokenizer(networks):
+    return load_tokenizer(networks["qwen3"])
+
+
+@pytest.fixture(scope="module")
+def model(networks):
+    return prm_model.make(networks["qwen3"], 0)
+
+
+def sigmoid(x):
+    return 1 / (1 + exp(-x))
+
+
+# Ends of steps
+
+@pytest.mark.parametrize(("text", "steps"), [
+    ("gets 1+1=2\nAnswer: 2", ["gets 1+1=2\n", "Answer: 2"]), ("gets 1+1=2\nAnswer: 2\n", ["gets 1+1=2\n", "Answer: 2\n"]),
+    ("gets 1+1=2\n\n\nAnswer: 2<|end|>", ["gets 1+1=2\n", "\n\nAnswer: 2"]), ("\n\nAnswer: 2\n\n", ["\n\nAnswer: 2\n"]),
+    ("one\n \n  \ntwo", ["one\n", " \n  \ntwo"]), ("one \n", ["one \n"]), ("Answer: 2  ", ["Answer: 2  "]), ("Answer: 2\n  ", ["Answer: 2\n"]),
+    ("Answer: 2<|end|>\nmore", ["Answer: 2"]), ("", []), ("\n \n", []), ("<|end|>", []), ("<|end|>one", []), ("🦊 ä\n🦊", ["🦊 ä\n", "🦊"])])
+def test_where_steps_end(tokenizer, text, steps):
+    ends = Ends(tokenizer, [tokenizer.eos_token_id])
+    ids = tokenizer(text, add_special_tokens=False).input_ids
+    found = ends(ids)
+    cuts = [0, *[end + 1 for end in found]]
+    assert [tokenizer.decode(ids[a:b]) for a, b in zip(cuts, cuts[1:])] == steps
+
+
+def test_tokens_with_more_than_a_newline():
+    """A tokenizer whose tokens cross lines: a step ends at the token that holds its newline, and what follows there opens the next one."""
+    pieces = ["a", "b\n", "\n\n", "\nc", " \n ", "d\n\ne", "END"]
+    ends = Ends(type("Fake", (), {"decode": lambda self, ids: pieces[ids[0]]})(), [6])
+    cases = {(0, 1): [1], (0, 2, 0): [1, 2], (0, 3): [1, 1], (0, 4, 0): [1, 2], (2, 4): [], (5,): [0, 0], (1, 1): [0, 1], (0, 6, 0, 2): [0]}
+    assert {ids: ends(ids) for ids in cases} == cases
+
+
+# The loss
+
+@pytest.mark.parametrize("score", ["sigmoid", "logit"])
+def test_equation_7_by_hand(score):
+    f = sigmoid if score == "sigmoid" else float
+    positive, negatives, tau = 2.0, [0.5, -1.0, 3.0], 0.5
+    expected = -log(exp(f(positive) / tau) / sum(exp(f(x) / tau) for x in [positive, *negatives]))
+    used = torch.tensor([[True, True, True, False]])
+    found = contrastive(torch.tensor([positive]), torch.tensor([[*negatives, 99.0]]), used, score, tau)
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("tau", "n"), [(1.0, 4), (0.5, 2), (0.1, 4)])
+def test_sigmoid_bounds_the_loss(tau, n):
+    used = torch.ones(1, n, dtype=bool)
+    best = contrastive(torch.tensor([99.0]), torch.full((1, n), -99.0), used, "sigmoid", tau).item()
+    assert best == pytest.approx(log(1 + n * exp(-1 / tau)), rel=1e-4, abs=1e-6)
+    if (tau, n) == (1.0, 4):
+        assert round(best, 3) == 0.905  # DECISIONS 17
+    assert contrastive(torch.tensor([99.0]), torch.full((1, n), -99.0), used, "logit", tau).item() < 1e-6
+
+
+@pytest.mark.parametrize("score", ["sigmoid", "logit"])
+def test_equal_scores_and_no_negatives(score):
+    used = torch.tensor([[True, True, True, True], [True, False, False, False], [False] * 4])
+    x = torch.full((3,), 0.7, requires_grad=True)
+    found = contrastive(x, torch.full((3, 4), 0.7), used, score, 0.1)
+    assert found.tolist() == pytest.approx([log(5), log(2), 0.0], abs=1e-6)
+    found.sum().backward()
+    assert x.grad[0] < 0 and x.grad[2] == 0 and x.grad.isfinite().all()
+
+
+ITEMS = [Item("p", (((1, 2), (0, 1)), ((1, 3), (1,))), ((1.0, None), (0.0,)), (Pair((0, 1), ((1, 0),)),)),
+         Item("q", (((4,), (0,)), ((5, 6, 7), (0, 1, 2))), ((0.25,), (1.0, 0.0, None)), (Pair((1, 0), ((0, 0), (1, 2))), Pair((1, 1), ((0, 0),))))]
+LOGITS = torch.tensor([[0.3, -0.2, 9.0], [1.1, 9.0, 9.0], [-0.4, 9.0, 9.0], [0.6, -1.5, 2.0]])
+
+
+def test_the_loss_of_a_batch_by_hand():
+    def eq7(x, *others):
+        return -log(exp(sigmoid(x) / 0.1) / sum(exp(sigmoid(y) / 0.1) for y in (x, *others)))
+
+    def bce(x, label):
+        return -label * log(sigmoid(x)) - (1 - label) * log(1 - sigmoid(x))
+
+    expected_contrastive = (eq7(-0.2, 1.1) + eq7(0.6, -0.4, 2.0) + eq7(-1.5, -0.4)) / 3
+    expected_ce = (bce(0.3, 1) + bce(1.1, 0) + bce(-0.4, 0.25) + bce(0.6, 1) + bce(-1.5, 0)) / 5
+    for loss, expected in (("contrastive", expected_contrastive), ("ce", expected_ce), ("ce+contrastive", expected_ce + 0.5 * expected_contrastive)):
+        assert batch_loss(LOGITS, ITEMS, but(TOLD, loss=loss)).item() == pytest.approx(expected, rel=1e-5), loss
+    bare = Item("r", (((1,), (0,)),), ((1.0,),), ())
+    assert batch_loss(LOGITS[:1], [bare], but(TOLD, loss="ce+contrastive")).item() == pytest.approx(bce(0.3, 1), rel=1e-5)
+
+
+# Positives and negatives
+
+def trace(problem, agents, correct, *steps):
+    """A trace whose steps are (text, label); the arithmetic says the same."""
+    return Trace(problem, frozenset(agents), "\n".join(text for text, _ in steps), tuple(text for text, _ in steps), correct,
+                 tuple(label for _, label in steps), tuple(None if label is None else label > 0 for _, label in steps))
+
+
+MADE = [
+    trace("p", [1], True, ("a", 1), ("b", 1), ("c", 1)),
+    trace("p", [2], False, ("a", 1), ("x", 0)),                # shorter: its last step stands against "c", too
+    trace("p", [1], False, ("y", 0), ("z", None), ("w", 0)),   # the same agent's
+    trace("p", [3, 1], False, ("v", 1), ("u", 0), ("t", 0)),   # also another agent's
+    trace("q", [1], True, ("a", 1)), trace("q", [2], True, ("b", 0)),
+    trace("r", [1], False, ("a", 0)),
+]
+
+
+def test_negatives_with_step_labels():
+    found, counts = pairs(MADE, "arithmetic", 4, 0)
+    assert found == [Pair((0, 1), ((1, 1), (3, 1))), Pair((0, 2), ((1, 1), (3, 2)))]
+    assert counts == {
+        "steps of right traces": 5, "positives": 2, "positives left out: no negative": 2, "positives left out: wrong by label": 1, "negatives": 4,
+        "negatives left out: equal to the positive": 1, "negatives left out: right by label": 1, "negatives that are right (arithmetic)": 0,
+        "negatives known to be right or wrong (arithmetic)": 4}
+
+
+def test_negatives_by_outcome_are_sometimes_right():
+    found, counts = pairs(MADE, "outcome", 4, 0)
+    assert found == [Pair((0, 0), ((3, 0),)), Pair((0, 1), ((1, 1), (3, 1))), Pair((0, 2), ((1, 1), (3, 2)))]
+    assert (counts["negatives"], counts["negatives known to be right or wrong (arithmetic)"], counts["negatives that are right (arithmetic)"]) == (5, 5, 1)
+    unknown = [trace("p", [1], True, ("a", 1)), trace("p", [2], False, ("b", 1)), trace("p", [3], False, ("c", 0)), trace("p", [4], False, ("d", None))]
+    counts = pairs(unknown, "outcome", 4, 0)[1]
+    assert (counts["negatives"], counts["negatives known to be right or wrong (arithmetic)"], counts["negatives that are right (arithmetic)"]) == (3, 2, 1)
+
+
+def test_unlabelled_negatives_and_rollouts():
+    made = [trace("p", [1], True, ("a", 0.5)), trace("p", [2], False, ("b", None)), trace("p", [3], False, ("c", 0.125)), trace("p", [4], False, ("d", 0.0))]
+    found, counts = pairs(made, "rollout", 4, 0)
+    assert found == [Pair((0, 0), ((3, 0),))]
+    assert (counts["negatives left out: no label"], counts["negatives left out: right by label"]) == (1, 1)
+
+
+def test_at_most_n_negatives_chosen_by_seed_each_beginning_once():
+    made = [trace("p", [1], True, ("a", 1))] + [trace("p", [2 + k], False, (f"w{k // 2}", 0)) for k in range(12)]
+    chosen = {seed: pairs(made, "arithmetic", 4, seed)[0][0].negatives for seed in range(8)}
+    assert all(len(set(n)) == 4 and len({made[i].text for i, _ in n}) == 4 for n in chosen.values()) and len(set(chosen.values())) > 1
+    assert pairs(made, "arithmetic", 4, 3)[0][0].negatives == chosen[3] and len(pairs(made, "arithmetic", 1, 3)[0][0].negatives) == 1
+    assert len(pairs(made[:3], "arithmetic", 4, 0)[0][0].negatives) == 1
+
+
+# A toy: right steps are about plums, wrong ones about stones
+
+def table(problems=PROBLEMS):
+    rows = []
+    for n, p in enumerate(problems):
+        for agent in range(1, 5):
+            good = (n + agent) % 2 == 0
+            lines = [f"gets {n + agent}+{t} {'plums' if good else 'stones'}" for t in range(3)]
+            for t, line in enumerate(lines):
+                rows.append({"problem": p.id, "agent": agent, "round": 1, "step": t, "text": line, "trace": "\n".join(lines), "trace_correct": good,
+                             "outcome": good, "arithmetic": good})
+    return pd.DataFrame(rows).astype({"arithmetic": "boolean"})
+
+
+def test_equal_traces_are_taken_once():
+    doubled = pd.concat([table(), table().assign(agent=lambda t: t.agent + 9), table().assign(round=2)])
+    assert len(prm_data.traces(table(), "outcome")) == 48
+    made = prm_data.traces(doubled, "arithmetic")
+    assert len(made) == 48 and {t.agents for t in made} == {frozenset([a, a + 9]) for a in range(1, 5)}
+    assert made[0].labels == (0.0, 0.0, 0.0) and made[0].arithmetic == (False,) * 3
+    some = table()
+    some.loc[0, "arithmetic"] = pd.NA
+    assert prm_data.traces(some, "arithmetic")[0].labels == (None, 0.0, 0.0)
+
+
+def test_shuffled_labels_keep_their_numbers():
+    made = prm_data.traces(table(), "arithmetic")
+    for labeller in ("arithmetic", "outcome"):
+        dealt = prm_data.shuffle(made, labeller, 0)
+        assert sum(t.correct for t in dealt) == sum(t.correct for t in made) and [t.correct for t in dealt] != [t.correct for t in made]
+        assert sorted(x for t in dealt for x in t.labels) == sorted(x for t in made for x in t.labels)
+        assert dealt == prm_data.shuffle(made, labeller, 0) != prm_data.shuffle(made, labeller, 1)
+        assert [(t.steps, t.arithmetic) for t in dealt] == [(t.steps, t.arithmetic) for t in made]
+    assert all(t.labels == (float(t.correct),) * 3 for t in dealt)
+
+
+def test_items(model):
+    items, counts = prm_data.items(table(), PROMPTS, model, TOLD, 0)
+    assert len(items) == 12 and all(len(i.rows) == 4 and len(i.pairs) == 6 for i in items) and (counts["positives"], counts["problems"]) == (72, 12)
+    [ids, ends], text = items[0].rows[0], table().trace[0]
+    assert model.tokenizer.decode(ids) == f"<|user|>{PROBLEMS[0].question}<|end|><|assistant|>{text}"
+    assert [model.tokenizer.decode(ids[:end + 1]).rpartition("<|assistant|>")[2] for end in ends] == [text[:k] for k in range(1, len(text) + 1) if text[k - 1] == "\n" or k == len(text)]
+    assert counts["share of negatives that are right (arithmetic)"] == 0
+    assert json.loads(json.dumps(counts)) == counts
+    only_right = table()[lambda t: t.trace_correct]
+    items, counts = prm_data.items(only_right, PROMPTS, model, but(TOLD, loss="ce"), 0)
+    assert len(items) == 12 and all(len(i.rows) == 2 and not i.pairs for i in items)
+    with pytest.raises(PrmError, match="nothing to learn for prm.loss = contrastive"):
+        prm_data.items(only_right, PROMPTS, model, TOLD, 0)
+    with pytest.raises(PrmError, match="no column 'rollout'"):
+        prm_data.items(table(), PROMPTS, model, but(TOLD, labeller="rollout"), 0)
+
+
+def test_traces_that_do_not_fit_are_left_out_and_counted(model):
+    some = table()
+    one, two = some.problem == PROBLEMS[0].id, some.problem == PROBLEMS[1].id
+    some.loc[one, "trace"] = some.trace[one] + " plums" * 400
+    some.loc[two & (some.agent == 1), "trace"] = "all in one line"
+    items, counts = prm_data.items(some, PROMPTS, model, TOLD, 0)
+    assert (counts["traces left out: longer than max_length"], counts["traces left out: other steps by tokens than by text"]) == (4, 1)
+    assert len(items) == 11 and len(items[0].rows) == 3
+
+
+# Training
+
+@pytest.fixture(scope="module")
+def items(model):
+    return prm_data.items(table(), PROMPTS, model, TOLD, 0)[0]
+
+
+def weights(folder):
+    made = load_prm(folder)
+    return {name: tensor.clone() for name, tensor in made.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.fixture(scope="module")
+def whole(networks, items, tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole") / "prm"
+    return out, prm.train(networks["qwen3"], items, out, {"a": 1}, TOLD, 0, quiet)
+
+
+def test_the_training_log(whole, items):
+    out, log = whole
+    assert json.loads((out / "training.json").read_text()) == log
+    assert (log["steps"], log["steps_of_stage"], log["problems"], log["traces"]) == (9, {"1": 6, "2": 3}, 12, 48)
+    assert [row["step"] for row in log["loss"]] == list(range(1, 10)) and [row["stage"] for row in log["loss"]] == [1] * 6 + [2] * 3
+    assert log["tokens"] == 3 * sum(len(ids) for item in items for ids, _ in item.rows)
+    assert log["loss"][-1]["loss"] < log["loss"][0]["loss"]
+    assert sorted(p.name for p in out.parent.iterdir()) == ["prm"]  # nothing is left lying about
+    card = json.loads((out / "card.json").read_text())
+    assert (card["loss"], card["tau"], card["seed"], card["labeller"]) == ("contrastive", 0.1, 0, "arithmetic") and card["revision"] and "qwen3" in card["base"]
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_stage_one_trains_exactly_what_it_names(networks, items, tmp_path, name):
+    before = {k: v.clone() for k, v in prm_model.make(networks[name], 0).state_dict().items()}
+    log = prm.train(networks[name], items[:4], tmp_path / "prm", {}, but(TOLD, stage1_epochs=1, stage2_epochs=0), 0, quiet)
+    after = weights(tmp_path / "prm")
+    changed = {k for k in before if not torch.equal(before[k], after[k])}
+    expected = {k for k in before if k.startswith(("head.", "backbone.norm.", "backbone.layers.1."))}
+    assert expected == set(prm.stage_one(prm_model.make(networks[name], 0)))
+    # σ(x + b) would move with b, but little: all negatives and positives share it; the other parameters must move
+    assert expected - {"head.bias"} <= changed <= expected
+    assert log["parameters_trained"] == {"1": sum(before[k].numel() for k in expected)}
+    log = prm.train(networks[name], items[:4], tmp_path / "two", {}, but(TOLD, stage1_epochs=0, stage2_epochs=1), 0, quiet)
+    assert log["parameters_trained"] == {"2": sum(v.numel() for v in before.values())}
+    assert "backbone.layers.0.mlp.up_proj.weight" in {k for k in before if not torch.equal(before[k], weights(tmp_path / "two")[k])}
+
+
+def test_a_cut_training_ends_with_the_same_weights_and_log(whole, networks, items, tmp_path):
+    def cut(*_):
+        raise KeyboardInterrupt
+
+    out = tmp_path / "prm"
+    for epoch in (1, 2, 3):  # in stage I, between the stages, and after the last epoch
+        with pytest.raises(KeyboardInterrupt):
+            prm.train(networks["qwen3"], items, out, {"a": 1}, TOLD, 0, cut)
+        assert [p.name for p in out.with_name("prm.work").glob("checkpoint-*")] == [f"checkpoint-{epoch}"] and not out.exists()
+        torch.manual_seed(99)
+    (out.with_name("prm.work") / "checkpoint-4").mkdir()  # one that was being written
+    log = prm.train(networks["qwen3"], items, out, {"a": 1}, TOLD, 0, quiet)
+    assert same(weights(out), weights(whole[0])) and log["loss"] == whole[1]["loss"]
+
+
+def test_killed_between_journal_and_checkpoint(whole, networks, items, tmp_path, monkeypatch):
+    """The epoch's losses are there, its checkpoint is not: the epoch is made again, and with the same losses."""
+    with monkeypatch.context() as patch:
+        patch.setattr(prm, "_checkpoint", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            prm.train(networks["qwen3"], items, tmp_path / "prm", {"a": 1}, TOLD, 0, quiet)
+    assert prm.train(networks["qwen3"], items, tmp_path / "prm", {"a": 1}, TOLD, 0, quiet)["loss"] == whole[1]["loss"]
+    assert same(weights(tmp_path / "prm"), weights(whole[0]))
+
+
+def test_other_seeds_and_other_work(whole, networks, items, tmp_path):
+    prm.train(networks["qwen3"], items, tmp_path / "other", {"a": 1}, TOLD, 1, quiet)
+    assert not same(weights(tmp_path / "other"), weights(whole[0]))
+    store.Journal(tmp_path / "prm.work" / "about.journal", {"a": 2})
+    with pytest.raises(store.StoreError, match="a: was 2, now 1"):
+        prm.train(networks["qwen3"], items, tmp_path / "prm", {"a": 1}, TOLD, 0, quiet)
+
+
+def test_a_loss_that_is_no_number_is_said(networks, items, tmp_path, monkeypatch):
+    monkeypatch.setattr(prm, "batch_loss", lambda logits, *_: logits.sum() * float("nan"))
+    with pytest.raises(PrmError, match=r"the loss of stage 1, epoch 1, step 1 is nan: lower prm.stage1_learning_rate"):
+        prm.train(networks["qwen3"], items, tmp_path / "prm", {}, TOLD, 0, quiet)
+
+
+@pytest.mark.parametrize("loss", ["contrastive", "ce", "ce+contrastive"])
+def test_real_labels_are_learnt_shuffled_ones_are_not(networks, model, tmp_path, loss):
+    gap = {}
+    for shuffled in (False, True):
+        told = but(TOLD, loss=loss, stage1_epochs=8, shuffled_labels=shuffled)
+        learnt, _ = prm_data.items(table(PROBLEMS[:8]), PROMPTS, model, told, 0)
+        prm.train(networks["qwen3"], learnt, tmp_path / str(shuffled), {}, told, 0, quiet)
+        held_out = table(PROBLEMS[8:]).drop_duplicates(["problem", "trace"])
+        scores = StepScorer(load_prm(tmp_path / str(shuffled))).score(
+            [[{"role": "user", "content": PROMPTS[p]}] for p in held_out.problem], list(held_out.trace), 32)
+        means = pd.Series([sum(s) / len(s) for s in scores], index=held_out.index).groupby(held_out.trace_correct).mean()
+        gap[shuffled] = means[True] - means[False]
+    assert gap[False] > 0.35 and abs(gap[True]) < 0.2
+
+
+def test_the_stage(networks, tmp_path, monkeypatch):
+    def run(**changes):
+        return prm.run(tmp_path / "prm", table(), progress=quiet, **{**dict(
+            steps_id="abc", base=networks["qwen3"], task="mini_gsm", split="train", n=12, seed=0, told=but(TOLD, stage1_epochs=1, stage2_epochs=0)), **changes})
+
+    log = run()
+    assert log["counts"]["positives"] == 72 and log["steps"] == 3
+    assert json.loads(store.manifest_path(tmp_path / "prm").read_text())["positives"] == 72
+    monkeypatch.setattr(prm, "train", None)
+    assert run() == log
+    for changes in ({"steps_id": "def"}, {"seed": 1}, {"told": TOLD}):
+        with pytest.raises(TypeError):  # made anew
+            run(**changes)
+    with pytest.raises(ModelError):
+        run(base="zoo/nobody")
+
+
+def test_told_nothing_to_train():
+    with pytest.raises(ValueError, match="nothing would be trained"):
+        but(TOLD, stage1_epochs=0, stage2_epochs=0)
+    for bad in ({"negatives": 5}, {"tau": 0.0}, {"loss": "mse"}, {"labeller": "judge"}):
+        with pytest.raises(ValueError):
+            but(TOLD, **bad)
+
+
+# Scoring
+
+TEXTS = [p.solution for p in PROBLEMS] + ["", "one", "\n\n", "a\n\nb\n", PROBLEMS[0].solution]
+ASKED = [*CHATS, *CHATS[:4], CHATS[0]]
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_batched_is_one_by_one_and_ids_are_text(networks, tmp_path, name):
+    made = prm_model.make(networks[name], 0)
+    made.save(tmp_path / "prm")
+    again = load_prm(tmp_path / "prm")
+    writer = load_tokenizer(networks["qwen3"])  # another object, the same tokens
+    by_text, by_ids = StepScorer(made), StepScorer(again, writer)
+    assert by_ids.takes_ids and not by_text.takes_ids
+    one = [by_text.score([chat], [text], 1)[0] for chat, text in zip(ASKED, TEXTS)]
+    ids = [writer(text, add_special_tokens=False).input_ids for text in TEXTS]
+    ended = [[*row, writer.eos_token_id, writer.pad_token_id] for row in ids]
+    for found in (by_text.score(ASKED, TEXTS, 64), by_text.score(ASKED, TEXTS, 3), by_ids.score(ASKED, ids, 64), by_ids.score(ASKED, ended, 5), by_ids.score(ASKED, TEXTS, 64)):
+        assert [len(s) for s in found] == [len([x for x in text.split("\n") if x.strip()]) for text in TEXTS]
+        assert all(a == pytest.approx(b, abs=1e-5) for a, b in zip(found, one))
+    assert one[12] == one[14] == [] and by_ids.without_steps == 6  # two of them, three times
+    assert by_ids.computed == 3 * 14                                # 17, less two without steps and one that is there twice
+    assert len({round(s, 4) for row in one for s in row}) > 20      # the network does react to its input: the test can fail
+
+
+def test_a_forward_pass_by_hand(model):
+    chat, text = CHATS[0], "gets 1+1=2\nAnswer: 2"
+    prompt = model.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
+    ids = [*prompt, *model.tokenizer(text, add_special_tokens=False).input_ids]
+    newline = ids.index(model.tokenizer("\n", add_special_tokens=False).input_ids[0], len(prompt))
+    with torch.no_grad():
+        hidden = model.backbone(torch.tensor([ids], device=model.device)).last_hidden_state[0]
+        expected = model.head(hidden[[newline, -1]])[:, 0]
+        # padded on either side
+        left = model(torch.tensor([[0, 0, *ids]], device=model.device), torch.tensor([[0, 0] + [1] * len(ids)], device=model.device),
+                     torch.tensor([[newline + 2, len(ids) + 1, -1]], device=model.device))
+    assert left.shape == (1, 3) and left[0, :2].tolist() == pytest.approx(expected.tolist(), abs=1e-4)
+    assert StepScorer(model).score([chat], [text], 1)[0] == pytest.approx(expected.sigmoid().tolist(), abs=1e-5)
+
+
+def test_ids_of_another_tokenizer_are_refused(model, networks):
+    other = load_tokenizer(networks["qwen3"])
+    other.add_tokens(["plumplum"])
+    for writer in (other, None):
+        with pytest.raises(ValueError, match="token ids of another tokenizer.*pass the completions as text"):
+            StepScorer(model, writer).score(CHATS[:1], [[5, 6]], 1)
+        assert len(StepScorer(model, writer).score(CHATS[:1], ["a\nb"], 1)[0]) == 2
+    with pytest.raises(PrmError, match="completion 0 has token 99999"):
+        StepScorer(model, model.tokenizer).score(CHATS[:1], [[5, 99999]], 1)
+
+
+def test_the_fingerprint(tokenizer, networks):
+    before = prm_model.fingerprint(tokenizer)
+    tokenizer(["a", "a b c"], padding=True)  # what it was used for does not count
+    assert prm_model.fingerprint(tokenizer) == before == prm_model.fingerprint(load_tokenizer(networks["gemma3_text"]))
+
+
+def test_a_trace_beyond_the_context_is_refused(model):
+    with pytest.raises(PrmError, match=r"completion 1 ends at token \d+, beyond the reward model's context of 1024"):
+        StepScorer(model).score(CHATS[:2], ["one", "plums " * 2000], 4)
+
+
+def test_scores_that_are_no_numbers_are_refused(networks):
+    broken = prm_model.make(networks["qwen3"], 0)
+    torch.nn.init.constant_(broken.head.weight, float("nan"))
+    with pytest.raises(PrmError, match="completion 0 a score that is no number"):
+        StepScorer(broken).score(CHATS[:2], ["one", "two"], 4)
+    assert StepScorer(broken).score(CHATS[:1], [""], 4) == [[]] and StepScorer(broken).score([], [], 4) == []
+
+
+def test_what_is_no_reward_model(networks, tmp_path):
+    with pytest.raises(PrmError, match="sees images"):
+        prm_model.make(networks["qwen2_5_vl"], 0)
+    with pytest.raises(PrmError, match=r"is no process reward model: card.json, head.safetensors missing"):
+        load_prm(networks["qwen3"])
+    with pytest.raises(PrmError, match="is no process reward model"):
+        load_prm(tmp_path)
+    assert isinstance(prm_model.make(networks["gemma"], 0), ProcessRewardModel)
+
+
+def test_the_head_is_drawn_by_the_seed(networks):
+    a, b, c = (prm_model.make(networks["qwen3"], seed).head.weight for seed in (0, 0, 1))
+    assert torch.equal(a, b) and not torch.equal(a, c)
+
+
+def test_a_card_says_what_it_is_made_of(networks, tmp_path):
+    made = prm_model.make(networks["llama"], 3, loss="ce")
+    made.save(tmp_path)
+    assert load_prm(tmp_path).card == made.card == {**made.card, "base": networks["llama"], "seed": 3, "loss": "ce", "stops": [made.tokenizer.eos_token_id]}
+    assert {p.name for p in Path(tmp_path).iterdir()} >= {"model.safetensors", "head.safetensors", "card.json", "config.json", "tokenizer.json"}
