@@ -7,40 +7,58 @@ import pytest
 
 from agentark import params, store, study
 from agentark.models import load
-from agentark.report import collect
+from agentark.report import collect, debating
 
-FILES = study.Files(store.ROOT / "results" / "reference" / "mini")
-TOLD, _ = params.load(store.ROOT / "params" / "mini.yaml")
+REFERENCES = store.ROOT / "results" / "reference"
+
+
+@pytest.fixture(scope="module", params=sorted(path.name for path in REFERENCES.iterdir()))
+def reference(request) -> tuple[study.Files, params.Params]:
+    """A committed study: its files, and its params with those of its teachers that were run (of mini-full, one)."""
+    files = study.Files(REFERENCES / request.param)
+    told, _ = params.load(store.ROOT / "params" / f"{request.param}.yaml")
+    run = [t for t in told.study.teachers if t in set(pd.read_csv(files.root / "main_results.csv").teacher)]
+    return files, study.of_teachers(told, run)
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[str, pd.DataFrame]:
-    return collect.results(FILES, TOLD.stats.resamples, TOLD.stats.level)
+def made(reference) -> dict[str, pd.DataFrame]:
+    files, told = reference
+    return collect.results(files, told.stats.resamples, told.stats.level)
 
 
 @pytest.mark.parametrize("name", ["main_results", "debate_rounds", "accuracies", "comparisons", "inference_cost", "training_cost"])
-def test_tables_are_made_of_the_rows(made, name):
-    committed = pd.read_csv(FILES.root / f"{name}.csv", keep_default_na=False, na_values=[""])
+def test_tables_are_made_of_the_rows(reference, made, name):
+    committed = pd.read_csv(reference[0].root / f"{name}.csv", keep_default_na=False, na_values=[""])
     pd.testing.assert_frame_equal(made[name].reset_index(drop=True), committed, check_dtype=False, rtol=1e-9)
 
 
-def test_the_columns_that_others_read():
-    columns = pd.read_csv(FILES.root / "main_results.csv").columns
+def test_what_debates_are_worth_on_dev_is_made_of_their_logs(reference):
+    files, told = reference
+    committed = pd.read_csv(files.root / "debate_on_dev.csv", keep_default_na=False, na_values=[""])
+    table = debating.worth(collect.logs(files, "dev"), "dev", told.stats.resamples, told.stats.level)
+    pd.testing.assert_frame_equal(table.assign(verdict=table.verdict.replace("", None)), committed, check_dtype=False, rtol=1e-9)
+
+
+def test_the_columns_that_others_read(reference):
+    columns = pd.read_csv(reference[0].root / "main_results.csv").columns
     assert list(columns) == ["teacher", "student", "method", "train", "test", "seed", "n", "accuracy", "ci_low", "ci_high"]
-    rounds = pd.read_csv(FILES.root / "debate_rounds.csv").columns
+    rounds = pd.read_csv(reference[0].root / "debate_rounds.csv").columns
     assert {"round", "single_accuracy", "consensus_accuracy", "unanimous", "corrected", "corrupted", "copied"} <= set(rounds)
 
 
-def test_every_cell_of_the_study_is_there(made):
-    main, s = made["main_results"], TOLD.study
+def test_every_cell_of_the_study_is_there(reference, made):
+    told = reference[1]
+    main, s = made["main_results"], told.study
     taught = main[main.train != "-"]
     assert len(taught) == len(s.teachers) * len(s.students) * len(s.train_tasks) * len(s.methods) * len(s.test_tasks) * len(s.seeds)
     assert set(main[main.train == "-"].method) == {"base", "base_majority", "teacher_single", "teacher_majority", "teacher_debate"}
-    assert (taught.n >= 1000).all() and (main.n >= TOLD.sizes.debate_test).all()
+    assert (taught.n >= 1000).all() and (main.n >= told.sizes.debate_test).all()
 
 
-def test_it_was_made_with_what_is_here():
-    found = sorted(FILES.root.rglob("*.manifest.json"))
+def test_it_was_made_with_what_is_here(reference):
+    files, told = reference
+    found = sorted(files.root.rglob("*.manifest.json"))
     assert found
     for path in found:
         manifest = json.loads(path.read_text())
@@ -48,12 +66,12 @@ def test_it_was_made_with_what_is_here():
         assert manifest["machine"] and manifest["versions"]["torch"] and manifest["seconds"] >= 0
         for section in ("debate", "extract", "distill", "evaluate", "engine"):
             if section in about:
-                assert about[section] == getattr(TOLD, section).model_dump(), f"{path.name} was made with other {section} parameters: run make reproduce reference"
+                assert about[section] == getattr(told, section).model_dump(), f"{path.name} was made with other {section} parameters: run make reproduce reference TIER={told.study.name}"
         name = about.get("model") or about.get("student")
         if isinstance(name, str) and name.startswith("zoo/"):
             assert about["revision"] == load.revision(name), f"{path.name} was made with other weights of {name}"
 
 
-def test_figures_are_there():
-    names = {path.name for path in (store.ROOT / "figures" / "reference" / "mini").iterdir()}
-    assert {f"{name}.{kind}" for name in ("fig2_right_by_method", "fig3a_in_and_out_of_domain", "fig3b_by_dataset_and_student", "debate_rounds") for kind in ("png", "pdf")} <= names
+def test_figures_are_there(reference):
+    names = {path.name for path in (store.ROOT / "figures" / "reference" / reference[0].root.name).iterdir()}
+    assert {f"{name}.{kind}" for name in ("fig2_right_by_method", "fig3a_in_and_out_of_domain", "fig3b_by_dataset_and_student", "debate_rounds", "debate_on_dev") for kind in ("png", "pdf")} <= names
