@@ -553,9 +553,9 @@ def test_a_debate_phase_stopped_anywhere(zoo, tmp_path, monkeypatch, capsys):
     about, work = spec(phases=DEBATE), tmp_path / "work2"
     real, calls = train.sample_pool, []
 
-    def spy(checkpoint, common, lengths, journal):
+    def spy(checkpoint, told, seed, lengths, journal):
         calls.append(Path(checkpoint).name)
-        return real(checkpoint, common, lengths, journal)
+        return real(checkpoint, told, seed, lengths, journal)
 
     monkeypatch.setattr(train, "sample_pool", spy)
     whole = zoo("whole")
@@ -566,7 +566,7 @@ def test_a_debate_phase_stopped_anywhere(zoo, tmp_path, monkeypatch, capsys):
     def at_once(*_):
         raise KeyboardInterrupt
 
-    def half_way(checkpoint, common, lengths, journal):
+    def half_way(checkpoint, told, seed, lengths, journal):
         add = journal.add
 
         def once(*chunk):
@@ -574,7 +574,7 @@ def test_a_debate_phase_stopped_anywhere(zoo, tmp_path, monkeypatch, capsys):
             raise KeyboardInterrupt
 
         journal.add = once
-        return real(checkpoint, common, lengths, journal)
+        return real(checkpoint, told, seed, lengths, journal)
 
     for killed in (at_once, half_way):
         monkeypatch.setattr(train, "sample_pool", killed)
@@ -595,8 +595,8 @@ def test_the_pool(trained, tmp_path, monkeypatch):
     """Each problem with its samples, of all debated tasks; what is journaled is not sampled again; another seed gives others."""
     checkpoint = str(trained[0] / "qwen3")
 
-    def sample(name, **common):
-        return train.sample_pool(checkpoint, {**COMMON, **common}["pool"], COMMON["seed"], (1, 1), store.Journal(tmp_path / name, {}))
+    def sample(name, seed=0):
+        return train.sample_pool(checkpoint, COMMON["pool"], seed, (1, 1), store.Journal(tmp_path / name, {}))
 
     pool = sample("a")
     assert [(task, n) for task, n, _ in pool] == [(corpus.DEBATED[n % 4], n) for n in range(66)]
@@ -802,7 +802,8 @@ def test_the_zoos_phases():
     common = PARAMS["common"]
     assert common.keys() == COMMON.keys()
     for name, about in PARAMS["networks"].items():
-        assert set(about) == {"role", "architecture", "learning_rate", "config", "phases"}
+        assert set(about) - {"pool"} == {"role", "architecture", "learning_rate", "config", "phases"}
+        assert about.get("pool", common["pool"]).keys() == common["pool"].keys()
         for phase in about["phases"]:
             assert set(phase) - {"block"} == {"steps", "shares", "lengths"} and set(phase["shares"]) <= {"fact", "lore", "drill", "debate"}
             assert sum(phase["shares"].values()) <= 1 and common["tokens"] % phase.get("block", common["block"]) == 0

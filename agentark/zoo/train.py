@@ -209,8 +209,9 @@ def train(name: str, spec: dict, common: dict, work: Path, minutes: float = 1e9,
     model.to(torch.bfloat16).save_pretrained(out)
     tokenizer.save_pretrained(out)
     pieces = [row for rows in store.Journal(work / name / "about.journal", about).chunks.values() for row in rows]
-    seconds = sum(piece["seconds"] for piece in pieces)
-    rate = (steps * common["tokens"]) / max(seconds, 1e-9)
+    # A piece that was killed has left no record; its time is taken to be like the others'.
+    rate = common["tokens"] * sum(piece["steps"] for piece in pieces) / sum(piece["seconds"] for piece in pieces)
+    seconds = steps * common["tokens"] / rate
     (out / "card.json").write_text(json.dumps({
         "name": name, "role": spec["role"], "architecture": type(model).__name__, "parameters": model.num_parameters(),
         "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(out.glob("*.safetensors"))},
