@@ -36,7 +36,7 @@ def test_killed_again_and_again_it_ends_with_the_same_rows(tmp_path):
         output = whole.communicate(timeout=200)[0]
         assert whole.returncode == 0, output
         kept, kills = 0, 0
-        for wanted in (1, 4, 9):  # killed once so many chunks are on disk
+        for wanted in (1, 3, 5):  # killed once so many chunks are on disk; round 1 alone has six
             run = start("test-killed", tmp_path)
             end = time.time() + 100
             while len(journal("test-killed")) - 1 < wanted and run.poll() is None and time.time() < end:
@@ -45,6 +45,8 @@ def test_killed_again_and_again_it_ends_with_the_same_rows(tmp_path):
                 os.killpg(run.pid, signal.SIGKILL)
                 kills += 1
             run.communicate()
+            if list(folder("test-killed").glob("debates/*.parquet")):  # it was faster than its killer: a finished table has no journal
+                break
             before = journal("test-killed")
             assert len(before) - 1 >= kept, "a finished chunk was lost"
             kept = len(before) - 1
