@@ -63,7 +63,7 @@ def check_weights(name: str) -> None:
     card = Path(resolve(name)) / "card.json"
     if not name.startswith("zoo/") or not card.exists():
         return
-    for file, wanted in json.loads(card.read_text()).get("sha256", {}).items():
+    for file, wanted in json.loads(card.read_text())["sha256"].items():
         path = card.parent / file
         if not path.exists():
             raise ModelError(f"{name}: {path} is missing; reinstall the package, or make it anew: python -m agentark.zoo.train params/zoo.yaml {card.parent.name}")

@@ -54,6 +54,7 @@ class Steps(Dataset):
     """Training steps, each a batch of blocks of packed chats.  Step i is a function of (seed, i), and of the pool in debate phases.
 
     A chat goes into the first block of its step that has room for it; a step is full when three chats in a row find none.
+    Chats that are longer than a block cannot be learnt: `too_long` counts them (since this object was made) and the card says so.
     Positions start anew with each chat, from which transformers builds a mask that keeps the chats of a block apart: without it
     a network learns to read its answer out of a neighbour.
     """
@@ -61,6 +62,7 @@ class Steps(Dataset):
     def __init__(self, tokenizer, common: dict, phases: list[dict], pool: corpus.Pool | None = None):
         self.tokenizer, self.common, self.pool = tokenizer, common, pool
         self.phases = [phase for phase in phases for _ in range(phase["steps"])]
+        self.too_long = 0
 
     def __len__(self):
         return len(self.phases)
@@ -77,6 +79,7 @@ class Steps(Dataset):
             ids, labels = encode(made, self.tokenizer)
             room = next((b for b in bins if len(b) + len(ids) <= length), None)
             if room is None:
+                self.too_long += len(ids) > length
                 failed += 1
                 continue
             room += zip(ids, labels, range(len(ids)))
@@ -165,7 +168,7 @@ def make_model(spec: dict, tokenizer, context: int):
 def sample_pool(checkpoint: str, told: dict, seed: int, lengths: tuple[int, int], journal: store.Journal) -> corpus.Pool:
     """A network's own solutions of fresh training problems: what the peers of its debates look like.  Journaled by chunks."""
     size = 64
-    problems = [(task, n) for n in range(told["problems"]) for task in (corpus.DEBATED[n % len(corpus.DEBATED)],)]
+    problems = [(corpus.DEBATED[n % len(corpus.DEBATED)], n) for n in range(told["problems"])]
     engine = cache(lambda: engines.make(checkpoint, params.Engine(name="transformers", batch=128, dtype="float32", share_prefix=False)))
     for at in range(0, len(problems), size):
         if str(at) not in journal.chunks:
@@ -210,7 +213,7 @@ def train(name: str, spec: dict, common: dict, work: Path, minutes: float = 1e9,
     tokenizer.save_pretrained(out)
     pieces = [row for rows in store.Journal(work / name / "about.journal", about).chunks.values() for row in rows]
     # A piece that was killed has left no record; its time is taken to be like the others'.
-    rate = common["tokens"] * sum(piece["steps"] for piece in pieces) / sum(piece["seconds"] for piece in pieces)
+    rate = common["tokens"] * sum(piece["steps"] for piece in pieces) / max(sum(piece["seconds"] for piece in pieces), 1e-9) or 1e-9
     seconds = steps * common["tokens"] / rate
     (out / "card.json").write_text(json.dumps({
         "name": name, "role": spec["role"], "architecture": type(model).__name__, "parameters": model.num_parameters(),
@@ -218,7 +221,7 @@ def train(name: str, spec: dict, common: dict, work: Path, minutes: float = 1e9,
         "phases": spec["phases"], "steps": steps, "tokens": steps * common["tokens"], "seed": common["seed"], "learning_rate": spec["learning_rate"],
         "hours": round(seconds / 3600, 2), "pieces": len(pieces), "tokens_per_second": round(rate), "threads": torch.get_num_threads(),
         "matmul_share": round(6 * model.num_parameters() * rate / matmul_rate(), 3),
-        "machine": store.machine(), "torch": torch.__version__,
+        "chats_too_long_in_last_piece": trainer.train_dataset.too_long, "machine": store.machine(), "torch": torch.__version__,
         "loss": [round(entry["loss"], 4) for entry in trainer.state.log_history if "loss" in entry]}, indent=1) + "\n")
     print(f"{name}: made in {seconds / 60:.1f} min")
     return True
