@@ -214,6 +214,12 @@ class Params(Section):
     evaluate: Evaluate
     stats: Stats
 
+    @model_validator(mode="after")
+    def _initial_policies(self):
+        if self.rl.init == "rsft" and set(RL_METHODS) & set(self.study.methods) and "rsft" not in self.study.methods:
+            raise ValueError("rl.init = rsft starts from the study's R-SFT checkpoints, and study.methods has no rsft: add it, or say init: base")
+        return self
+
 
 class Coordinates(Section):
     """The flat values: which part of the study a notebook run is about."""

@@ -135,7 +135,7 @@ def jobs(told: params.Params, at: params.Coordinates) -> list[Job]:
                 backbones = [] if told.prm.backbone == "student" else [told.prm.backbone]
                 add("06_prm", {"teacher": teacher, "students": study.students, "task": task, "seed": s},
                     [files.debates(teacher, task, split, "debate", seed) for split in ("train", "dev")], outputs,
-                    ("debate", "prm", "rl.aggregation", "evaluate", "engine"), [teacher, *study.students, *backbones],
+                    ("debate" if told.prm.labeller == "rollout" else "debate.wording", "prm", "rl.aggregation", "evaluate", "engine"), [teacher, *study.students, *backbones],
                     len(study.students) * size["dev"] * (1 + told.evaluate.base_votes) * TOKENS_A_COMPLETION, t, load.slug(task), f"s{s}")
             for method in study.methods:
                 for s in study.seeds:
