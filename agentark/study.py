@@ -129,7 +129,7 @@ def jobs(told: params.Params, at: params.Coordinates) -> list[Job]:
         for task in study.train_tasks:
             add("02_filtering", {"teacher": teacher, "task": task, "seed": seed}, [files.debates(teacher, task, "train", "debate", seed)],
                 [files.traces(teacher, task, seed)], ("extract", "debate.wording"), [], 0, t, load.slug(task))
-            for s in study.seeds if set(study.methods) & {"pad", "ppo", "pad_shuffled"} else []:
+            for s in study.seeds if set(study.methods) & set(params.RL_METHODS) else []:
                 outputs = [files.steps(teacher, task, s), *(files.judged(teacher, student, task, s) for student in study.students)]
                 outputs += [store.manifest_path(files.prm(teacher, student, task, s, shuffled)) for student in study.students for shuffled in (False, True)]
                 backbones = [] if told.prm.backbone == "student" else [told.prm.backbone]
@@ -161,7 +161,7 @@ def jobs(told: params.Params, at: params.Coordinates) -> list[Job]:
 
 def _rewarded_by(files: Files, told: params.Params, teacher: str, students: list[str], task: str, method: str, s: int) -> list[Path]:
     """What training by rewards reads: the steps and the reward models made of them, and the initial policies."""
-    found = [] if method == "rlvr" else [files.steps(teacher, task, s)]
+    found = [files.steps(teacher, task, s)]
     for student in students:
         if method != "rlvr":
             found.append(store.manifest_path(files.prm(teacher, student, task, s, method == "pad_shuffled")))
