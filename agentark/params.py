@@ -67,12 +67,45 @@ class Sizes(Section):
 
 
 class Engine(Section):
-    """How text is made."""
+    """How text is made.  A key that belongs to other engines is None, the default.
 
-    name: Literal["transformers"]
-    batch: Positive
-    dtype: Literal["float32", "bfloat16"]
-    share_prefix: bool
+    `transformers`: batch (sequences decoded together), dtype, share_prefix (compute a shared prompt prefix once).
+    `vllm`: these (batch is the most sequences at a time) and tensor_parallel, data_parallel; optional gpu_memory_utilization and max_model_len
+    (tokens of context; the model's own where not told).
+    `openai` (any compatible server): base_url (with /v1, never with a key), concurrency (requests at a time), timeout_s (of a request), retries (after the first try);
+    optional requests_per_minute and api_key_env, the environment variable that holds the key.
+    """
+
+    name: Literal["transformers", "vllm", "openai"]
+    batch: Positive | None = None
+    dtype: Literal["auto", "float32", "bfloat16"] | None = None
+    share_prefix: bool | None = None
+    tensor_parallel: Positive | None = None
+    data_parallel: Positive | None = None
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_model_len: Positive | None = None
+    base_url: Annotated[str, Field(pattern=r"^https?://[^\s@?]+$")] | None = None
+    concurrency: Positive | None = None
+    timeout_s: Annotated[float, Field(gt=0)] | None = None
+    retries: Annotated[int, Field(ge=0)] | None = None
+    requests_per_minute: Positive | None = None
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+
+    @model_validator(mode="after")
+    def _own_keys(self):
+        own = {"transformers": (("batch", "dtype", "share_prefix"), ()),
+               "vllm": (("batch", "dtype", "share_prefix", "tensor_parallel", "data_parallel"), ("gpu_memory_utilization", "max_model_len")),
+               "openai": (("base_url", "concurrency", "timeout_s", "retries"), ("requests_per_minute", "api_key_env"))}
+        needed, optional = own[self.name]
+        if missing := [key for key in needed if getattr(self, key) is None]:
+            raise ValueError(f"the engine {self.name} needs {', '.join(missing)}")
+        if strange := [key for key in type(self).model_fields if key not in ("name", *needed, *optional) and getattr(self, key) is not None]:
+            raise ValueError(f"{', '.join(strange)} belongs to another engine than {self.name}; take it out (or write null)")
+        return self
+
+    def about(self) -> dict[str, Any]:
+        """What rows depend on, for their manifest: not how a server is reached, so that a run goes on when its server has moved."""
+        return self.model_dump(exclude_none=True, exclude={"base_url", "concurrency", "timeout_s", "retries", "requests_per_minute", "api_key_env"})
 
 
 class Debate(Section):
