@@ -13,7 +13,7 @@ from .evaluate import predict
 
 def base(files: study.Files, told: params.Params, *, students: list[str], test_n: int, seed: int) -> pd.DataFrame:
     """Every student as it is: greedy answers and `base_votes` samples on each test set.  Returns their per-item rows."""
-    return pd.concat([_answers(files, told, student, student, ("-", "base", "-"), test_n, told.evaluate.base_votes, seed) for student in students])
+    return pd.concat([answers(files, told, student, student, ("-", "base", "-"), test_n, told.evaluate.base_votes, seed) for student in students])
 
 
 def taught(files: study.Files, told: params.Params, traces: pd.DataFrame, traces_id: str, *, teacher: str, students: list[str], method: str,
@@ -26,12 +26,12 @@ def taught(files: study.Files, told: params.Params, traces: pd.DataFrame, traces
     for student in students:
         checkpoint = files.checkpoint(teacher, student, method, task, seed)
         logs[student] = distill.run(checkpoint, traces, traces_id=traces_id, student=student, method=method, task=task, n=train_n, seed=seed, told=told.distill)
-        rows.append(_answers(files, told, student, str(checkpoint), (teacher, method, task), test_n, told.evaluate.samples, seed))
+        rows.append(answers(files, told, student, str(checkpoint), (teacher, method, task), test_n, told.evaluate.samples, seed))
     return pd.concat(rows), logs
 
 
-def _answers(files: study.Files, told: params.Params, student: str, model: str, at: tuple[str, str, str], n: int, samples: int, seed: int) -> pd.DataFrame:
-    """One network on every test set; it is loaded once, and only where there is something to answer."""
+def answers(files: study.Files, told: params.Params, student: str, model: str, at: tuple[str, str, str], n: int, samples: int, seed: int) -> pd.DataFrame:
+    """One network on every test set; it is loaded once, and only where there is something to answer.  `at` is its teacher, method and training set."""
     teacher, method, train = at
     load = cache(lambda: engines.make(model, told.engine))
     return pd.concat([

@@ -121,7 +121,7 @@ def check_names(told: params.Params, at: params.Coordinates) -> None:
             tasks.get(task)
         except ValueError as error:
             raise ParamsError(str(error)) from None
-    for model in sorted({*told.study.teachers, *told.study.students, *at.students, at.student, at.teacher} - {""}):
+    for model in sorted({*told.study.teachers, *told.study.students, *at.students, at.student, at.teacher, told.prm.backbone} - {"", "student"}):
         try:
             load.check_name(model)
         except load.ModelError as error:

@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-Method = Literal["sft", "rsft", "da", "rsft_single", "continued"]
+Method = Literal["sft", "rsft", "da", "rsft_single", "continued", "pad", "ppo", "pad_shuffled", "rlvr"]
 METHODS = get_args(Method)
+RL_METHODS = ("pad", "ppo", "pad_shuffled", "rlvr")  # taught by rewards: PAD by GRPO, by PPO, and their controls
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -166,14 +167,43 @@ class Evaluate(Section):
     base_votes: Positive
 
 
-class Rl(Section):
-    """How a student learns from rewards (3.3.3, B.2).  `generations` is G; `dev_every` steps its true accuracy is measured.
+class Prm(Section):
+    """How a process reward model learns (3.3.3, B.1).  `backbone` is "student", or any network's name (Table 4); with the labeller
+    `rollout` the student completes each step `rollouts` times.
+    """
 
-    `ratio` is GRPO's (Eq. 4: sequence).  `critic`, `gamma`, `lam`, `value_coefficient` and `reward_at` are PPO's: its ratio is per
+    backbone: str
+
+    loss: Literal["contrastive", "ce", "ce+contrastive"]
+    score: Literal["sigmoid", "logit"]
+    tau: Annotated[float, Field(gt=0)]
+    negatives: Annotated[int, Field(ge=1, le=4)]
+    labeller: Literal["outcome", "arithmetic", "rollout"]
+    rollouts: Positive
+    stage1_epochs: Annotated[int, Field(ge=0)]
+    stage1_learning_rate: Annotated[float, Field(gt=0)]
+    stage2_epochs: Annotated[int, Field(ge=0)]
+    stage2_learning_rate: Annotated[float, Field(gt=0)]
+    batch: Positive
+    max_length: Positive
+    shuffled_labels: bool
+
+    @model_validator(mode="after")
+    def _some_training(self):
+        if not self.stage1_epochs + self.stage2_epochs:
+            raise ValueError("stage1_epochs and stage2_epochs are both 0: nothing would be trained")
+        return self
+
+
+class Rl(Section):
+    """How a student learns from rewards (3.3.3, B.2).  `generations` is G; every `dev_every` steps its true accuracy is measured on
+    `dev_problems` problems of dev.
+
+    `init` is the initial policy: the student, or its R-SFT checkpoint of the same cell (DECISIONS 22).  `ratio` is GRPO's (Eq. 4: sequence).  `critic`, `gamma`, `lam`, `value_coefficient` and `reward_at` are PPO's: its ratio is per
     token with a critic and per sequence without (Eq. 8-9).
     """
 
-    algorithm: Literal["grpo", "ppo"]
+    init: Literal["base", "rsft"]
     learning_rate: Annotated[float, Field(gt=0)]
     steps: Positive
     prompts_per_step: Positive
@@ -191,31 +221,9 @@ class Rl(Section):
     lam: Share
     value_coefficient: Annotated[float, Field(ge=0)]
     reward_at: Literal["steps", "end"]
+    dev_problems: Positive
     dev_every: Positive
     save_steps: Positive
-
-
-class Prm(Section):
-    """How a process reward model learns (3.3.3, B.1)."""
-
-    loss: Literal["contrastive", "ce", "ce+contrastive"]
-    score: Literal["sigmoid", "logit"]
-    tau: Annotated[float, Field(gt=0)]
-    negatives: Annotated[int, Field(ge=1, le=4)]
-    labeller: Literal["outcome", "arithmetic", "rollout"]
-    stage1_epochs: Annotated[int, Field(ge=0)]
-    stage1_learning_rate: Annotated[float, Field(gt=0)]
-    stage2_epochs: Annotated[int, Field(ge=0)]
-    stage2_learning_rate: Annotated[float, Field(gt=0)]
-    batch: Positive
-    max_length: Positive
-    shuffled_labels: bool
-
-    @model_validator(mode="after")
-    def _some_training(self):
-        if not self.stage1_epochs + self.stage2_epochs:
-            raise ValueError("stage1_epochs and stage2_epochs are both 0: nothing would be trained")
-        return self
 
 
 class Stats(Section):
@@ -234,8 +242,16 @@ class Params(Section):
     debate: Debate
     extract: Extract
     distill: Distill
+    prm: Prm
+    rl: Rl
     evaluate: Evaluate
     stats: Stats
+
+    @model_validator(mode="after")
+    def _initial_policies(self):
+        if self.rl.init == "rsft" and set(RL_METHODS) & set(self.study.methods) and "rsft" not in self.study.methods:
+            raise ValueError("rl.init = rsft starts from the study's R-SFT checkpoints, and study.methods has no rsft: add it, or say init: base")
+        return self
 
 
 class Coordinates(Section):

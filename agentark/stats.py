@@ -129,6 +129,34 @@ def paired_bootstrap(a, b, resamples: int = 10_000, seed: int = 0, level: float 
     return float(difference.mean()), float(low), float(high)
 
 
+def crossed_bootstrap(differences, resamples: int = 10_000, seed: int = 0, level: float = 0.95) -> tuple[float, float, float, float]:
+    """(mean, low, high, two-sided p) of differences between two methods over training seeds and test items, both resampled.
+
+    differences: (S seeds, n items), S at least 2: every seed met the same items, so that seeds and items are drawn independently.
+    The resampled mean's spread of seeds is widened by S / (S - 1), which S values resampled would otherwise understate.  p is twice
+    the smaller share of resampled means on one side of 0.  ValueError for fewer seeds, or NaN.
+    """
+    d = np.asarray(differences, dtype=float)
+    if d.ndim != 2 or d.shape[0] < 2 or not d.shape[1]:
+        raise ValueError(f"differences of at least two seeds over items are needed, got shape {d.shape}")
+    if np.isnan(d).any():
+        raise ValueError("differences hold NaN: every seed must have met every item")
+    _z(level)
+    (seeds, n), rng, mean = d.shape, np.random.default_rng(seed), d.mean()
+    of_seeds = rng.multinomial(seeds, [1 / seeds] * seeds, size=resamples) / seeds
+    widened = mean + (d.mean(axis=1) - mean) * sqrt(seeds / (seeds - 1))  # seeds' own means, spread as independent ones are
+    residual = d - d.mean(axis=1, keepdims=True)  # items about their seed's mean
+    means = np.empty(resamples)
+    chunk = max(1, 2_000_000 // n)
+    for at in range(0, resamples, chunk):
+        size = min(chunk, resamples - at)
+        of_items = rng.multinomial(n, [1 / n] * n, size=size) / n
+        means[at : at + size] = of_seeds[at : at + size] @ widened + ((of_items @ residual.T) * of_seeds[at : at + size]).sum(axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    p = min(1.0, 2 * max(min((means <= 0).mean(), (means >= 0).mean()), 1 / resamples))
+    return float(mean), float(low), float(high), float(p)
+
+
 def holm(pvalues) -> np.ndarray:
     """p-values corrected for how many there are (Holm 1979): same order, never smaller than given, at most 1.
 

@@ -27,6 +27,18 @@ class Files:
     def traces(self, teacher: str, task: str, seed: int) -> Path:
         return self.root / "traces" / f"{load.slug(teacher)}.{load.slug(task)}.s{seed}.parquet"
 
+    def steps(self, teacher: str, task: str, seed: int) -> Path:
+        return self.root / "steps" / f"{load.slug(teacher)}.{load.slug(task)}.s{seed}.parquet"
+
+    def prm(self, teacher: str, student: str, task: str, seed: int, shuffled: bool = False) -> Path:
+        return self.root / "prms" / f"{load.slug(teacher)}.{load.slug(student)}.{load.slug(task)}.s{seed}{'.shuffled' if shuffled else ''}"
+
+    def judged(self, teacher: str, student: str, task: str, seed: int) -> Path:
+        return self.root / "prms" / f"{load.slug(teacher)}.{load.slug(student)}.{load.slug(task)}.s{seed}.csv"
+
+    def rollouts(self, student: str, task: str, split: str, seed: int) -> Path:
+        return self.root / "rollouts" / f"{load.slug(student)}.{load.slug(task)}.{split}.s{seed}.parquet"
+
     def checkpoint(self, teacher: str, student: str, method: str, train: str, seed: int) -> Path:
         return self.root / "students" / f"{load.slug(teacher)}.{load.slug(student)}.{method}.{load.slug(train)}.s{seed}"
 
@@ -64,11 +76,15 @@ STAGES = {
     "03_sft_baseline": ("agentark.cells",),
     "04_rsft": ("agentark.cells",),
     "05_da": ("agentark.cells",),
+    "06_prm": ("agentark.pad", "agentark.extract.label", "agentark.distill.prm"),
+    "07_pad": ("agentark.pad", "agentark.distill.prm", "agentark.distill.ppo"),
     "08_main_results": ("agentark.report.collect",),
+    "10_ppo_vs_grpo": ("agentark.report.collect", "agentark.report.seeds"),
     "18_mini_zoo": ("agentark.report.collect", "agentark.report.debating"),
 }
 NOTEBOOK_OF = {"base": "03_sft_baseline", "sft": "03_sft_baseline", "continued": "03_sft_baseline",
-               "rsft": "04_rsft", "rsft_single": "04_rsft", "da": "05_da"}
+               "rsft": "04_rsft", "rsft_single": "04_rsft", "da": "05_da",
+               **dict.fromkeys(params.RL_METHODS, "07_pad")}
 TOKENS_A_COMPLETION = 35  # the mini tier's mean in the reference run; only `plan` uses it
 
 
@@ -113,20 +129,45 @@ def jobs(told: params.Params, at: params.Coordinates) -> list[Job]:
         for task in study.train_tasks:
             add("02_filtering", {"teacher": teacher, "task": task, "seed": seed}, [files.debates(teacher, task, "train", "debate", seed)],
                 [files.traces(teacher, task, seed)], ("extract", "debate.wording"), [], 0, t, load.slug(task))
+            for s in study.seeds if set(study.methods) & {"pad", "ppo", "pad_shuffled"} else []:
+                outputs = [files.steps(teacher, task, s), *(files.judged(teacher, student, task, s) for student in study.students)]
+                outputs += [store.manifest_path(files.prm(teacher, student, task, s, shuffled)) for student in study.students for shuffled in (False, True)]
+                backbones = [] if told.prm.backbone == "student" else [told.prm.backbone]
+                add("06_prm", {"teacher": teacher, "students": study.students, "task": task, "seed": s},
+                    [files.debates(teacher, task, split, "debate", seed) for split in ("train", "dev")], outputs,
+                    ("debate" if told.prm.labeller == "rollout" else "debate.wording", "prm", "rl.aggregation", "evaluate", "engine"), [teacher, *study.students, *backbones],
+                    len(study.students) * size["dev"] * (1 + told.evaluate.base_votes) * TOKENS_A_COMPLETION, t, load.slug(task), f"s{s}")
             for method in study.methods:
                 for s in study.seeds:
                     for students in groups:
                         outputs = [files.predictions(teacher, student, method, task, test, s) for student in students for test in study.test_tasks]
                         logs = [store.manifest_path(files.checkpoint(teacher, student, method, task, s)) for student in students]
+                        inputs, sections, rollouts = [files.traces(teacher, task, seed)], ("distill",), 0
+                        if method in params.RL_METHODS:
+                            inputs, sections = _rewarded_by(files, told, teacher, students, task, method, s), ("prm", "rl")
+                            rollouts = len(students) * told.rl.steps * told.rl.prompts_per_step * told.rl.generations
                         add(NOTEBOOK_OF[method], {"teacher": teacher, "students": students, "task": task, "method": method, "seed": s},
-                            [files.traces(teacher, task, seed)], logs + outputs, ("distill", "evaluate", "engine"), students,
-                            len(outputs) * size["test"] * (1 + told.evaluate.samples) * TOKENS_A_COMPLETION, t, method, load.slug(task), f"s{s}",
+                            inputs, logs + outputs, (*sections, "evaluate", "engine"), students,
+                            (len(outputs) * size["test"] * (1 + told.evaluate.samples) + rollouts) * TOKENS_A_COMPLETION, t, method, load.slug(task), f"s{s}",
                             *map(load.slug, students if len(groups) > 1 else []))
     rows = [path for job in made for path in job.outputs if path.parent.name in ("predictions", "debates", "traces")]
     add("08_main_results", {}, rows, [files.root / name for name in ("main_results.csv", "debate_rounds.csv")], ("stats",), [], 0)
     add("18_mini_zoo", {}, [path for job in made if job.at.get("split") == "dev" for path in job.outputs], [files.root / "debate_on_dev.csv"],
         ("debate.wording", "stats"), [], 0)
+    if {"pad", "ppo"} <= set(study.methods):
+        add("10_ppo_vs_grpo", {}, [files.root / "main_results.csv"], [files.root / "ppo_vs_grpo.csv"], ("stats",), [], 0)
     return made
+
+
+def _rewarded_by(files: Files, told: params.Params, teacher: str, students: list[str], task: str, method: str, s: int) -> list[Path]:
+    """What training by rewards reads: the steps and the reward models made of them, and the initial policies."""
+    found = [] if method == "rlvr" else [files.steps(teacher, task, s)]
+    for student in students:
+        if method != "rlvr":
+            found.append(store.manifest_path(files.prm(teacher, student, task, s, method == "pad_shuffled")))
+        if told.rl.init == "rsft":
+            found.append(store.manifest_path(files.checkpoint(teacher, student, "rsft", task, s)))
+    return found
 
 
 def _said(told: params.Params, name: str) -> Any:

@@ -27,9 +27,9 @@ from agentark.models.load import load
 
 HERE = Path(__file__).parent
 TOLD = params.Rl(
-    algorithm="grpo", learning_rate=1e-6, steps=4, prompts_per_step=8, generations=8, beta=0.04, epsilon=0.2, advantage_epsilon=1e-4, temperature=0.8,
+    init="base", learning_rate=1e-6, steps=4, prompts_per_step=8, generations=8, beta=0.04, epsilon=0.2, advantage_epsilon=1e-4, temperature=0.8,
     max_new_tokens=112, aggregation="min", verifiable_weight=0.0, ratio="token", critic=False, gamma=1.0, lam=0.95, value_coefficient=0.1,
-    reward_at="end", dev_every=1000, save_steps=1000)
+    reward_at="end", dev_problems=100, dev_every=1000, save_steps=1000)
 
 
 def worker(policy: str):

@@ -36,6 +36,8 @@ def test_a_parameter_changes_only_the_jobs_that_depend_on_it():
     assert changed(extract={"max_traces": 2}) == {"02_filtering"}
     assert changed(distill={"epochs": 9}) == {"03_sft_baseline", "04_rsft", "05_da"} - changed_only_base()
     assert changed(debate={"temperature": 0.7}) == {"01_debate_generation"}
+    assert changed(rl={"epsilon": 0.3}) == {"07_pad"}
+    assert changed(prm={"tau": 0.2}) == {"06_prm", "07_pad"}
 
 
 def test_one_teacher_of_a_study():

@@ -22,9 +22,9 @@ from agentark.distill.data import DistillError
 from agentark.distill.rewards import RewardFunction
 from agentark.models.load import ModelError, load
 
-RL = params.Rl(algorithm="grpo", learning_rate=1e-3, steps=6, prompts_per_step=2, generations=4, beta=0.1, epsilon=0.2, advantage_epsilon=1e-4,
+RL = params.Rl(init="base", learning_rate=1e-3, steps=6, prompts_per_step=2, generations=4, beta=0.1, epsilon=0.2, advantage_epsilon=1e-4,
                temperature=0.8, max_new_tokens=8, aggregation="min", verifiable_weight=0.0, ratio="token", critic=True, gamma=0.9, lam=0.8,
-               value_coefficient=0.1, reward_at="steps", dev_every=4, save_steps=2)
+               value_coefficient=0.1, reward_at="steps", dev_problems=100, dev_every=4, save_steps=2)
 PROMPTS = {f"p{n}": f"Tom has {n} pens and gets {n + 2} more. How many pens now?" for n in range(5)}
 
 

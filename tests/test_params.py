@@ -195,3 +195,9 @@ def test_nothing_heavy_is_imported():
     done = subprocess.run([sys.executable, "-c", code, str(MINI)], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == ""
+
+
+def test_rsft_as_initial_policy_needs_rsft():
+    assert "add it, or say init: base" in refused(rl__init="rsft", study__methods=["pad"])
+    params.check(told(rl__init="rsft", study__methods=["pad", "rsft"]), "x")
+    params.check(told(rl__init="rsft", study__methods=["sft"]), "x")  # nothing is trained by rewards

@@ -11,7 +11,7 @@ from agentark.distill import grpo, ppo
 from agentark.distill.data import DistillError
 from agentark.models.load import load
 
-TOLD = but(RL, algorithm="ppo")
+TOLD = RL
 
 
 def ends(completion):

@@ -16,7 +16,7 @@ from agentark.distill.prm_data import Item, Pair, Trace, pairs
 from agentark.distill.prm_model import Ends, PrmError, ProcessRewardModel, StepScorer, load_prm
 from agentark.models.load import ModelError, load_tokenizer
 
-TOLD = params.Prm(loss="contrastive", score="sigmoid", tau=0.1, negatives=4, labeller="arithmetic", stage1_epochs=2, stage1_learning_rate=1e-2, stage2_epochs=1,
+TOLD = params.Prm(backbone="student", rollouts=4, loss="contrastive", score="sigmoid", tau=0.1, negatives=4, labeller="arithmetic", stage1_epochs=2, stage1_learning_rate=1e-2, stage2_epochs=1,
                   stage2_learning_rate=1e-3, batch=4, max_length=400, shuffled_labels=False)
 PROBLEMS = tasks.problems("mini_gsm", "train", 12)
 PROMPTS = {p.id: p.question for p in PROBLEMS}

@@ -155,3 +155,24 @@ def test_verdict_refuses():
         stats.verdict(0.1, 0.0, 0.2, float("nan"))
     with pytest.raises(ValueError, match="upside down"):
         stats.verdict(0.1, 0.2, 0.0, 0.01)
+
+
+def test_crossed_bootstrap_by_hand():
+    same = np.tile([1.0, 0.0, 0.0, 0.0], (3, 25))  # every seed wins the same quarter of 100 items: only items vary, σ = sqrt(.1875 / 100)
+    mean, low, high, p = stats.crossed_bootstrap(same, resamples=20_000)
+    assert mean == 0.25 and (low, high) == (pytest.approx(0.25 - 1.96 * 0.0433, abs=0.01), pytest.approx(0.25 + 1.96 * 0.0433, abs=0.01))
+    assert p == pytest.approx(2 / 20_000)
+    flat = np.tile([[0.1], [0.2], [0.3]], (1, 50))  # only seeds vary: their standard error is that of independent ones, 0.1 / sqrt(3)
+    means = stats.crossed_bootstrap(flat, resamples=20_000)
+    half = (means[2] - means[1]) / 2
+    assert means[0] == pytest.approx(0.2) and 1.5 * 0.1 / 3**0.5 < half < 2.2 * 0.1 / 3**0.5
+
+
+def test_crossed_bootstrap_of_nothing_but_ties():
+    assert stats.crossed_bootstrap(np.zeros((2, 10))) == (0.0, 0.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(("differences", "says"), [(np.zeros((1, 5)), "two seeds"), (np.zeros((3, 0)), "two seeds"), (np.full((2, 2), np.nan), "NaN")])
+def test_crossed_bootstrap_refuses(differences, says):
+    with pytest.raises(ValueError, match=says):
+        stats.crossed_bootstrap(differences)

@@ -43,7 +43,17 @@ class TransformersEngine:
     name = "transformers"
 
     def __init__(self, model: str, told: params.Engine):
-        self.model, self.tokenizer = models.load(model, told.dtype)
+        self._use(*models.load(model, told.dtype), told)
+
+    @classmethod
+    def around(cls, model, tokenizer, told: params.Engine) -> TransformersEngine:
+        """An engine on a network that is there already, such as one in training."""
+        made = cls.__new__(cls)
+        made._use(model, tokenizer, told)
+        return made
+
+    def _use(self, model, tokenizer, told: params.Engine) -> None:
+        self.model, self.tokenizer = model, tokenizer
         self.model.set_attn_implementation("grouped_sdpa")
         self.told = told
         self.context = self.model.config.get_text_config().max_position_embeddings

@@ -65,14 +65,43 @@ def debate_rounds(found: list[tuple[dict, pd.DataFrame]]) -> pd.DataFrame:
     return table[[*first, *(c for c in table.columns if c not in first)]]
 
 
+COSTS = ("examples", "dropped", "steps", "tokens", "completion_tokens", "seconds", "peak_memory_mb")
+
+
 def training_cost(files: study.Files) -> pd.DataFrame:
-    """What each student's training cost: steps, tokens, seconds, peak memory (the form of Table 6)."""
+    """What each student's training cost: steps, tokens, seconds, peak memory (the form of Table 6); and each reward model's, as method "prm".
+
+    Training by rewards has no examples: `completion_tokens` are those that it sampled, and `tokens` is empty.
+    """
     rows = []
     for path in sorted((files.root / "students").glob("*/training.json")):
+        rows.append((_coordinates(path.parent, ("student", "method", "task", "seed")), json.loads(path.read_text())))
+    for path in sorted((files.root / "prms").glob("*/training.json")):
+        at = _coordinates(path.parent, ("base", "task", "seed", "prm"))
+        method = "prm, shuffled labels" if at["prm"]["shuffled_labels"] else "prm"
+        rows.append(({"student": at["base"], "method": method, "task": at["task"], "seed": at["seed"]}, json.loads(path.read_text())))
+    return pd.DataFrame([at | {key: log.get(key) for key in COSTS} for at, log in rows])
+
+
+def training_logs(files: study.Files, method: str) -> list[tuple[dict, dict]]:
+    """The training logs of all students that a method taught: (student, task, seed), training.json."""
+    found = []
+    for path in sorted((files.root / "students").glob("*/training.json")):
         at = _coordinates(path.parent, ("student", "method", "task", "seed"))
-        log = json.loads(path.read_text())
-        rows.append(at | {key: log[key] for key in ("examples", "dropped", "steps", "tokens", "completion_tokens", "seconds", "peak_memory_mb")})
-    return pd.DataFrame(rows)
+        if at["method"] == method:
+            found.append((at, json.loads(path.read_text())))
+    return found
+
+
+def judged(files: study.Files) -> pd.DataFrame:
+    """What each reward model of a study is worth (`pad.judged`): teacher, student, task, seed, traces, measure, prm, control, good, passed.
+
+    Empty, with a sentence, where the study has none.
+    """
+    found = [pd.read_csv(path) for path in sorted((files.root / "prms").glob("*.csv"))]
+    if not found:
+        print(f"there are no reward models under {files.root}")
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["student", "task", "seed", "traces", "measure", "prm", "control", "good", "passed"])
 
 
 def results(files: study.Files, resamples: int, level: float) -> dict[str, pd.DataFrame]:

@@ -30,8 +30,11 @@ STYLES = {  # method: (name, colour, marker)
     "rsft": ("R-SFT", "#0072B2", "D"),
     "da": ("DA", "#009E73", "X"),
     "pad": ("PAD", "#D55E00", "p"),
+    "ppo": ("PAD by PPO", "#882255", "<"),
+    "pad_shuffled": ("PAD, shuffled labels", "#56B4E9", ">"),
+    "rlvr": ("GRPO on right answers", "#117733", "d"),
 }
-OTHERS = (("#882255", "<"), ("#56B4E9", ">"), ("#332288", "h"), ("#117733", "d"))  # methods that have no style of their own
+OTHERS = (("#332288", "h"), ("#AA4499", "*"))  # methods that have no style of their own
 LINES = ("--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 PROTOCOLS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#222222")
 GREY = "#555555"

@@ -20,7 +20,7 @@ KEYS = ["teacher", "student", "method", "train", "test", "seed"]
 MAIN = [*KEYS, "n", "accuracy", "ci_low", "ci_high"]
 COMPARISONS = ["teacher", "student", "train", "test", "seed", "method", "against", "n", "difference", "low", "high", "p",
                "p_holm", "smallest_detectable", "verdict"]  # fmt: skip
-METHODS = ("base", "base_majority", "sft", "continued", "rsft_single", "rsft", "da", "pad",
+METHODS = ("base", "base_majority", "sft", "continued", "rsft_single", "rsft", "da", "pad", "ppo", "pad_shuffled", "rlvr",
            "teacher_single", "teacher_majority", "teacher_debate")  # fmt: skip
 UNTRAINED = ("base", "base_majority", "teacher_single", "teacher_majority", "teacher_debate")
 ONE_SAMPLE = ("base_majority", "teacher_single", "teacher_majority", "teacher_debate")  # never greedy: sample 0 is the row
@@ -29,7 +29,8 @@ ONE_SAMPLE = ("base_majority", "teacher_single", "teacher_majority", "teacher_de
 CONTROLS = {
     "rsft": ("rsft_single", "continued", "base_majority"),
     "da": ("rsft_single", "continued", "base_majority", "rsft"),
-    "pad": ("rsft_single", "continued", "base_majority"),
+    "pad": ("rsft_single", "continued", "base_majority", "rsft", "da", "pad_shuffled", "rlvr"),
+    "ppo": ("pad",),
     "teacher_debate": ("teacher_majority", "teacher_single"),
 }
 

@@ -1,4 +1,5 @@
-"""A debate as a person reads it: rounds down, agents across, right and wrong in colour, changed answers marked (Appendix E's case study).
+"""A debate as a person reads it: rounds down, agents across, right and wrong in colour, changed answers marked (Appendix E's case study);
+and traces with each step coloured by a reward model's score.
 
 All text that a model wrote is escaped.
 """
@@ -47,3 +48,29 @@ def _cell(row, changed: bool, span: int = 1) -> str:
     mark = "↻ " if changed else ""
     head = f"<b>{mark}{escape(said) if said is not None else '–'}</b>{' (cut off)' if row.finish == 'length' else ''}"
     return f'<td colspan="{span}" style="{_CELL.format(colour)}">{head}<div style="{_TEXT}">{escape(row.text)}</div></td>'
+
+
+def scored(traces: list[str], steps: list[list[str]], scores: list[list[float]], labels: list[list[bool | None]]) -> str:
+    """Traces with a line a step, coloured by its score (red 0, green 1), as HTML; a mark says what is known of it: ✓ true, ✗ false.
+
+    traces are headings (an id, say); the rest is a list a trace.  ValueError where a trace has not one score and label a step.
+    """
+    blocks = []
+    for heading, lines, row, known in zip(traces, steps, scores, labels, strict=True):
+        if not len(lines) == len(row) == len(known):
+            raise ValueError(f"{heading}: {len(lines)} steps, {len(row)} scores, {len(known)} labels")
+        worst = min(row, default=None)
+        body = "".join(
+            f'<div style="background:{_shade(score)};color:#111;padding:2px 6px;white-space:pre-wrap;font-family:monospace;font-size:12px">'
+            f'{ {True: "✓", False: "✗", None: "·"}[label] } {score:.2f}{" ◀" if score == worst else "  "} {escape(line)}</div>'
+            for line, score, label in zip(lines, row, known))
+        blocks.append(f'<p style="margin:10px 0 2px 0"><b>{escape(heading)}</b></p>{body}')
+    return "".join(blocks)
+
+
+def _shade(score: float) -> str:
+    """Between red (0) and green (1), through white."""
+    low, middle, high = (244, 165, 146), (250, 250, 250), (150, 214, 178)
+    share = min(max(score, 0.0), 1.0)
+    a, b, at = (low, middle, 2 * share) if share < 0.5 else (middle, high, 2 * share - 1)
+    return "#" + "".join(f"{round(x + (y - x) * at):02x}" for x, y in zip(a, b))

@@ -1,0 +1,44 @@
+"""Several training seeds: which are compared, on what, and that a difference of one seed is none."""
+
+import pandas as pd
+import pytest
+
+from agentark.report import seeds
+from test_report import cell
+
+
+def rows(**shares):
+    """Cells of one student on gsm; a list is an accuracy a seed, a number the untrained base's."""
+    parts = []
+    for method, share in shares.items():
+        if method == "base":
+            parts.append(cell("base", share, student="s"))
+        else:
+            parts += [cell(method, one, "big", "s", "gsm", seed=seed) for seed, one in enumerate(share)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_by_hand():
+    table = seeds.over_seeds(rows(base=0.4, pad=[0.6, 0.7, 0.8], ppo=[0.5, 0.5, 0.5]), 2000, 0.95).set_index(["method", "against"])
+    pad = table.loc["pad", "base"]
+    assert (pad.seeds, pad.n) == (3, 40)
+    assert (pad.accuracy, pad.against_accuracy, pad.difference, pad.seed_sd) == (pytest.approx(0.7), 0.4, pytest.approx(0.3), pytest.approx(0.1))
+    assert pad.low < 0.3 < pad.high and pad.verdict == "better"
+    assert table.loc["ppo", "pad"].difference == pytest.approx(-0.2)
+    assert set(table.index) == {("pad", "base"), ("ppo", "base"), ("ppo", "pad")}
+    assert (table.p_holm >= table.p).all()
+
+
+def test_only_seeds_and_items_that_both_have():
+    both = rows(rsft=[0.5, 0.5, 0.5], pad=[0.5, 0.5])
+    pair = seeds.over_seeds(both, 500, 0.95).set_index(["method", "against"]).loc["pad", "rsft"]
+    assert pair.seeds == 2 and pair.difference == 0 and pair.verdict == "no difference detectable"
+
+
+def test_one_seed_gives_an_empty_table():
+    assert seeds.over_seeds(rows(base=0.4, pad=[0.6]), 500, 0.95).empty
+
+
+def test_the_form_of_table_5():
+    five = seeds.ppo_and_grpo(seeds.over_seeds(rows(base=0.4, pad=[0.6, 0.7], ppo=[0.5, 0.4]), 500, 0.95))
+    assert five[["base", "PPO", "GRPO"]].iloc[0].tolist() == pytest.approx([40, 45, 65])
