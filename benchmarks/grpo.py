@@ -1,8 +1,8 @@
-"""What scoring costs a GRPO step: ours with a scorer that works, against stock TRL with a constant reward, as ratios in one run.
+"""What scoring costs a GRPO step: ours with a process reward model, against stock TRL with a constant reward, as ratios in one run.
 
-The scorer runs a network of the policy's size over each prompt and completion, as a process reward model does.  The sides take
-turns, so that a machine whose speed drifts hits all; a figure is the median over steps.  It writes benchmarks/grpo.json with the
-machine's description:
+The reward model has the policy's size and an untrained head, which costs what a trained one does.  Beside it, a step of the reward model's own training.
+The sides take turns, so that a machine whose speed drifts hits all; a figure is the median over steps.  It writes benchmarks/grpo.json
+with the machine's description:
 
     OMP_NUM_THREADS=1 python benchmarks/grpo.py --policy zoo/qwen3-0.6b
 """
@@ -15,15 +15,18 @@ import statistics
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pandas as pd
 import torch
 from datasets import Dataset
 from transformers import PrinterCallback
 from trl import GRPOTrainer
 
-from agentark import params, store, tasks
-from agentark.distill import grpo
+from agentark import params, store, study, tasks
+from agentark.distill import grpo, prm, prm_model
 from agentark.distill.rewards import RewardFunction
-from agentark.models.load import load
+from agentark.extract import steps
+from agentark.extract.verify import verify
+from agentark.models.load import load_tokenizer
 
 HERE = Path(__file__).parent
 TOLD = params.Rl(
@@ -32,27 +35,27 @@ TOLD = params.Rl(
     reward_at="end", dev_problems=100, dev_every=1000, save_steps=1000)
 
 
-def worker(policy: str):
-    """A scorer that does a reward model's work: one forward pass over all prompts and completions, a number at four places of each."""
-    model, tokenizer = load(policy)
+def reward_model(policy: str):
+    """A process reward model on the policy's own weights, as `pad` scores with it."""
+    scorer = prm_model.StepScorer(prm_model.make(policy, 0), load_tokenizer(policy))
+    return lambda prompts, completion_ids: scorer.score(prompts, completion_ids, 64)
 
-    @torch.inference_mode()
-    def score(prompts, completion_ids):
-        heads = tokenizer.apply_chat_template(list(prompts), add_generation_prompt=True, return_dict=False)
-        rows = [torch.tensor(head + ids) for head, ids in zip(heads, completion_ids)]
-        ids_BL = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(model.device)
-        mask_BL = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True).to(model.device)
-        marks_BL = model.base_model(input_ids=ids_BL, attention_mask=mask_BL, use_cache=False).last_hidden_state[..., 0].sigmoid().tolist()
-        return [[marks[len(head) + k * (len(ids) - 1) // 3] for k in range(4)] for marks, head, ids in zip(marks_BL, heads, completion_ids)]
 
-    return score
+def prm_rate(policy: str, task: str, folder: Path) -> float:
+    """Tokens per second of a reward model's training, on the committed debates of 60 problems."""
+    told, _ = params.load(store.ROOT / "params" / "mini.yaml")
+    log = pd.read_parquet(study.Files(store.ROOT / "results" / "reference" / "mini").debates(told.study.teachers[0], task, "train", "debate", 0))
+    known = [p.id for p in tasks.problems(task, "train", 60)]
+    table = steps.table(verify(log[log.problem.isin(known)], task, "train"), task, "train", told.debate.wording)
+    made = prm.run(folder / "prm", table, steps_id="benchmark", base=policy, task=task, split="train", n=60, seed=0, told=told.prm)
+    return made["tokens"] / made["seconds"]
 
 
 def constant(prompts, completion_ids):
     return [[0.5]] * len(completion_ids)
 
 
-def steps(cls, policy: str, prompts: dict[str, str], score, folder: Path, **options) -> list[tuple[float, float]]:
+def grpo_steps(cls, policy: str, prompts: dict[str, str], score, folder: Path, **options) -> list[tuple[float, float]]:
     """Seconds and completion tokens of each step but the first of a short training."""
     model, tokenizer = grpo.load_policy(policy, folder)
     if cls is GRPOTrainer:
@@ -74,21 +77,24 @@ def main() -> None:
     args = parser.parse_args()
     task = tasks.get(args.task)
     prompts = {p.id: task.prompt(p) for p in tasks.problems(args.task, "train", TOLD.steps * TOLD.prompts_per_step)}
-    score = worker(args.policy)
+    score = reward_model(args.policy)
     sides = {
-        "stock TRL, constant reward": lambda folder: steps(GRPOTrainer, args.policy, prompts, constant, folder),
-        "ours, constant reward": lambda folder: steps(grpo.GrpoTrainer, args.policy, prompts, constant, folder, told=TOLD),
-        "ours, reward of a network of the policy's size": lambda folder: steps(grpo.GrpoTrainer, args.policy, prompts, score, folder, told=TOLD)}
+        "stock TRL, constant reward": lambda folder: grpo_steps(GRPOTrainer, args.policy, prompts, constant, folder),
+        "ours, constant reward": lambda folder: grpo_steps(grpo.GrpoTrainer, args.policy, prompts, constant, folder, told=TOLD),
+        "ours, process reward model of the policy's size": lambda folder: grpo_steps(grpo.GrpoTrainer, args.policy, prompts, score, folder, told=TOLD)}
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for _ in range(args.repeats):
         for name, side in sides.items():
             with TemporaryDirectory() as folder:
                 taken[name] += side(Path(folder))
+    with TemporaryDirectory() as folder:
+        of_prm = prm_rate(args.policy, args.task, Path(folder))
     rate = {name: statistics.median(tokens / seconds for seconds, tokens in took) for name, took in taken.items()}
     stock, bare, scored = rate.values()
     found = {
         "machine": store.machine(), "torch_threads": torch.get_num_threads(), "policy": args.policy, "completions a step": TOLD.prompts_per_step * TOLD.generations,
         "steps a side": args.repeats * (TOLD.steps - 1), "completion tokens per second": rate,
+        "tokens per second of the reward model's training": of_prm,
         "seconds a step": {name: statistics.median(seconds for seconds, _ in took) for name, took in taken.items()},
         "ratios": {"ours with scoring / stock TRL without": scored / stock, "ours with scoring / ours without": scored / bare, "ours without / stock TRL": bare / stock}}
     rounded = json.loads(json.dumps(found), parse_float=lambda x: round(float(x), 3))

@@ -42,3 +42,11 @@ def test_one_seed_gives_an_empty_table():
 def test_the_form_of_table_5():
     five = seeds.ppo_and_grpo(seeds.over_seeds(rows(base=0.4, pad=[0.6, 0.7], ppo=[0.5, 0.4]), 500, 0.95))
     assert five[["base", "PPO", "GRPO"]].iloc[0].tolist() == pytest.approx([40, 45, 65])
+
+
+def test_samples_are_compared_with_samples():
+    greedy = rows(base=0.4, pad=[0.6, 0.6])
+    sampled = pd.concat([cell("base", 0.2, student="s", sample=0), *(cell("pad", 0.7, "big", "s", "gsm", seed=seed, sample=0) for seed in (0, 1)),
+                         cell("base", 0.9, student="s", sample=1)])  # a second sample is not looked at
+    table = seeds.over_seeds(pd.concat([greedy, sampled]), 500, 0.95).set_index("decoding")
+    assert table.loc["greedy"].difference == pytest.approx(0.2) and table.loc["sampled"].difference == pytest.approx(0.5)

@@ -34,3 +34,16 @@ def test_a_missing_answer_is_grey():
 def test_one_problem_at_a_time():
     with pytest.raises(ValueError, match="one problem at a time"):
         viewer.debate(pd.concat([TWO, TWO.assign(problem="q")]), "?")
+
+
+def test_scored_steps_are_escaped_coloured_and_marked():
+    html = viewer.scored(["p <1>"], [["1+1=2", "<b>2+2=5</b>", "so"]], [[1.0, 0.0, 0.5]], [[True, False, None]])
+    assert "p &lt;1&gt;" in html and "&lt;b&gt;2+2=5&lt;/b&gt;" in html and "<b>2" not in html
+    assert html.count("◀") == 1 and "✗ 0.00 ◀" in html and "✓ 1.00" in html and "· 0.50" in html
+    assert "#96d6b2" in html and "#f4a592" in html  # the ends of the scale
+
+
+def test_scores_of_other_steps_are_refused():
+    with pytest.raises(ValueError, match="2 steps, 1 scores"):
+        viewer.scored(["p"], [["a", "b"]], [[0.1]], [[None, None]])
+    assert viewer.scored(["p"], [[]], [[]], [[]]).startswith("<p")  # a trace without steps
