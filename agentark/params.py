@@ -20,6 +20,9 @@ RL_METHODS = ("pad", "ppo", "pad_shuffled", "rlvr")  # taught by rewards: PAD by
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
+# (training set, test set) that share problems, and how.  A test checks it on the questions of all sets that can be had offline.
+SHARED = {("medmcqa_embedded", "medmcqa"): "one is a part of the other: MedMCQA's validation set"}
+
 
 class ParamsError(ValueError):
     """What a run was told cannot be: the message says where, what and what would be right."""
@@ -51,19 +54,41 @@ class Study(Section):
                 raise ValueError(f"{key} names something twice: {values}")
         return self
 
+    @model_validator(mode="after")
+    def _no_shared_problems(self):
+        for train in self.train_tasks:
+            for test in self.test_tasks:
+                if why := SHARED.get((train, test)):
+                    raise ValueError(f"what is learnt from {train} cannot be tested on {test} ({why}): test on {train}, or train on another set")
+        return self
+
+
+Size = Literal["train", "dev", "test", "debate_test"]
+
 
 class Sizes(Section):
-    """How many problems of each split are used."""
+    """How many problems of each split are used; `tasks` says where it is fewer of some task: {math: {train: 500}}."""
 
     train: Positive
     dev: Positive
     test: Positive
     debate_test: Positive
+    tasks: dict[str, dict[Size, Positive]] = {}
+
+    def of(self, what: Size, task: str) -> int:
+        """How many problems of "train", "dev", "test" or "debate_test" of a task."""
+        own = self.tasks.get(task, {})
+        n = own.get(what, getattr(self, what))
+        return min(n, self.of("test", task)) if what == "debate_test" else n
 
     @model_validator(mode="after")
     def _within(self):
         if self.debate_test > self.test:
             raise ValueError(f"debate_test ({self.debate_test}) is more than test ({self.test}): both are the first problems of one set")
+        for task, own in self.tasks.items():
+            for what, n in own.items():
+                if n > getattr(self, what):
+                    raise ValueError(f"tasks.{task}.{what} ({n}) is more than {what} ({getattr(self, what)}), which is the most of any task")
         return self
 
 
@@ -125,12 +150,15 @@ class Debate(Section):
 
 
 class Extract(Section):
-    """Which traces are kept (3.2, A.3, A.4)."""
+    """Which traces are kept (3.2, A.3, A.4).  Training questions that share `decontaminate_words` words in a row with a test question are
+    left out (0: none are).
+    """
 
     corrective_form: Literal["final", "stitched"]
     rsft_traces: Literal["one", "all"]
     max_traces: Annotated[int, Field(ge=1, le=3)]
     aggregator_traces: bool
+    decontaminate_words: Annotated[int, Field(ge=0)] = 0
 
 
 class Lora(Section):
@@ -246,6 +274,14 @@ class Params(Section):
     rl: Rl
     evaluate: Evaluate
     stats: Stats
+
+    @model_validator(mode="after")
+    def _sizes_of_its_tasks(self):
+        known = (*self.study.train_tasks, *self.study.test_tasks)
+        for task in self.sizes.tasks:
+            if task not in known:
+                raise ValueError(f"sizes.tasks: the study has no task {unknown(task, known).removeprefix('unknown key ')}")
+        return self
 
     @model_validator(mode="after")
     def _initial_policies(self):

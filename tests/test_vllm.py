@@ -22,13 +22,14 @@ MARKED = pytest.mark.vllm
 ZOO, SMOLLM2 = "zoo/qwen3-0.6b", "smollm2-135m"
 TOLD = params.Engine(name="vllm", batch=64, dtype="float32", share_prefix=True, tensor_parallel=1, data_parallel=1, gpu_memory_utilization=0.2,
                      max_model_len=2048)
+MAKE = engines.make  # tests put others in its place
 TIE = 1e-3  # nats: tokens whose log-probabilities differ by less may stand for each other
 
 
 @cache
 def started(model):
     """An engine with the model, started once for all tests of this process."""
-    return engines.make(model, TOLD)
+    return MAKE(model, TOLD)
 
 
 def measured(what, model, value):
@@ -104,7 +105,7 @@ class KilledAt:
     name = "vllm"
 
     def __init__(self, call):
-        self.engine, self.left = engines_make(ZOO, TOLD), call
+        self.engine, self.left = MAKE(ZOO, TOLD), call
         self.child = self.engine._replicas[0].process.pid
 
     def generate(self, chats, sampling, seed):
@@ -112,9 +113,6 @@ class KilledAt:
         if self.left == 0:
             os.kill(self.child, signal.SIGKILL)
         return self.engine.generate(chats, sampling, seed)
-
-
-engines_make = engines.make
 
 
 @MARKED

@@ -1,4 +1,4 @@
-"""How well a model reasons, by a judge (4.4, Table 1; DECISIONS 28): four dimensions, 1 to 5, on 100 problems, and how far the judge agrees with itself.
+"""How well a model reasons, by a judge (4.4, Table 1; DECISIONS 28): four dimensions, 1 to 5, on 100 problems, and the judge's own noise.
 
 Two judges fill the same table: a language model here, a program in judge_program.py (the mini tier's).  The paper gives no scale, prompt or
 repeat; ours: each dimension is asked for by itself, the reply is constrained to 1 … 5, and everything is scored again with the scale written
@@ -69,7 +69,8 @@ def sample(predictions: Mapping[str, pd.DataFrame], items: int, seed: int) -> li
         raise JudgeError("there is nothing to judge: no model's predictions were given")
     shared = sorted(set.intersection(*(set(rows[rows["sample"] == -1].item) for rows in predictions.values())))
     if len(shared) < items:
-        raise JudgeError(f"{items} problems are to be judged, but only {len(shared)} were answered by all of {', '.join(predictions)}: lower judge.items")
+        raise JudgeError(f"{items} problems are to be judged, but only {len(shared)} were answered by all of {', '.join(predictions)}: "
+                         "lower judge.items")
     return sorted(Random(f"{seed} judged items").sample(shared, items))
 
 
@@ -94,7 +95,8 @@ def chat(problem: Problem, text: str, dimension: str, repeat: int) -> engines.Ch
 
 
 def run(path: Path, predictions: Mapping[str, pd.DataFrame], *, task: str, split: str, n: int, seed: int, told: Judge, engine: params.Engine,
-        labelled_by: Sequence[str], make_engine: Callable[[], engines.Engine] | None = None, progress: Callable[[str, int, int], None] = say) -> pd.DataFrame:
+        labelled_by: Sequence[str], make_engine: Callable[[], engines.Engine] | None = None,
+        progress: Callable[[str, int, int], None] = say) -> pd.DataFrame:
     """Let a language model score the solutions of several models and write the scores to `path`; a killed run goes on where it was.
 
     predictions: a model's label -> its rows (evaluate.predict's) on the first `n` problems of a split; labelled_by: whose labels the
@@ -104,8 +106,8 @@ def run(path: Path, predictions: Mapping[str, pd.DataFrame], *, task: str, split
     """
     check_independent(told.model, labelled_by)
     if told.temperature == 0 and told.repeats > 2:
-        raise JudgeError(f"judge.repeats = {told.repeats} with judge.temperature = 0: there are two orders of the scale, more repeats would copy them; "
-                         "ask for at most 2, or sample")
+        raise JudgeError(f"judge.repeats = {told.repeats} with judge.temperature = 0: there are two orders of the scale, more repeats would copy "
+                         "them; ask for at most 2, or sample")
     ids = sample(predictions, told.items, seed)
     judged = texts(predictions, ids)
     about = {"stage": "judge", "source": source_hash(__name__), "prompts": prompts.identity("judge"), "revision": revision(told.model), "task": task,
@@ -114,7 +116,7 @@ def run(path: Path, predictions: Mapping[str, pd.DataFrame], *, task: str, split
     if store.is_done(path, about):
         return pd.read_parquet(path)
     started = time.time()
-    known = _known(task, split, n, ids)
+    known = problems_of(task, split, n, ids)
     work = [(item, model, dimension, repeat) for item, model in judged for dimension in DIMENSIONS for repeat in range(told.repeats)]
     journal = store.Journal(path.with_suffix(".journal"), about)
     load = cache(make_engine or (lambda: engines.make(told.model, engine)))
@@ -122,20 +124,20 @@ def run(path: Path, predictions: Mapping[str, pd.DataFrame], *, task: str, split
     def make(chunk: Sequence[tuple[str, str, str, int]], chunk_seed: int) -> list[dict]:
         chats = [chat(known[item], judged[item, model], dimension, repeat) for item, model, dimension, repeat in chunk]
         replies = asking.ask(load(), chats, [SCALE] * len(chats), told, chunk_seed)
-        return [{"item": item, "model": model, "dimension": dimension, "repeat": repeat, "score": reply.choice and float(reply.choice),
-                 "why_none": "" if reply.choice else "unparsed", "reply": reply.text} for (item, model, dimension, repeat), reply in zip(chunk, replies)]
+        return [{**dict(zip(COLUMNS, key)), "score": reply.choice and float(reply.choice), "why_none": "" if reply.choice else "unparsed",
+                 "reply": reply.text} for key, reply in zip(chunk, replies)]
 
     table = pd.DataFrame(asking.in_chunks(journal, "judge", work, told, seed, make, progress), columns=COLUMNS).astype({"score": float})
     store.finish(table, path, about, started, journal, unparsed=int((table.why_none == "unparsed").sum()))
     return table
 
 
-def _known(task: str, split: str, n: int, ids: Sequence[str]) -> dict[str, Problem]:
+def problems_of(task: str, split: str, n: int, ids: Sequence[str]) -> dict[str, Problem]:
     """The problems to be judged, by id.  JudgeError where the split's first `n` are others."""
     known = {p.id: p for p in tasks.problems(task, split, n)}
     if strange := [item for item in ids if item not in known]:
-        raise JudgeError(f"{len(strange)} of the judged problems are not among the first {n} of {task}/{split}, first {strange[0]!r}: these predictions "
-                         "are of other data")
+        raise JudgeError(f"{len(strange)} of the judged problems are not among the first {n} of {task}/{split}, first {strange[0]!r}: these "
+                         "predictions are of other data")
     return known
 
 

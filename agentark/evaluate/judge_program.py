@@ -1,15 +1,18 @@
 """The mini tier's judge: a program that reads each step of a solution and executes its arithmetic (DECISIONS 28).
 
 It fills the same table as a language model's judge (judge.py): the paper's four dimensions, each as a share of something that can be counted,
-put on the scale from 1 to 5 as 1 + 4 × share, and a fifth of our own.  A number here says what its row says and no more:
+put on the scale from 1 to 5 as 1 + 4 × share, and a fifth of our own.  A number here says what its line says and
+no more:
 
-| dimension                 | share                                                                          | what it cannot see |
-|---------------------------|--------------------------------------------------------------------------------|--------------------|
-| step_decomposition        | different steps that do one operation (state one fact), of as many as the gold solution does, at most 1 | whether a step is of any use; a shorter right way scores below 1 |
-| intermediate_verification | steps that the solution checks itself: the next step says so in words, or a later one turns its equation round (8-5=3 for 3+5=8) and nothing is computed from that | a check that is only thought; whether the words are meant |
-| error_localization        | false steps that are repaired: a later step states the same left side truly (the same fact rightly), or the next one says in words that it was wrong; no score where no step is false | false steps in prose; a repair by another way |
-| reasoning_coherence       | steps, the answer among them, that take all their numbers (subjects) from the question or from results before them | constants that everybody knows (60 minutes); numbers in words; whether the right number was taken |
-| step_truth (ours)         | steps that are true, of those that can be checked; no score where there are none | a true step that is no use here |
+- step_decomposition: different steps that do one operation (state one fact), of as many as the gold solution does, at most 1.
+  It cannot see whether a step is of any use; a right way that is shorter than the gold solution's scores below 1.
+- intermediate_verification: steps that the solution checks itself: the next line says so in words, or a later step turns the equation
+  round (8-5=3 for 3+5=8) and nothing is computed from that.  It cannot see whether the words are meant.
+- error_localization: false steps that are repaired: a later step states the same left side truly (the same fact rightly), or the next line
+  says that it was wrong; no score where no step is false.  It cannot see mistakes in prose, nor a repair by another way.
+- reasoning_coherence: steps, the answer among them, that take all their numbers (subjects) from the question or from results before them.
+  It cannot see whether the right number was taken; numbers in words and what everybody knows (60 minutes) count as from nowhere.
+- step_truth (ours): steps that are true, of those that can be checked; no score where there are none.  It cannot see whether they help.
 
 A step is a line; what counts as a step here states an equation (in mini_med: or a fact).  Problems whose gold solution states nothing of the
 kind are not scored.  The program is deterministic, so that there is one repeat.  It shares its arithmetic with the labeller of the same
@@ -102,7 +105,8 @@ def _is_checked(n: int, lines: list[str], said: list[list[Statement]]) -> bool:
     if n + 1 < len(lines) and _CHECKS.search(lines[n + 1]):
         return True
     for m in range(n + 1, len(said)):
-        used = {x for later in said[m + 1:] for s in later for x in s.takes} | {x for line in lines[m + 1:] if known_steps.is_answer(line) for x in _numbers(line)}
+        used = {x for later in said[m + 1:] for s in later for x in s.takes}
+        used |= {x for line in lines[m + 1:] if known_steps.is_answer(line) for x in _numbers(line)}
         if any(_turns(a, b) and not used & set(b.gives) for a in said[n] for b in said[m]):
             return True
     return False
@@ -148,7 +152,7 @@ def run(predictions: Mapping[str, pd.DataFrame], *, task: str, split: str, n: in
     """
     judge.check_independent(NAME, labelled_by)
     ids = judge.sample(predictions, items, seed)
-    known = judge._known(task, split, n, ids)
+    known = judge.problems_of(task, split, n, ids)
     rows = []
     for (item, model), text in judge.texts(predictions, ids).items():
         found = shares(task, known[item], text)
@@ -158,8 +162,8 @@ def run(predictions: Mapping[str, pd.DataFrame], *, task: str, split: str, n: in
                          "why_none": why, "reply": ""})
     table = pd.DataFrame(rows, columns=judge.COLUMNS).astype({"score": float})
     if table.score.isna().all():
-        raise judge.JudgeError(f"the program reads equations and mini_med's facts, and the gold solutions of {task} state none: let a language model judge "
-                               "it, or leave it out")
+        raise judge.JudgeError(f"the program reads equations and mini_med's facts, and the gold solutions of {task} state none: let a language "
+                               "model judge it, or leave it out")
     return table
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from agentark import tasks
 from agentark.tasks.problem import Problem
 
 _WORD = re.compile(r"[^\W_]+")
@@ -77,3 +78,14 @@ def decontaminate(problems: Iterable[Problem], tests: Mapping[str, Iterable[Prob
         if not hits:
             report.kept.append(problem)
     return report
+
+
+def overlaps(task: str, n: int, tests: Mapping[str, int], words: int) -> dict[str, str]:
+    """Of the first `n` training problems of a task those that overlap with a test set, each with a sentence; none where `words` is 0.
+
+    `tests`: how many test problems of each task are used.
+    """
+    if not words:
+        return {}
+    report = decontaminate(tasks.problems(task, "train", n), {name: tasks.problems(name, "test", size) for name, size in tests.items()}, words)
+    return {hit.problem: f"shares {words} words with {hit.test_set} ({hit.item}): {hit.words!r}" for hit in reversed(report.dropped)}

@@ -153,19 +153,21 @@ def run(path: Path, traces: pd.DataFrame, log: pd.DataFrame, *, log_id: str, tas
     started = time.time()
     grader, known = tasks.get(task), {p.id: p for p in tasks.problems(task, split, log.problem.nunique())}
     if strange := sorted(set(traces.problem) - set(known)):
-        raise ValueError(f"{len(strange)} problems of these traces are not among those of the log and {task}/{split}, first {strange[0]!r}: they are other data's")
+        raise ValueError(f"{len(strange)} problems of these traces are not among those of the log and {task}/{split}, first {strange[0]!r}: they are "
+                         "other data's")
     groups = {problem: rows for problem, rows in traces.groupby("problem", sort=True) if len(rows) >= 2}
     journal = store.Journal(path.with_suffix(".journal"), about)
     load = cache(make_engine or (lambda model: engines.make(model, engine)))
 
     def select(chunk: Sequence[str], chunk_seed: int) -> list[dict]:
         asked = [Candidates(p, known[p].question, known[p].answer, tuple(groups[p].text), tuple(groups[p].kind == "corrective")) for p in chunk]
-        return [{"problem": each.problem, "agent": int(groups[each.problem].agent.iloc[i]), "text": each.traces[i], "diversity_rank": rank, "reason": "",
-                 "stopped": found.stopped}
+        return [{"problem": each.problem, "agent": int(groups[each.problem].agent.iloc[i]), "text": each.traces[i], "diversity_rank": rank,
+                 "reason": "", "stopped": found.stopped}
                 for each, found in zip(asked, judge(load(judged.model), asked, most, judged, seed)) for rank, i in enumerate(found.chosen)]
 
     def distil(chunk: Sequence[dict], chunk_seed: int) -> list[dict]:
-        made = extract(load(distilled.model), grader, [(known[row["problem"]], turns[row["problem"], row["agent"]]) for row in chunk], distilled, chunk_seed)
+        asked = [(known[row["problem"]], turns[row["problem"], row["agent"]]) for row in chunk]
+        made = extract(load(distilled.model), grader, asked, distilled, chunk_seed)
         return [{**row, "text": new.text, "reason": new.reason} for row, new in zip(chunk, made)]
 
     rows = asking.in_chunks(journal, "select", list(groups), judged, seed, select, progress)

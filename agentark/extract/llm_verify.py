@@ -2,7 +2,8 @@
 
 The verifier sees the question, the gold answer and the answer that a trace ends with, never the reasoning.  Deviations: what it sees is the
 answer as the task's parser reads it (the paper does not say how it cuts the answer out); a trace without an answer is not asked about and
-is not verified; equal answers to a problem are asked about once.
+is not verified; equal answers to a problem are asked about once.  Look at `agreement` before a verifier is believed: SmolLM2-135M calls 26 of
+30 wrong answers to mini_gsm correct (kappa 0.07).
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ def chat(problem: Problem, answer: str) -> engines.Chat:
     words = prompts.read("verify")
     gold = problem.references or (problem.answer,)
     return [{"role": "user", "content": prompts.fill(
-        words["user"], rules=words[_kind(problem)], question=prompts.quote(problem.question), gold=prompts.quote("\n".join(" ".join(g.split()) for g in gold)),
-        answer=prompts.quote(answer))}]
+        words["user"], rules=words[_kind(problem)], question=prompts.quote(problem.question), answer=prompts.quote(answer),
+        gold=prompts.quote("\n".join(" ".join(g.split()) for g in gold)))}]
 
 
 def _kind(problem: Problem) -> str:
@@ -83,8 +84,8 @@ def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, se
     said = dict(zip(by_problem, asking.in_chunks(journal, "verify", by_problem, told, seed, make, progress), strict=True))
     none = {"verdict": "no answer", "reply": None}
     applies = grader.measure == "accuracy"
-    rows = [{"problem": row.problem, "round": row.round, "agent": row.agent, "gold": row.gold, "answer": mine.flexible, "strict": mine.strict is not None,
-             "symbolic": bool(row.correct) if applies else None, **said.get((row.problem, mine.flexible), none)}
+    rows = [{"problem": row.problem, "round": row.round, "agent": row.agent, "gold": row.gold, "answer": mine.flexible,
+             "strict": mine.strict is not None, "symbolic": bool(row.correct) if applies else None, **said.get((row.problem, mine.flexible), none)}
             for row, mine in zip(checked.itertuples(), parsed)]
     table = pd.DataFrame(rows).astype({"symbolic": "boolean"})
     table["verified"] = table.verdict == "correct"
@@ -128,7 +129,8 @@ def agreement(verdicts: pd.DataFrame, *, level: float, resamples: int, seed: int
         low, high = wilson(int((symbolic == llm).sum()), len(both), level) if len(both) else (float("nan"),) * 2
         rows[unit] = {
             "n": len(both), "both_right": int((symbolic & llm).sum()), "only_symbolic": int((symbolic & ~llm).sum()),
-            "only_llm": int((~symbolic & llm).sum()), "both_wrong": int((~symbolic & ~llm).sum()), "unparsed": int((table.verdict == "unparsed").sum()),
+            "only_llm": int((~symbolic & llm).sum()), "both_wrong": int((~symbolic & ~llm).sum()),
+            "unparsed": int((table.verdict == "unparsed").sum()),
             "agreement": found["agreement"], "agreement_low": low, "agreement_high": high,
             "kappa": found["kappa"], "kappa_low": found["low"], "kappa_high": found["high"]}
     return pd.DataFrame(rows).T.rename_axis("unit").reset_index().astype(

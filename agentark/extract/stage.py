@@ -49,10 +49,12 @@ def stitch(log: pd.DataFrame, problem: str, agent: int) -> str:
     return f"First attempt:\n{wrong.text}{critique}\nThat attempt was wrong. Again:\n{own.iloc[-1].text}"
 
 
-def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, seed: int, told: params.Extract, wording: str) -> tuple[pd.DataFrame, dict]:
+def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, seed: int, told: params.Extract, wording: str,
+        overlapping: dict[str, str] | None = None) -> tuple[pd.DataFrame, dict]:
     """Extract traces from a debate's `log` and write them to `path`; `log_id` stands for the log in the manifest.
 
     The line that a reply addresses to its peers, if the debate's `wording` has one, is no part of a trace: a student has no peers.
+    `overlapping` (`decontaminate.overlaps`) are problems that are left out, whatever a method learns from.
 
     Returns (traces, counts).  traces: problem, source ("debate": final traces; "single": round 1), agent, round, text, answer,
     correct, kind, rsft (chosen for R-SFT, or for its control), diversity_rank (0, 1, 2 for DA; -1: not chosen), reason (why a
@@ -60,11 +62,17 @@ def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, se
     """
     about = {"stage": "extract", "source": source_hash(__name__), "log": log_id, "task": task, "split": split, "seed": seed, "extract": told.model_dump(),
              "wording": wording}
+    overlapping = overlapping or {}
+    if overlapping:
+        about["overlapping"] = sorted(overlapping)
     counts_path = path.with_name(path.stem + "_counts.csv")
     if store.is_done(path, about) and counts_path.exists():
         return pd.read_parquet(path), pd.read_csv(counts_path).set_index("what")["n"].to_dict()
     started = time.time()
     log = verify(log, task, split)
+    log = log[~log.problem.isin(overlapping)].copy()
+    if log.empty:
+        raise ValueError(f"{task}: every training problem shares {told.decontaminate_words} words with a test set; nothing is left to learn from")
     log["text"] = [prompts.without_critique(text, prompts.WORDINGS[wording]) for text in log.text]
     final = final_traces(log, told.aggregator_traces).assign(source="debate")
     if told.corrective_form == "stitched":
@@ -77,7 +85,7 @@ def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, se
     _choose(traces, told, seed)
     traces = traces[["problem", "source", "agent", "round", "text", "answer", "correct", "kind", "rsft", "diversity_rank", "reason",
                      "tokens_out", "gold", "template"]]
-    counts = count(log, traces)
+    counts = count(log, traces) | ({"problems left out: overlap with a test set": len(overlapping)} if told.decontaminate_words else {})
     store.write_table(pd.DataFrame({"what": counts.keys(), "n": counts.values()}), counts_path)
     store.finish(traces, path, about, started)
     return traces, counts

@@ -22,11 +22,10 @@ REVISIONS = {
     "openlifescienceai/medmcqa": "91c6572c454088bf71b679ad90aa8dffcd0d5868",
     "hotpotqa/hotpot_qa": "1908d6afbbead072334abe2965f91bd2709910ab",
     "truthfulqa/truthful_qa": "741b8276f2d1982aa3d5b832d3ee81ed3b896490",
-    # Not pinned.  Its main branch is a loading script, which `datasets` refuses since 4.0; the hub's own conversion is a moving branch,
-    # and no commit of it was found.
-    "allenai/qasper": "refs/convert/parquet",
-    # Not pinned: no commit of this cleaned copy was found anywhere (the authors' repository is not on the hub).
-    "pszemraj/qmsum-cleaned": "main",
+    # Its main branch is a loading script, which `datasets` refuses since 4.0: this commit is of the hub's own Parquet conversion.
+    "allenai/qasper": "06806e4608976fc2fac0a090ac425d5b2b29caf4",
+    # A cleaned copy (the authors' repository is not on the hub); the commit is from the hub's own page, not checked against the hub.
+    "pszemraj/qmsum-cleaned": "ae840084ddaf4a206656a5e511e4098ae4c27608",
 }
 
 
