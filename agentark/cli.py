@@ -1,4 +1,4 @@
-"""The command line: `agentark plan | run | report`."""
+"""The command line: `agentark plan | run | report | distill`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 from . import notebook, params, store, study
+from .distill.data import DistillError
+from .engines import EngineError
 from .models.load import ModelError
 
 MEMORY_MB = 800  # of a mini-tier job: the largest peak of the reference run, in its manifests
@@ -138,6 +140,42 @@ def report(path: Path, limit: int | None) -> None:
           f"figures             figures/{name}/\nexecuted notebooks  results/{name}/notebooks/")
 
 
+def distill(told: argparse.Namespace) -> int:
+    """Teach a student on somebody's own questions, and say what came of it.  Returns the exit status."""
+    from .own import stage
+
+    path = told.params or stage.default_params(told.teacher, told.student)
+    try:
+        student = stage.run(params.load(path)[0], train=told.train, test=told.test, teacher=told.teacher, student=told.student, method=told.method,
+                            out=told.out, limit=told.limit, seed=told.seed)
+    except KeyboardInterrupt:
+        print("\ninterrupted: finished chunks are kept; the same command goes on from there", file=sys.stderr)
+        return 130
+    print(f"{stage.summary(student.parent)}\n\nstudent     {student}\nmodel card  {student.parent / stage.CARD}\nreport      {student.parent / stage.REPORT}")
+    return 0
+
+
+def _whole(text: str) -> int:
+    """A whole number from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0, not {text!r}")
+    return int(text)
+
+
+def _own_data(commands) -> None:
+    """The options of `agentark distill`."""
+    command = commands.add_parser("distill", help="teach a student on your own questions: debate, extract, distil, evaluate, report")
+    command.add_argument("--train", type=Path, required=True, metavar="FILE", help="JSONL: rows of question and answer; optional id, split (train, dev, test), solution")
+    command.add_argument("--test", type=Path, metavar="FILE", help="held-out rows (default: those of --train named test, else a tenth of it)")
+    for role in ("teacher", "student"):
+        command.add_argument(f"--{role}", required=True, metavar="MODEL", help="zoo/NAME, a name of the registry, a folder, or a repository of the hub")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="where all is written; the same command goes on there")
+    command.add_argument("--method", default="rsft", choices=("rsft", "da", "sft", "pad"), help="default rsft; sft learns the answers alone, without a debate")
+    command.add_argument("--params", type=Path, metavar="FILE", help="a params file; its study and sizes are not used (default: the tier of these networks)")
+    command.add_argument("--limit", type=_whole, default=0, metavar="N", help="only the first N rows of each split")
+    command.add_argument("--seed", type=_whole, default=0)
+
+
 def main(argv: list[str] | None = None) -> int:
     """The program.  Returns 0, 2 for what cannot be as told, or Snakemake's status."""
     parser = argparse.ArgumentParser(prog="agentark", description="The compendium of AgentArk (arXiv 2602.03955).")
@@ -149,6 +187,7 @@ def main(argv: list[str] | None = None) -> int:
         command.add_argument("--limit", type=int, help="use only the first so many problems of each set")
         command.add_argument("--teacher", action="append", default=[], dest="teachers", metavar="NAME", help="only this teacher of the study; may be given again")
         command.add_argument("--cores", type=int, default=os.cpu_count() or 1)
+    _own_data(commands)
     told, more = parser.parse_known_args(argv)
     if more and told.command != "run":
         parser.error(f"{told.command} does not know {' '.join(more)}")
@@ -157,9 +196,11 @@ def main(argv: list[str] | None = None) -> int:
             plan(told.params, told.cores, told.limit, told.teachers)
         elif told.command == "run":
             return run(told.params, told.cores, told.limit, told.teachers, more)
+        elif told.command == "distill":
+            return distill(told)
         else:
             report(told.params, told.limit)
-    except (params.ParamsError, store.StoreError, ModelError) as error:
+    except (params.ParamsError, store.StoreError, ModelError, EngineError, DistillError) as error:
         print(f"agentark: {error}", file=sys.stderr)
         return 2
     return 0

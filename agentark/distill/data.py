@@ -39,11 +39,7 @@ class Example:
 
 
 def examples(method: str, task: Task, problems: list[Problem], traces: pd.DataFrame, tokenizer, seed: int) -> list[Example]:
-    """The training examples of a method.  `traces` is extraction's table: a problem that extraction left out is in no method's.
-
-    Raises DistillError where there are none.
-    """
-    problems = [p for p in problems if p.id in set(traces.problem)]
+    """The training examples of a method.  `traces` is extraction's table; raises DistillError where there are none."""
     prompts = {p.id: task.prompt(p) for p in problems}
     if method == "sft":
         made = [Example(p.id, prompts[p.id], p.solution.splitlines()[-1]) for p in problems]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 
 import pandas as pd
 import yaml
@@ -44,11 +44,15 @@ class Made:
     training: dict
     manifest: dict
 
+    @cached_property
+    def comparisons(self) -> pd.DataFrame:
+        """All paired comparisons that there are; Holm's correction is over these."""
+        return tables.comparisons(self.rows, self.told.stats.resamples, 1 - self.told.stats.level)
+
     @property
     def paired(self) -> pd.DataFrame:
-        """The student against itself before, and its vote; Holm's correction over these."""
-        found = tables.comparisons(self.rows, self.told.stats.resamples, 1 - self.told.stats.level)
-        return found[found.method == self.method]
+        """The student against itself before, and against its own vote."""
+        return self.comparisons[self.comparisons.method == self.method]
 
     def name(self, method: str) -> str:
         return NAMES[method].format(student=load.slug(self.student), votes=self.told.evaluate.base_votes)
@@ -78,7 +82,7 @@ def verdict(made: Made) -> str:
         " So few problems could show none." if found.smallest_detectable > 1 else
         f" A true difference of {100 * found.smallest_detectable:.0f} points would be found in four of five such tests.")
     return (f"On {found.n} held-out problems the student answers {100 * main[made.method]:.1f} % right, {100 * main['base']:.1f} % before: {said} "
-            f"(difference {_points(found)} points, p = {found.p_holm:.2g} by McNemar's exact test, corrected for {len(made.paired)} comparisons).{more}")
+            f"(difference {_points(found)} points, p = {found.p_holm:.2g} by McNemar's exact test, corrected for {len(made.comparisons)} comparisons).{more}")
 
 
 def _points(row) -> str:
