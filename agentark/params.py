@@ -96,10 +96,10 @@ class Engine(Section):
     """How text is made.  A key that belongs to other engines is None, the default.
 
     `transformers`: batch (sequences decoded together), dtype, share_prefix (compute a shared prompt prefix once).
-    `vllm`: these (batch is the most sequences at a time) and tensor_parallel, data_parallel; optional gpu_memory_utilization and max_model_len
-    (tokens of context; the model's own where not told).
-    `openai` (any compatible server): base_url (with /v1, never with a key), concurrency (requests at a time), timeout_s (of a request), retries (after the first try);
-    optional requests_per_minute and api_key_env, the environment variable that holds the key.
+    `vllm`: these (batch is the most sequences at a time) and tensor_parallel, data_parallel; optional gpu_memory_utilization (share of the
+    memory, on a CPU too) and max_model_len (tokens of context; the model's own where not told).
+    `openai` (any compatible server): base_url (with /v1, never with a key), concurrency (requests at a time), timeout_s (of a request),
+    retries (after the first try); optional requests_per_minute and api_key_env, the environment variable that holds the key.
     """
 
     name: Literal["transformers", "vllm", "openai"]
@@ -150,15 +150,46 @@ class Debate(Section):
 
 
 class Extract(Section):
-    """Which traces are kept (3.2, A.3, A.4).  Training questions that share `decontaminate_words` words in a row with a test question are
+    """Which traces are kept (3.2, A.3, A.4).  `diversity`: DA's traces are chosen by the distance of their steps, by a judge (A.4), or by a
+    judge and then written anew by a distiller (3.3.2; DECISIONS 10).  Training questions that share `decontaminate_words` words in a row with a test question are
     left out (0: none are).
     """
 
     corrective_form: Literal["final", "stitched"]
     rsft_traces: Literal["one", "all"]
     max_traces: Annotated[int, Field(ge=1, le=3)]
+    diversity: Literal["structural", "judge", "extract"]
     aggregator_traces: bool
-    decontaminate_words: Annotated[int, Field(ge=0)] = 0
+    decontaminate_words: Annotated[int, Field(ge=0)]
+
+
+class Ask(Section):
+    """A language model that is asked for one of a few words, or for a text.  `constrained` lets the engine admit the choices only;
+    `max_new_tokens` bounds free replies; `chunk` is how many questions are journaled together; `engine` is the study's where null.
+    """
+
+    model: str
+    constrained: bool
+    temperature: Annotated[float, Field(ge=0)]
+    max_new_tokens: Positive
+    chunk: Positive
+    engine: Engine | None = None
+
+
+class Judge(Ask):
+    """A judge of reasoning (4.4): of how many problems (`items`), and how often each solution is scored (`repeats`)."""
+
+    items: Positive
+    repeats: Positive
+
+
+class Judges(Section):
+    """Language models that say what is right, different or good (A.3, A.4, 3.3.2, 4.4); null: a program does."""
+
+    verifier: Ask | None
+    diversity: Ask | None
+    distiller: Ask | None
+    quality: Judge | None
 
 
 class Lora(Section):
@@ -269,6 +300,7 @@ class Params(Section):
     engine: Engine
     debate: Debate
     extract: Extract
+    judges: Judges
     distill: Distill
     prm: Prm
     rl: Rl
@@ -281,6 +313,13 @@ class Params(Section):
         for task in self.sizes.tasks:
             if task not in known:
                 raise ValueError(f"sizes.tasks: the study has no task {unknown(task, known).removeprefix('unknown key ')}")
+        return self
+
+    @model_validator(mode="after")
+    def _who_chooses(self):
+        needed = {"structural": (), "judge": ("diversity",), "extract": ("diversity", "distiller")}[self.extract.diversity]
+        if missing := [name for name in needed if getattr(self.judges, name) is None]:
+            raise ValueError(f"extract.diversity = {self.extract.diversity} needs {' and '.join(f'judges.{name}' for name in missing)}: name a model there, or say structural")
         return self
 
     @model_validator(mode="after")
@@ -353,7 +392,7 @@ def _sentence(error: dict) -> str:
     loc = [str(part) for part in error["loc"]]
     key = ".".join(loc) or "the file"
     if error["type"] == "extra_forbidden":
-        known = {"distill.lora": Lora}.get(".".join(loc[:-1])) or Params.model_fields[loc[0]].annotation
+        known = {"distill.lora": Lora, "judges.quality": Judge, **dict.fromkeys(("judges.verifier", "judges.diversity", "judges.distiller"), Ask)}.get(".".join(loc[:-1])) or Params.model_fields[loc[0]].annotation
         return f"in {'.'.join(loc[:-1])}: {unknown(loc[-1], tuple(known.model_fields))}"
     if error["type"] == "missing":
         return f"{key} is missing"

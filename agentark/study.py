@@ -167,6 +167,11 @@ def _rewarded_by(files: Files, told: params.Params, teacher: str, students: list
     return found
 
 
+def _asked(told: params.Params) -> list[params.Ask]:
+    """The language models that extraction asks."""
+    return [ask for ask in (told.judges.verifier, told.judges.diversity, told.judges.distiller) if ask]
+
+
 def _said(told: params.Params, name: str) -> Any:
     """A section of the params, or with a dot one key of it."""
     section, _, key = name.partition(".")

@@ -1,4 +1,4 @@
-"""What every engine keeps to: one contract, for the network in this process, behind a server, and (`make test-vllm`) in vLLM."""
+"""What every engine keeps to: one contract, for the network in this process, behind a server, and (`make test-vllm`) in vLLM and `vllm serve`."""
 
 import math
 from collections import Counter
@@ -7,7 +7,7 @@ import pytest
 import tiny
 import torch
 from fake_server import FakeServer, vllm_like
-from test_vllm import MARKED, started
+from test_vllm import MARKED, served, started
 
 from agentark.engines import EngineError, Sampling, make
 from agentark.engines.transformers_engine import TransformersEngine
@@ -26,11 +26,14 @@ def local():
     return TransformersEngine(MODEL, tiny.ENGINE)
 
 
-@pytest.fixture(scope="module", params=["transformers", "openai", pytest.param("vllm", marks=MARKED)])
+@pytest.fixture(scope="module", params=["transformers", "openai", pytest.param("vllm", marks=MARKED), pytest.param("vllm serve", marks=MARKED)])
 def engine(request, local):
     if request.param == "openai":
         with FakeServer(vllm_like(local), owner="vllm", model=MODEL) as server:
             yield make(MODEL, server.told())
+    elif request.param == "vllm serve":
+        with served(MODEL) as told:
+            yield make(MODEL, told)
     else:
         yield local if request.param == "transformers" else started(MODEL)
 

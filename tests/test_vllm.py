@@ -1,8 +1,10 @@
 """vLLM for real, on the CPU: `make test-vllm`.  Left out of `make test`, whose environment has no vLLM."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ from agentark import engines, params, tasks
 from agentark.engines import EngineError, Sampling, vllm_engine
 from agentark.engines.transformers_engine import TransformersEngine
 from agentark.mas import prompts, stage
+from agentark.models import load
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKED = pytest.mark.vllm
@@ -30,6 +33,32 @@ TIE = 1e-3  # nats: tokens whose log-probabilities differ by less may stand for 
 def started(model):
     """An engine with the model, started once for all tests of this process."""
     return MAKE(model, TOLD)
+
+
+@contextlib.contextmanager
+def served(model):
+    """`vllm serve` with the model; params of an engine that asks it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", load.folder(model), "--served-model-name", model, "--host", "127.0.0.1",
+         "--port", str(port), "--dtype", "float32", "--max-model-len", "2048", "--gpu-memory-utilization", "0.2", "--enforce-eager", "--block-size", "32",
+         "--no-enable-chunked-prefill", "--enable-prompt-tokens-details", "--generation-config", "vllm"],
+        env={**os.environ, "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_NO_USAGE_STATS": "1"}, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline and server.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            time.sleep(1)
+        yield params.Engine(name="openai", base_url=f"http://127.0.0.1:{port}/v1", concurrency=8, timeout_s=120.0, retries=5)
+    finally:
+        server.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(20)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
 
 
 def measured(what, model, value):

@@ -5,9 +5,9 @@ share their prefix.  What a server can is asked of it once, at `/models`: vLLM t
 itself; elsewhere `choices` are asked for as a JSON schema, and where a server refuses that as well the reply is free text, which is taken for a
 choice only where it is one but for case, quotes and punctuation.
 
-The transport is httpx, which JupyterLab brings already; the package `openai` would add ten dependencies for one request.  A seed is sent with
-each sampled request; whether the same seed gives the same reply is the server's affair.  Cached tokens are those that it reports (`vllm serve` does with
---enable-prompt-tokens-details).
+The transport is httpx, which JupyterLab brings already; the package `openai` would add ten dependencies for one request.  A seed goes with
+each sampled request; whether the same seed gives the same reply is the server's affair.  Cached tokens are those that it reports
+(`vllm serve` does with --enable-prompt-tokens-details).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import email.utils
 import json
 import os
 import random
+import sys
 import time
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,9 +30,11 @@ from agentark.models import load as models
 from . import Chat, Completion, EngineError, Sampling, check_text
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0  # between tries: the first, doubled each time up to the longest; a server's Retry-After goes before
+SAID_S = 10.0  # a longer wait is said on stderr
 AGAIN = {408, 409, 425, 429, 500, 502, 503, 504}  # statuses that another try may mend
 CONTINUE = ("vllm", "sglang")  # servers that know continue_final_message, by what /models calls the owner
-TOO_LONG = ("context length", "context_length", "context window", "context size", "maximum model length", "max_tokens' is too large", "max_tokens is too large")
+TOO_LONG = ("context length", "context_length", "context window", "context size", "maximum model length",
+            "max_tokens' is too large", "max_tokens is too large")  # how servers say it
 
 
 class OpenAIEngine:
@@ -47,7 +50,7 @@ class OpenAIEngine:
         if told.api_key_env and not self._key:
             raise EngineError(f"engine.api_key_env names {told.api_key_env}, but no such environment variable is set: export {told.api_key_env}=...")
         if not (self._key.isascii() and self._key.isprintable()):
-            raise EngineError(f"{told.api_key_env} holds a character that no key has: it may have been copied with a line break or a dash; set it anew")
+            raise EngineError(f"{told.api_key_env} holds a character that no key has, such as a line break or a long dash: set it anew")
         self._next_start = 0.0  # time.monotonic() of the next request that requests_per_minute allows
         self._schema = True     # until the server refuses response_format
         self.kind, self.served = _run(self._ask_kind())
@@ -59,8 +62,8 @@ class OpenAIEngine:
         for n, chat in enumerate(chats):
             check_text(n, chat)
             if chat[-1]["role"] == "assistant" and self.kind not in CONTINUE:
-                raise EngineError(f"prompt {n} ends with a half-written reply, which the server at {self.url} is not known to continue ({' and '.join(CONTINUE)} "
-                                  "do): use one of these, or engine.name: transformers or vllm")
+                raise EngineError(f"prompt {n} ends with a half-written reply, which the server at {self.url} is not known to continue "
+                                  f"({' and '.join(CONTINUE)} do): use one of these, or engine.name: transformers or vllm")
         return _run(self._all(chats, sampling, seed))
 
     async def _all(self, chats: Sequence[Chat], sampling: Sampling, seed: int) -> list[Completion]:
@@ -117,14 +120,16 @@ class OpenAIEngine:
         said = _json(response)
         listed = said.get("data") if isinstance(said, dict) else None
         if not isinstance(listed, list) or not all(isinstance(m, dict) for m in listed):
-            raise EngineError(f"the server at {self.url} does not answer like OpenAI's: {self.url}/models gives {self._said(response)}; does base_url end in /v1?")
+            raise EngineError(f"the server at {self.url} does not answer like OpenAI's: {self.url}/models gives {self._said(response)}; "
+                              "does base_url end in /v1?")
         return next((str(m.get("owned_by")) for m in listed), ""), {str(m.get("id")) for m in listed}
 
     async def _post(self, client: httpx.AsyncClient, n: int, body: dict, refusable: bool) -> dict | None:
         """The server's answer to a request; None where it refuses response_format and may (`refusable`)."""
         response = await self._send(client, "POST", "/chat/completions", body)
-        if refusable and response.status_code in (400, 422) and not _too_long(response) and any(w in response.text for w in ("response_format", "schema")):
-            return None
+        if refusable and response.status_code in (400, 422) and not _too_long(response):
+            if any(word in response.text for word in ("response_format", "schema")):
+                return None
         self._check(response, n)
         made = _json(response)
         if not _is_completion(made):
@@ -147,8 +152,12 @@ class OpenAIEngine:
                     return response
                 trouble = f"answers {response.status_code}: {self._said(response)}"
             if left:
-                await asyncio.sleep(_wait(response, self.told.retries - left))
-        raise EngineError(f"the server at {self.url} {trouble}; tried {self.told.retries + 1} times. Finished chunks are kept: run again when it is well")
+                wait = _wait(response, self.told.retries - left)
+                if wait >= SAID_S:
+                    print(f"the server at {self.url} {trouble}; trying again in {wait:.0f} s", file=sys.stderr, flush=True)
+                await asyncio.sleep(wait)
+        raise EngineError(f"the server at {self.url} {trouble}; tried {self.told.retries + 1} times. "
+                          "Finished chunks are kept: run again when it is well")
 
     async def _my_turn(self) -> None:
         """Wait until requests_per_minute allows another request; tries count, too."""
@@ -164,10 +173,11 @@ class OpenAIEngine:
             return
         said = f"the server at {self.url} answers {response.status_code}: {self._said(response)}"
         if response.status_code in (401, 403):
-            what = f"the key in {self.told.api_key_env} is not accepted" if self._key else "it wants a key: name its environment variable in engine.api_key_env"
-            raise EngineError(f"{said}; {what}")
+            missing = "it wants a key: name its environment variable in engine.api_key_env"
+            raise EngineError(f"{said}; " + (f"the key in {self.told.api_key_env} is not accepted" if self._key else missing))
         if _too_long(response):
-            raise EngineError(f"prompt {n} with its reply is more than the context of the model: {said}; fewer agents, shorter replies or another model")
+            raise EngineError(f"prompt {n} with its reply is more than the context of the model: {said}; "
+                              "fewer agents, shorter replies or another model")
         if response.status_code == 404:
             raise EngineError(f"{said}; check engine.base_url (it ends in /v1) and the model's name, {self.model!r}")
         raise EngineError(said if n is None else f"{said} (prompt {n})")
@@ -194,7 +204,7 @@ def _run(work: Coroutine):
 
 
 def _wait(response: httpx.Response | None, tries: int) -> float:
-    """Seconds before another try: what the server asks for (Retry-After, in seconds or as a date), else doubled each time; with jitter of up to a half."""
+    """Seconds before another try: what the server asks for (Retry-After, in seconds or as a date), else doubled each time; and up to half more."""
     wait = min(FIRST_WAIT_S * 2**tries, LONGEST_WAIT_S)
     asked = response.headers.get("retry-after", "") if response is not None else ""
     if asked.isdigit():
@@ -232,15 +242,17 @@ def _read(made: dict, sampling: Sampling, schema: bool) -> Completion:
     [choice], usage = made["choices"], made["usage"]
     text = choice["message"].get("content") or ""
     steps = (choice.get("logprobs") or {}).get("content") if sampling.logprobs else None
+    text = _choice(text, sampling.choices, schema) if sampling.choices else text
     return Completion(
-        _choice(text, sampling.choices, schema) if sampling.choices else text, tuple(choice.get("token_ids") or ()), choice.get("finish_reason") or "stop",
+        text, tuple(choice.get("token_ids") or ()), choice.get("finish_reason") or "stop",
         usage["prompt_tokens"], (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0, usage["completion_tokens"],
         tuple(step["logprob"] for step in steps) if steps else None)
 
 
 def _schema(choices: tuple[str, ...]) -> dict:
     """A response_format of {"choice": one of the choices}."""
-    schema = {"type": "object", "properties": {"choice": {"type": "string", "enum": list(choices)}}, "required": ["choice"], "additionalProperties": False}
+    one = {"type": "string", "enum": list(choices)}
+    schema = {"type": "object", "properties": {"choice": one}, "required": ["choice"], "additionalProperties": False}
     return {"type": "json_schema", "json_schema": {"name": "choice", "strict": True, "schema": schema}}
 
 

@@ -129,7 +129,8 @@ class TransformersEngine:
         return [done[n] for n in range(len(texts))]
 
     @torch.inference_mode()
-    def _score(self, groups, rows: list[list[list[int]]], prompts: list[list[int]], choices: tuple[str, ...]) -> dict[int, list[tuple[float, list[float]]]]:
+    def _score(self, groups: list[list[tuple[int, int]]], rows: list[list[list[int]]], prompts: list[list[int]],
+               choices: tuple[str, ...]) -> dict[int, list[tuple[float, list[float]]]]:
         """For each prompt of the batch and each of its choices: the score and the log-probabilities of the choice's tokens.
 
         `rows` are the tokens of prompt and choice together, since a choice may change how the prompt's end is cut into tokens; the

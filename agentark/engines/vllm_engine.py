@@ -63,7 +63,9 @@ class VllmEngine:
         """See `Engine.generate`.  Raises EngineError also where a child has ended; make a new engine then."""
         prompts = [tokens.encode(self.tokenizer, text) for text in tokens.prompt_texts(self.tokenizer, chats)]
         tokens.check_rooms(self.tokenizer, prompts, sampling, self.context)
-        reply = max(len(choice.encode()) for choice in sampling.choices) + 1 if sampling.choices else sampling.max_new_tokens  # a token is a byte at least
+        reply = sampling.max_new_tokens
+        if sampling.choices:
+            reply = max(len(choice.encode()) for choice in sampling.choices) + 1  # a token is a byte at least
         told = {"temperature": sampling.temperature, "top_p": 1.0 if sampling.choices else sampling.top_p, "stop_token_ids": self.ends,
                 "max_tokens": reply, "logprobs": 0 if sampling.logprobs else None, "detokenize": False}
         share = -(-len(prompts) // len(self._replicas))
@@ -201,7 +203,8 @@ def _load(model: str, folder: str, told: params.Engine):
         from vllm.platforms import current_platform
 
         optional = {"gpu_memory_utilization": told.gpu_memory_utilization, "max_model_len": told.max_model_len}
-        if current_platform.is_cpu():  # compiling takes a minute more; a prompt that is computed in pieces fails where its reply has a seed; blocks are multiples of 32
+        if current_platform.is_cpu():
+            # Compiling takes a minute more; a prompt computed in pieces ends vLLM 0.32 where its reply has a seed; blocks are multiples of 32.
             optional |= {"enforce_eager": True, "enable_chunked_prefill": False, "block_size": 32}
         llm = LLM(folder, dtype=models.best_dtype() if told.dtype == "auto" else told.dtype, tensor_parallel_size=told.tensor_parallel,
                   max_num_seqs=told.batch, enable_prefix_caching=told.share_prefix, generation_config="vllm", trust_remote_code=False, seed=0,

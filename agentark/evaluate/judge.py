@@ -25,6 +25,7 @@ from agentark import agreement, engines, params, prompts, stats, store, tasks
 from agentark.extract import asking
 from agentark.mas.stage import say
 from agentark.models.load import revision
+from agentark.params import Judge
 from agentark.source import source_hash
 from agentark.tasks import Problem
 
@@ -35,13 +36,6 @@ COLUMNS = ["item", "model", "dimension", "repeat", "score", "why_none", "reply"]
 
 class JudgeError(RuntimeError):
     """A judgement that cannot or must not be made: the message says why and what to do."""
-
-
-class Judge(asking.Ask):
-    """Who judges, how many problems (`items`), and how often each solution is scored (`repeats`)."""
-
-    items: params.Positive
-    repeats: params.Positive
 
 
 _FORMS = re.compile(r"[-_.](?:awq|gptq|gguf|fp8|bf16|bnb|int[48]|[48]bit|q\d\w*)(?:[-_.]\w+)*$")

@@ -8,23 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
-from pydantic import Field
-
-from agentark import params, store
+from agentark import store
 from agentark.engines import Chat, Engine, Sampling
-
-
-class Ask(params.Section):
-    """Who is asked and how.  `constrained` lets the engine admit the choices only; `max_new_tokens` bounds free replies; `chunk` is
-    how many questions are journaled together."""
-
-    model: str
-    constrained: bool
-    temperature: Annotated[float, Field(ge=0)]
-    max_new_tokens: params.Positive
-    chunk: params.Positive
+from agentark.params import Ask
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from pathlib import Path
 import pandas as pd
 
 from agentark import cells, pad, params, store, study
+from agentark.distill.data import DistillError
 from agentark.extract import label
 from agentark.extract import stage as extract
 from agentark.extract.verify import verify
@@ -83,6 +84,7 @@ def _make(files: study.Files, data, told: params.Params, teacher: str, student: 
         debates, path = files.debates(teacher, task, "train", "debate", seed), files.traces(teacher, task, seed)
         log = debate.run(debates, model=teacher, task=task, split="train", n=n, protocol="debate", seed=seed, told=told.debate, engine=told.engine)
         traces, counts = extract.run(path, log, log_id=store.identity(debates), task=task, split="train", seed=seed, told=told.extract, wording=told.debate.wording)
+        _check_traces(counts, method)
         traces_id, made_of = store.identity(path), [debates, path]
     base = cells.base(files, told, students=[student], test_n=test_n, seed=seed)
     if method == "pad":
@@ -160,6 +162,15 @@ def _check_pad(sizes: dict[str, int], rl: params.Rl, train: Path) -> None:
         raise params.ParamsError(f"{train} has no dev rows, on which PAD watches the true accuracy: name some \"dev\", or give more rows without a split")
     if sizes["train"] < rl.prompts_per_step:
         raise params.ParamsError(f"{train} has {sizes['train']} training rows, and rl.prompts_per_step = {rl.prompts_per_step}: add rows, or lower it")
+
+
+def _check_traces(counts: dict[str, int], method: str) -> None:
+    """DistillError, with what became of the traces, where there is nothing to learn from."""
+    if not counts["DA traces" if method == "da" else "R-SFT traces"]:
+        lost = ", ".join(f"{n} {what.split(': ')[1]}" for what, n in counts.items() if what.startswith("final traces dropped"))
+        need = "no problem has two right traces, which DA needs" if method == "da" and counts["correct final traces (T)"] else "no trace is right"
+        raise DistillError(f"the debate left nothing to learn from: {need} ({counts['final traces']} traces of {counts['problems (Q)']} problems: {lost}); "
+                           "take a better teacher, easier questions or longer replies (debate.max_new_tokens)")
 
 
 @contextmanager
