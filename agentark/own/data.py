@@ -29,7 +29,8 @@ class Data:
 
     task: the path of the checked copy, which is the task's name; sizes: its problems by split; files: the sha256 of each file given, by its
     name; rows: how many rows they have; dropped: how many of these are not used, by reason; overlap: training questions that share WORDS
-    words in a row with a test question (kept, since questions of one form often do; the very same question is dropped).
+    words in a row with a test question (questions of one form often do: whether they are used is extract.decontaminate_words' to say; the very same
+    question never is).
     """
 
     task: str

@@ -22,20 +22,22 @@ from pathlib import Path
 
 import pandas as pd
 
-from agentark import cells, pad, params, store, study
+from agentark import cells, pad, params, store, study, tasks
 from agentark.distill.data import DistillError
 from agentark.extract import label
 from agentark.extract import stage as extract
+from agentark.extract.decontaminate import overlaps
 from agentark.extract.verify import verify
 from agentark.mas import stage as debate
 from agentark.models import load, registry
 from agentark.source import source_hash
 
 from . import card
-from .data import prepare, write
+from .data import Data, prepare, write
 
 METHODS = ("rsft", "da", "sft", "pad")
 CARD, REPORT, MODEL = "README.md", "report.html", "model"
+LEFT_OUT = "problems left out: overlap with a test set"
 
 
 def default_params(teacher: str, student: str) -> Path:
@@ -62,6 +64,9 @@ def run(told: params.Params, *, train: Path, teacher: str, student: str, out: Pa
         raise params.ParamsError("engine.name = openai cannot ask the student that is made here: no server has it; take transformers or vllm")
     if (out / CARD).exists() and not (out / "predictions").is_dir():
         raise store.StoreError(f"{out} has a {CARD} that is not of this program: name another --out")
+    for ask in (told.judges.verifier, told.judges.diversity, told.judges.distiller):
+        if ask and (ask.engine or told.engine).name != "openai":
+            load.check_name(ask.model)
     data = prepare(train, test, out, limit, told.stats.level)
     if method == "pad":
         _check_pad(data.sizes, told.rl, train)
@@ -69,7 +74,7 @@ def run(told: params.Params, *, train: Path, teacher: str, student: str, out: Pa
         return _make(study.Files(out), data, _study(told, data, teacher, student, method, seed), teacher, student, method, seed)
 
 
-def _make(files: study.Files, data, told: params.Params, teacher: str, student: str, method: str, seed: int) -> Path:
+def _make(files: study.Files, data: Data, told: params.Params, teacher: str, student: str, method: str, seed: int) -> Path:
     """The stages, one after the other; a finished one is read."""
     task, n, test_n = data.task, data.sizes["train"], data.sizes["test"]
     checkpoint = files.checkpoint(teacher, student, method, task, seed)
@@ -78,19 +83,26 @@ def _make(files: study.Files, data, told: params.Params, teacher: str, student: 
         for name in dict.fromkeys((student,) if method == "sft" else (teacher, student)):
             load.load_tokenizer(name)  # a network that cannot be had is said before hours of debate
     at = {"teacher": teacher, "students": [student], "task": task, "train_n": n, "test_n": test_n, "seed": seed}
-    log, traces, counts, traces_id = None, pd.DataFrame(), {}, "none"
-    made_of = []
-    if method != "sft":
+    overlapping = overlaps(task, n, {task: test_n}, told.extract.decontaminate_words)
+    if len(overlapping) == n:
+        raise DistillError(f"every training question shares {told.extract.decontaminate_words} words in a row with a held-out one, and is left out: "
+                           "where your questions are all of one form, say extract.decontaminate_words: 0")
+    if method == "sft":  # what is learnt are the answers, of the problems that this table names
+        log, counts, traces_id, made_of = None, {LEFT_OUT: len(overlapping)}, store.digest(sorted(overlapping)), []
+        traces = pd.DataFrame({"problem": [p.id for p in tasks.problems(task, "train", n) if p.id not in overlapping]})
+    else:
         debates, path = files.debates(teacher, task, "train", "debate", seed), files.traces(teacher, task, seed)
         log = debate.run(debates, model=teacher, task=task, split="train", n=n, protocol="debate", seed=seed, told=told.debate, engine=told.engine)
-        traces, counts = extract.run(path, log, log_id=store.identity(debates), task=task, split="train", seed=seed, told=told.extract, wording=told.debate.wording)
+        traces, counts = extract.run(path, log, log_id=store.identity(debates), task=task, split="train", seed=seed, told=told.extract,
+                                     wording=told.debate.wording, overlapping=overlapping, judges=told.judges, engine=told.engine)
         _check_traces(counts, method)
         traces_id, made_of = store.identity(path), [debates, path]
     base = cells.base(files, told, students=[student], test_n=test_n, seed=seed)
     if method == "pad":
         first = [cells.taught(files, told, traces, traces_id, method="rsft", **at)[0]] if told.rl.init == "rsft" else []
         steps = files.steps(teacher, task, seed)
-        labelled = label.run(steps, log, log_id=store.identity(debates), teacher=teacher, task=task, split="train", seed=seed, told=told)
+        labelled = label.run(steps, log, log_id=store.identity(debates), teacher=teacher, task=task, split="train", seed=seed, told=told,
+                             overlapping=overlapping)
         taught, _ = pad.taught(files, told, labelled, store.identity(steps), method="pad", dev_n=data.sizes["dev"], **at)
     else:
         first = []
@@ -149,12 +161,12 @@ def full_name(name: str) -> str:
     return str(Path(name).resolve()) if not load.on_hub(name) and not name.startswith("zoo/") else name
 
 
-def _study(told: params.Params, data, teacher: str, student: str, method: str, seed: int) -> params.Params:
+def _study(told: params.Params, data: Data, teacher: str, student: str, method: str, seed: int) -> params.Params:
     """The params with the study that these arguments are."""
     methods = ["rsft", "pad"] if method == "pad" and told.rl.init == "rsft" else [method]
     of = params.Study(name="own", teachers=[teacher], students=[student], train_tasks=[data.task], test_tasks=[data.task], methods=methods, seeds=[seed],
                       grain="cell")
-    return told.model_copy(update={"study": of, "sizes": told.sizes.model_copy(update=data.sizes)})
+    return told.model_copy(update={"study": of, "sizes": told.sizes.model_copy(update={**data.sizes, "tasks": {}})})
 
 
 def _check_pad(sizes: dict[str, int], rl: params.Rl, train: Path) -> None:
