@@ -126,11 +126,7 @@ def jobs(told: params.Params, at: params.Coordinates) -> list[Job]:
                 t, load.slug(task), split, protocol)
         for task in study.train_tasks:
             add("02_filtering", {"teacher": teacher, "task": task, "seed": seed}, [files.debates(teacher, task, "train", "debate", seed)],
-<<<<<<< HEAD
-                [files.traces(teacher, task, seed)], ("extract", "debate.wording"), [], t, load.slug(task))
-=======
-                [files.traces(teacher, task, seed)], ("extract", "debate.wording"), [], 0, t, load.slug(task))
->>>>>>> main
+                [files.traces(teacher, task, seed)], ("extract", "debate.wording", "judges"), [ask.model for ask in _asked(told)], t, load.slug(task))
             for s in study.seeds if set(study.methods) & set(params.RL_METHODS) else []:
                 outputs = [files.steps(teacher, task, s), *(files.judged(teacher, student, task, s) for student in study.students)]
                 outputs += [store.manifest_path(files.prm(teacher, student, task, s, shuffled)) for student in study.students for shuffled in (False, True)]
