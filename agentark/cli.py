@@ -10,12 +10,10 @@ import sys
 from pathlib import Path
 
 from . import notebook, params, store, study
+from . import plan as costs
 from .distill.data import DistillError
 from .engines import EngineError
 from .models.load import ModelError
-
-MEMORY_MB = 800  # of a mini-tier job: the largest peak of the reference run, in its manifests
-RATE = 5000.0    # tokens a second of one core, the reference run as a whole; only where no run of a job has been measured
 
 
 def _snakemake(path: Path, limit: int, teachers: list[str], *more: str) -> list[str]:
@@ -32,31 +30,10 @@ def _pending(path: Path, limit: int, teachers: list[str]) -> set[str]:
     return {row["output_file"] for row in table if row["plan"] != "no update"}
 
 
-def _minutes(job: study.Job, home: Path, name: str) -> float:
-    """Expected minutes of a job: what this study's, or the reference's, same job took; else its tokens over a measured rate."""
-    for folder in (home, store.ROOT / "results" / "reference" / name):
-        file = folder / "benchmarks" / f"{job.name}.tsv"
-        if file.exists():
-            return float(next(csv.DictReader(file.open(), delimiter="\t"))["s"]) / 60
-    return 0.2 + job.tokens / RATE / 60
-
-
 def plan(path: Path, cores: int, limit: int | None, teachers: list[str]) -> None:
-    """Print, before anything runs: the jobs, which are done, the tokens, minutes and memory that they take."""
+    """Print, before anything runs: the runs, which are done, and what they take."""
     told, at, jobs = _study(path, limit, teachers)
-    home = store.ROOT / "results" / study.output_name(told.study.name, at.limit)
-    pending = _pending(path, at.limit, teachers)
-    left, tokens = 0.0, 0
-    print(f"{'job':<62}{'state':<9}{'Mtokens':>8}{'minutes':>9}")
-    for job in jobs:
-        todo = any(os.path.relpath(output, store.ROOT) in pending for output in job.outputs)
-        minutes = _minutes(job, home, told.study.name)
-        left, tokens = left + minutes * todo, tokens + job.tokens * todo
-        print(f"{job.name:<62}{'to do' if todo else 'done':<9}{job.tokens / 1e6:8.2f}{minutes:9.1f}")
-    s = told.study
-    print(f"\n{len(s.teachers)} teachers × {len(s.students)} students × {len(s.train_tasks)} training sets × {len(s.methods)} methods × "
-          f"{len(s.test_tasks)} test sets × {len(s.seeds)} seeds, in {len(jobs)} notebook runs")
-    print(f"left: at most {tokens / 1e6:.1f} M tokens, about {left / cores:.0f} minutes on {cores} cores, {cores * MEMORY_MB / 1000:.1f} GB of memory")
+    print(costs.text(told, at, jobs, _pending(path, at.limit, teachers), cores))
 
 
 def _study(path: Path, limit: int | None, teachers: list[str]) -> tuple[params.Params, params.Coordinates, list[study.Job]]:

@@ -61,13 +61,20 @@ GPU = Rates("GPU", "ASSUMED, nothing of it was measured here: an H100 with 80 GB
 
 MEMORY_GB = 0.9     # of a mini-tier job: the largest peak of the reference run (benchmarks/*.tsv)
 ROW_BYTES = 3       # a token in a Parquet table: ours, from the reference rows
-SAMPLES_OF_STEPS = 6  # steps of a trace: ours; only the labeller `rollout` generates from each
+STEPS = 6           # of a trace: assumed; only the labeller `rollout` generates from each
+VERDICT = 60        # tokens that ask whether an answer is right, beside the question: assumed
 
 
 def models(told: params.Params) -> list[str]:
-    """Every network of a study, each once."""
+    """Every network of a study that is run or taught, each once; its judges are apart."""
     backbone = [] if told.prm.backbone == "student" else [told.prm.backbone]
     return list(dict.fromkeys([*told.study.teachers, *told.study.students, *backbone]))
+
+
+def judges(told: params.Params) -> dict[str, params.Engine]:
+    """The language models that verify, choose and judge, with their engines."""
+    asked = (told.judges.verifier, told.judges.diversity, told.judges.distiller, told.judges.quality)
+    return {ask.model: ask.engine or told.engine for ask in asked if ask}
 
 
 @cache
@@ -120,9 +127,19 @@ def expected(job: study.Job, told: params.Params, limit: int, r: Rates) -> Work:
         else:
             reply(model, n * (debate.agents * debate.rounds + summed_up if at["protocol"] == "self_consistency" else 1), n)
     traces = size("train") * debate.agents * (1 + later) if task else 0
+    if job.notebook == "02_filtering":  # a verdict of each completion; a question for each trace that is chosen; a rewritten trace
+        asked, chosen = told.judges, size("train") * told.extract.max_traces
+        if asked.verifier:
+            made["read", asked.verifier.model] += traces * (r.question + VERDICT)
+        if told.extract.diversity != "structural":
+            made["read", asked.diversity.model] += chosen * (r.question + debate.agents * r.reply)
+        if told.extract.diversity == "extract":
+            reply(asked.distiller.model, chosen, chosen, longer=r.reply)
     if job.notebook == "06_prm":
+        if told.prm.loss == "contrastive":  # learns from problems with right and wrong traces: about those that go on to debate
+            traces = size("train") * r.debating * debate.agents * debate.rounds
         if told.prm.labeller == "rollout":
-            reply(at["teacher"], traces * SAMPLES_OF_STEPS * told.prm.rollouts / 2, traces * SAMPLES_OF_STEPS)
+            reply(at["teacher"], traces * STEPS * told.prm.rollouts / 2, traces * STEPS)
         for student in students:
             reply(student, size("dev") * (1 + told.evaluate.base_votes), 2 * size("dev"))
             backbone = student if told.prm.backbone == "student" else told.prm.backbone
@@ -151,9 +168,9 @@ def speed(kind: str, model: str, r: Rates) -> float:
     return min(value, r.most) if kind in ("generated", "sampled") else value
 
 
-def devices(told: params.Params) -> int:
+def devices(engine: params.Engine) -> int:
     """How many GPUs generate together; training takes one."""
-    return (told.engine.tensor_parallel or 1) * (told.engine.data_parallel or 1)
+    return (engine.tensor_parallel or 1) * (engine.data_parallel or 1)
 
 
 @dataclass(frozen=True)
@@ -168,13 +185,13 @@ class Cost:
 
 def cost(job: study.Job, told: params.Params, limit: int, r: Rates) -> Cost:
     """What a notebook run takes: as this study's, or the reference's, same run took; else its tokens over the rates."""
-    work, side_by_side = expected(job, told, limit, r), devices(told) if r.device == "GPU" else 1
+    work, asked = expected(job, told, limit, r), judges(told)
     tokens = {kind: sum(n for (k, _), n in work.items() if k == kind) for kind in KINDS}
     device, wall = 0.0, r.start_s
     for (kind, model), n in work.items():
         seconds = n / speed(kind, model, r)
         device += seconds
-        wall += seconds / (side_by_side if kind in ("generated", "read") else 1)
+        wall += seconds / (devices(asked.get(model, told.engine)) if r.device == "GPU" and kind in ("generated", "read") else 1)
     device += r.start_s if r.device == "core" or work else 0
     for folder in (study.output_name(told.study.name, limit), f"reference/{told.study.name}" if not limit else ""):
         file = store.ROOT / "results" / folder / "benchmarks" / f"{job.name}.tsv"
@@ -191,12 +208,16 @@ def memory(told: params.Params, r: Rates) -> list[dict[str, str]]:
     rows = []
     for name in models(told):
         p, known = billions(name), registry.find(name)
+        row = {"network": name, "generates": "", "imitates": "", "by rewards": "", "judges": ""}
+        rows.append(row)
+        if r is MINI:
+            row["generates"] = f"{MEMORY_GB} (all)"
+            continue
         longest = r.question + (told.debate.agents + 1) * told.debate.max_new_tokens
         if known and r.device == "GPU":
-            generate = f"{known.memory_gb():.1f} ({known.weights_gb:.1f} + cache)"
+            row["generates"] = f"{known.memory_gb():.1f} ({known.weights_gb:.1f} + cache)"
         else:
-            generate = f"{whole * known.memory_gb(told.engine.batch or 1, longest):.1f}" if known else f"{MEMORY_GB}"
-        row = {"network": name, "generates": generate, "imitates": "", "by rewards": "", "judges": ""}
+            row["generates"] = f"{whole * known.memory_gb(told.engine.batch or 1, longest):.1f}" if known else f"{2 * whole * p:.1f} + cache"
         student, weights = name in told.study.students, 2 if r.device == "GPU" else 4  # bfloat16 on a GPU, float32 elsewhere
         judge = student if told.prm.backbone == "student" else name == told.prm.backbone
         if student and set(told.study.methods) - set(params.RL_METHODS):
@@ -206,7 +227,10 @@ def memory(told: params.Params, r: Rates) -> list[dict[str, str]]:
             row["by rewards"] = _flag(16 * p + (4 * p if told.rl.beta else 0) + (4 * backbone if rl - {"rlvr"} else 0), r)
         if judge and rl - {"rlvr"}:
             row["judges"] = _flag(16 * p, r)  # stage II: weights, gradients, two moments, in float32
-        rows.append(row)
+    for name in judges(told):
+        known = registry.find(name)
+        generate = f"{known.memory_gb():.1f} ({known.weights_gb:.1f} + cache)" if known else f"{2 * billions(name):.1f} + cache"
+        rows.append({"network": f"{name} (asked)", "generates": generate, "imitates": "", "by rewards": "", "judges": ""})
     return rows
 
 
@@ -220,11 +244,12 @@ def disk(told: params.Params, tokens: float, r: Rates) -> dict[str, float]:
     taught = len(s.teachers) * len(s.train_tasks) * len(s.seeds)
     imitated, rewarded = ([m for m in s.methods if (m in params.RL_METHODS) == by_reward] for by_reward in (False, True))
     size = sum(map(billions, s.students))
-    judges = size if told.prm.backbone == "student" else len(s.students) * billions(told.prm.backbone)
+    scorers = size if told.prm.backbone == "student" else len(s.students) * billions(told.prm.backbone)
     return {
-        "downloads": sum(2 * billions(m) for m in models(told) if load.on_hub(m)),
+        "downloads": sum(2 * billions(m) for m in models(told) if load.on_hub(m))
+        + sum(2 * billions(m) for m, engine in judges(told).items() if engine.name != "openai" and load.on_hub(m) and m not in models(told)),
         "checkpoints": taught * (len(imitated) * size * weights * (0.05 if told.distill.lora else 1) + len(rewarded) * size * 4
-                                 + (2 * judges * 4 if set(rewarded) - {"rlvr"} else 0)),
+                                 + (2 * scorers * 4 if set(rewarded) - {"rlvr"} else 0)),
         "rows": tokens * ROW_BYTES / 1e9}
 
 
@@ -249,7 +274,7 @@ def text(told: params.Params, at: params.Coordinates, jobs: list[study.Job], pen
     cells = len(s.teachers) * len(s.students) * len(s.train_tasks) * len(s.methods) * len(s.seeds)
     tokens = {kind: sum(c.tokens[kind] for c in left) for kind in KINDS}
     wall = sum(c.wall_s for c in left) / (cores if r.device == "core" else 1)
-    where = f"on {cores} cores" if r.device == "core" else f"one run after the other, generating on {devices(told)} GPUs and training on one"
+    where = f"on {cores} cores" if r.device == "core" else f"one run after the other, generating on {devices(told.engine)} GPUs and training on one"
     lines += [
         "", f"cells: {len(s.teachers)} teachers × {len(s.students)} students × {len(s.train_tasks)} training sets × {len(s.methods)} methods × {len(s.seeds)} seeds "
         f"= {cells}, each on {len(s.test_tasks)} test sets, in {len(jobs)} notebook runs, {len(jobs) - len(left)} of them done",
@@ -257,8 +282,8 @@ def text(told: params.Params, at: params.Coordinates, jobs: list[study.Job], pen
         f"{unit} left: {sum(c.device_s for c in left) / 3600:,.1f}; wall time: {_hours(wall)} {where}",
         "disk: " + ", ".join(f"{gb:,.1f} GB of {what}" for what, gb in disk(told, sum(c.tokens["generated"] for c in costs.values()), r).items()),
         "", "memory in GB, without activations" + (f" (! more than a device has: {r.device_gb:.0f})" if r.device_gb else ""),
-        f"{'network':<32}{'generates':>22}{'imitates':>10}{'by rewards':>13}{'as a reward model':>19}"]
-    lines += [f"{row['network']:<32}{row['generates']:>22}{row['imitates']:>10}{row['by rewards']:>13}{row['judges']:>19}" for row in memory(told, r)]
+        f"{'network':<36}{'generates':>22}{'imitates':>10}{'by rewards':>13}{'as a reward model':>19}"]
+    lines += [f"{row['network']:<36}{row['generates']:>22}{row['imitates']:>10}{row['by rewards']:>13}{row['judges']:>19}" for row in memory(told, r)]
     if r.device == "core":
         lines.append(f"of the machine, with {cores} runs at a time: {cores} times what the largest takes")
     per = " × billions of parameters" if r.scaled else ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def measure(model: str, about: dict, problems: int, new: int) -> dict:
         chats = [prompts.revise(q, t, agent, "shared", TERSE) for q, t in zip(asked, traces) for agent in range(1, 6)]
     if hasattr(engine, "close"):
         engine.close()
+    print(model, about["name"], json.dumps(found), file=sys.stderr, flush=True)
     return found
 
 
@@ -53,8 +55,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", nargs="+", default=["zoo/qwen3-32b", "smollm2-135m"])
     parser.add_argument("--engines", nargs="+", choices=list(ENGINES), default=list(ENGINES))
-    parser.add_argument("--problems", type=int, default=8)
-    parser.add_argument("--new", type=int, default=96)
+    parser.add_argument("--problems", type=int, default=3)
+    parser.add_argument("--new", type=int, default=48)
     args = parser.parse_args()
     found = {"machine": store.machine(), "problems": args.problems, "agents": 5, "max_new_tokens": args.new,
              "engines": {model: {name: measure(model, ENGINES[name], args.problems, args.new) for name in args.engines} for model in args.models}}

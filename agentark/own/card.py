@@ -19,6 +19,7 @@ from .data import WORDS, Data
 NAMES = {"base": "{student} as it was", "base_majority": "{student} as it was, majority of {votes}", "sft": "taught the answers alone (SFT)",
          "rsft": "taught by R-SFT", "da": "taught by DA", "pad": "taught by PAD"}
 SHOWN = 6  # held-out problems on which the report shows both answers
+CONTROLS = ("rsft_single", "correct round-1 traces", "T of the paper")  # counts of extraction that are of no use here
 LICENCES = (
     "What the teacher wrote is what the student learnt from: terms that the teacher's licence has for models made with its outputs (those of Llama 3 "
     "and Gemma have some) go for this student. The licence of the questions is known to whoever gave them.")
@@ -107,10 +108,11 @@ def compared(made: Made) -> pd.DataFrame:
 
 
 def dropped(made: Made) -> pd.DataFrame:
-    """Everything that was there and what of it was not used, with the reason."""
+    """Everything that was there and what of it was not used, with the reason; less what only the study's controls need."""
     data = made.data
+    found = {what: n for what, n in made.counts.items() if not what.startswith(CONTROLS)}
     counts = {"rows given": data.rows, **{f"not used: {reason}": n for reason, n in data.dropped.items()}, **{f"{split} problems": n for split, n in data.sizes.items()},
-              f"training questions that share {WORDS} words in a row with a held-out one": data.overlap, **made.counts}
+              f"training questions that share {WORDS} words in a row with a held-out one": data.overlap, **found}
     if "dropped" in made.training:
         counts |= {"training examples": made.training["examples"], "training examples not used: longer than distill.max_length": made.training["dropped"]}
     return pd.DataFrame({"what": counts.keys(), "n": counts.values()})
