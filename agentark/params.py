@@ -20,6 +20,9 @@ RL_METHODS = ("pad", "ppo", "pad_shuffled", "rlvr")  # taught by rewards: PAD by
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
+# (training set, test set) that share problems, and how.  A test checks it on the questions of all sets that can be had offline.
+SHARED = {("medmcqa_embedded", "medmcqa"): "one is a part of the other: MedMCQA's validation set"}
+
 
 class ParamsError(ValueError):
     """What a run was told cannot be: the message says where, what and what would be right."""
@@ -51,29 +54,84 @@ class Study(Section):
                 raise ValueError(f"{key} names something twice: {values}")
         return self
 
+    @model_validator(mode="after")
+    def _no_shared_problems(self):
+        for train in self.train_tasks:
+            for test in self.test_tasks:
+                if why := SHARED.get((train, test)):
+                    raise ValueError(f"what is learnt from {train} cannot be tested on {test} ({why}): test on {train}, or train on another set")
+        return self
+
+
+Size = Literal["train", "dev", "test", "debate_test"]
+
 
 class Sizes(Section):
-    """How many problems of each split are used."""
+    """How many problems of each split are used; `tasks` says where it is fewer of some task: {math: {train: 500}}."""
 
     train: Positive
     dev: Positive
     test: Positive
     debate_test: Positive
+    tasks: dict[str, dict[Size, Positive]] = {}
+
+    def of(self, what: Size, task: str) -> int:
+        """How many problems of "train", "dev", "test" or "debate_test" of a task."""
+        own = self.tasks.get(task, {})
+        n = own.get(what, getattr(self, what))
+        return min(n, self.of("test", task)) if what == "debate_test" else n
 
     @model_validator(mode="after")
     def _within(self):
         if self.debate_test > self.test:
             raise ValueError(f"debate_test ({self.debate_test}) is more than test ({self.test}): both are the first problems of one set")
+        for task, own in self.tasks.items():
+            for what, n in own.items():
+                if n > getattr(self, what):
+                    raise ValueError(f"tasks.{task}.{what} ({n}) is more than {what} ({getattr(self, what)}), which is the most of any task")
         return self
 
 
 class Engine(Section):
-    """How text is made."""
+    """How text is made.  A key that belongs to other engines is None, the default.
 
-    name: Literal["transformers"]
-    batch: Positive
-    dtype: Literal["float32", "bfloat16"]
-    share_prefix: bool
+    `transformers`: batch (sequences decoded together), dtype, share_prefix (compute a shared prompt prefix once).
+    `vllm`: these (batch is the most sequences at a time) and tensor_parallel, data_parallel; optional gpu_memory_utilization (share of the
+    memory, on a CPU too) and max_model_len (tokens of context; the model's own where not told).
+    `openai` (any compatible server): base_url (with /v1, never with a key), concurrency (requests at a time), timeout_s (of a request),
+    retries (after the first try); optional requests_per_minute and api_key_env, the environment variable that holds the key.
+    """
+
+    name: Literal["transformers", "vllm", "openai"]
+    batch: Positive | None = None
+    dtype: Literal["auto", "float32", "bfloat16"] | None = None
+    share_prefix: bool | None = None
+    tensor_parallel: Positive | None = None
+    data_parallel: Positive | None = None
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_model_len: Positive | None = None
+    base_url: Annotated[str, Field(pattern=r"^https?://[^\s@?]+$")] | None = None
+    concurrency: Positive | None = None
+    timeout_s: Annotated[float, Field(gt=0)] | None = None
+    retries: Annotated[int, Field(ge=0)] | None = None
+    requests_per_minute: Positive | None = None
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+
+    @model_validator(mode="after")
+    def _own_keys(self):
+        own = {"transformers": (("batch", "dtype", "share_prefix"), ()),
+               "vllm": (("batch", "dtype", "share_prefix", "tensor_parallel", "data_parallel"), ("gpu_memory_utilization", "max_model_len")),
+               "openai": (("base_url", "concurrency", "timeout_s", "retries"), ("requests_per_minute", "api_key_env"))}
+        needed, optional = own[self.name]
+        if missing := [key for key in needed if getattr(self, key) is None]:
+            raise ValueError(f"the engine {self.name} needs {', '.join(missing)}")
+        if strange := [key for key in type(self).model_fields if key not in ("name", *needed, *optional) and getattr(self, key) is not None]:
+            raise ValueError(f"{', '.join(strange)} belongs to another engine than {self.name}; take it out (or write null)")
+        return self
+
+    def about(self) -> dict[str, Any]:
+        """What rows depend on, for their manifest: not how a server is reached, so that a run goes on when its server has moved."""
+        return self.model_dump(exclude_none=True, exclude={"base_url", "concurrency", "timeout_s", "retries", "requests_per_minute", "api_key_env"})
 
 
 class Debate(Section):
@@ -92,12 +150,46 @@ class Debate(Section):
 
 
 class Extract(Section):
-    """Which traces are kept (3.2, A.3, A.4)."""
+    """Which traces are kept (3.2, A.3, A.4).  `diversity`: DA's traces are chosen by the distance of their steps, by a judge (A.4), or by a
+    judge and then written anew by a distiller (3.3.2; DECISIONS 10).  Training questions that share `decontaminate_words` words in a row with a test question are
+    left out (0: none are).
+    """
 
     corrective_form: Literal["final", "stitched"]
     rsft_traces: Literal["one", "all"]
     max_traces: Annotated[int, Field(ge=1, le=3)]
+    diversity: Literal["structural", "judge", "extract"]
     aggregator_traces: bool
+    decontaminate_words: Annotated[int, Field(ge=0)]
+
+
+class Ask(Section):
+    """A language model that is asked for one of a few words, or for a text.  `constrained` lets the engine admit the choices only;
+    `max_new_tokens` bounds free replies; `chunk` is how many questions are journaled together; `engine` is the study's where null.
+    """
+
+    model: str
+    constrained: bool
+    temperature: Annotated[float, Field(ge=0)]
+    max_new_tokens: Positive
+    chunk: Positive
+    engine: Engine | None = None
+
+
+class Judge(Ask):
+    """A judge of reasoning (4.4): of how many problems (`items`), and how often each solution is scored (`repeats`)."""
+
+    items: Positive
+    repeats: Positive
+
+
+class Judges(Section):
+    """Language models that say what is right, different or good (A.3, A.4, 3.3.2, 4.4); null: a program does."""
+
+    verifier: Ask | None
+    diversity: Ask | None
+    distiller: Ask | None
+    quality: Judge | None
 
 
 class Lora(Section):
@@ -208,11 +300,27 @@ class Params(Section):
     engine: Engine
     debate: Debate
     extract: Extract
+    judges: Judges
     distill: Distill
     prm: Prm
     rl: Rl
     evaluate: Evaluate
     stats: Stats
+
+    @model_validator(mode="after")
+    def _sizes_of_its_tasks(self):
+        known = (*self.study.train_tasks, *self.study.test_tasks)
+        for task in self.sizes.tasks:
+            if task not in known:
+                raise ValueError(f"sizes.tasks: the study has no task {unknown(task, known).removeprefix('unknown key ')}")
+        return self
+
+    @model_validator(mode="after")
+    def _who_chooses(self):
+        needed = {"structural": (), "judge": ("diversity",), "extract": ("diversity", "distiller")}[self.extract.diversity]
+        if missing := [name for name in needed if getattr(self.judges, name) is None]:
+            raise ValueError(f"extract.diversity = {self.extract.diversity} needs {' and '.join(f'judges.{name}' for name in missing)}: name a model there, or say structural")
+        return self
 
     @model_validator(mode="after")
     def _initial_policies(self):
@@ -284,7 +392,7 @@ def _sentence(error: dict) -> str:
     loc = [str(part) for part in error["loc"]]
     key = ".".join(loc) or "the file"
     if error["type"] == "extra_forbidden":
-        known = {"distill.lora": Lora}.get(".".join(loc[:-1])) or Params.model_fields[loc[0]].annotation
+        known = {"distill.lora": Lora, "judges.quality": Judge, **dict.fromkeys(("judges.verifier", "judges.diversity", "judges.distiller"), Ask)}.get(".".join(loc[:-1])) or Params.model_fields[loc[0]].annotation
         return f"in {'.'.join(loc[:-1])}: {unknown(loc[-1], tuple(known.model_fields))}"
     if error["type"] == "missing":
         return f"{key} is missing"

@@ -61,7 +61,6 @@ class Job:
     inputs: tuple[Path, ...]
     outputs: tuple[Path, ...]
     key: str
-    tokens: int = 0  # generated or trained on, as expected
     parts: tuple[str, ...] = field(default=())
 
     @property
@@ -72,11 +71,11 @@ class Job:
 # The modules that make each notebook's rows; what only shows them is not among these.
 STAGES = {
     "01_debate_generation": ("agentark.mas.stage",),
-    "02_filtering": ("agentark.extract.stage",),
+    "02_filtering": ("agentark.extract.stage", "agentark.extract.decontaminate"),
     "03_sft_baseline": ("agentark.cells",),
     "04_rsft": ("agentark.cells",),
     "05_da": ("agentark.cells",),
-    "06_prm": ("agentark.pad", "agentark.extract.label", "agentark.distill.prm"),
+    "06_prm": ("agentark.pad", "agentark.extract.label", "agentark.extract.decontaminate", "agentark.distill.prm"),
     "07_pad": ("agentark.pad", "agentark.distill.prm", "agentark.distill.ppo"),
     "08_main_results": ("agentark.report.collect",),
     "10_ppo_vs_grpo": ("agentark.report.collect", "agentark.report.seeds"),
@@ -85,7 +84,6 @@ STAGES = {
 NOTEBOOK_OF = {"base": "03_sft_baseline", "sft": "03_sft_baseline", "continued": "03_sft_baseline",
                "rsft": "04_rsft", "rsft_single": "04_rsft", "da": "05_da",
                **dict.fromkeys(params.RL_METHODS, "07_pad")}
-TOKENS_A_COMPLETION = 35  # the mini tier's mean in the reference run; only `plan` uses it
 
 
 def of_teachers(told: params.Params, teachers: list[str]) -> params.Params:
@@ -101,34 +99,34 @@ def jobs(told: params.Params, at: params.Coordinates) -> list[Job]:
     """All notebook runs of a study, in an order that respects what they read."""
     study, limit = told.study, at.limit
     files = Files(store.ROOT / "results" / output_name(study.name, limit))
-    size = {split: min(n, limit) if limit else n for split, n in told.sizes.model_dump().items()}
-    per_problem = told.debate.agents * told.debate.rounds + (told.debate.aggregator == "llm")
+    size = {what: min(n, limit) if limit else n for what, n in told.sizes.model_dump(exclude={"tasks"}).items()}
+    if told.sizes.tasks:
+        size["tasks"] = told.sizes.tasks
     seed = study.seeds[0]
     made: list[Job] = []
 
-    def add(notebook: str, at: dict, inputs: list[Path], outputs: list[Path], sections: tuple[str, ...], models: list[str], tokens: int, *parts: str):
+    def add(notebook: str, at: dict, inputs: list[Path], outputs: list[Path], sections: tuple[str, ...], models: list[str], *parts: str):
         key = {"at": at, "limit": limit, "sizes": size, "params": {name: _said(told, name) for name in sections},
                "source": source.source_hash(*STAGES[notebook]), "cells": _cells(notebook), "weights": {m: load.revision(m) for m in models}}
-        made.append(Job(notebook, at, tuple(inputs), tuple(outputs), store.digest(key), tokens, parts))
+        made.append(Job(notebook, at, tuple(inputs), tuple(outputs), store.digest(key), parts))
 
     groups = [study.students] if study.grain == "students" else [[s] for s in study.students]
     for students in groups:
         outputs = [files.predictions("-", s, "base", "-", test, seed) for s in students for test in study.test_tasks]
         add("03_sft_baseline", {"teacher": study.teachers[0], "method": "base", "students": students, "seed": seed}, [], outputs, ("evaluate", "engine"), students,
-            len(outputs) * size["test"] * (1 + told.evaluate.base_votes) * TOKENS_A_COMPLETION, "base", *map(load.slug, students if len(groups) > 1 else []))
+            "base", *map(load.slug, students if len(groups) > 1 else []))
     for teacher in study.teachers:
         t = load.slug(teacher)
         wanted = [(task, "train", "debate") for task in study.train_tasks]
         wanted += [(task, "test", protocol) for task in study.test_tasks for protocol in ("debate", "self_consistency")]
         wanted += [(task, "dev", protocol) for task in study.train_tasks for protocol in ("debate", "self_consistency", "shuffled")]
         for task, split, protocol in wanted:
-            n = size["debate_test"] if split == "test" else size[split]
             add("01_debate_generation", {"teacher": teacher, "task": task, "split": split, "protocol": protocol, "seed": seed}, [],
                 [files.debates(teacher, task, split, protocol, seed)], ("debate", "engine"), [teacher],
-                n * per_problem * TOKENS_A_COMPLETION, t, load.slug(task), split, protocol)
+                t, load.slug(task), split, protocol)
         for task in study.train_tasks:
             add("02_filtering", {"teacher": teacher, "task": task, "seed": seed}, [files.debates(teacher, task, "train", "debate", seed)],
-                [files.traces(teacher, task, seed)], ("extract", "debate.wording"), [], 0, t, load.slug(task))
+                [files.traces(teacher, task, seed)], ("extract", "debate.wording", "judges"), [ask.model for ask in _asked(told)], t, load.slug(task))
             for s in study.seeds if set(study.methods) & set(params.RL_METHODS) else []:
                 outputs = [files.steps(teacher, task, s), *(files.judged(teacher, student, task, s) for student in study.students)]
                 outputs += [store.manifest_path(files.prm(teacher, student, task, s, shuffled)) for student in study.students for shuffled in (False, True)]
@@ -136,26 +134,25 @@ def jobs(told: params.Params, at: params.Coordinates) -> list[Job]:
                 add("06_prm", {"teacher": teacher, "students": study.students, "task": task, "seed": s},
                     [files.debates(teacher, task, split, "debate", seed) for split in ("train", "dev")], outputs,
                     ("debate" if told.prm.labeller == "rollout" else "debate.wording", "prm", "rl.aggregation", "evaluate", "engine"), [teacher, *study.students, *backbones],
-                    len(study.students) * size["dev"] * (1 + told.evaluate.base_votes) * TOKENS_A_COMPLETION, t, load.slug(task), f"s{s}")
+                    t, load.slug(task), f"s{s}")
             for method in study.methods:
                 for s in study.seeds:
                     for students in groups:
                         outputs = [files.predictions(teacher, student, method, task, test, s) for student in students for test in study.test_tasks]
                         logs = [store.manifest_path(files.checkpoint(teacher, student, method, task, s)) for student in students]
-                        inputs, sections, rollouts = [files.traces(teacher, task, seed)], ("distill",), 0
+                        inputs, sections = [files.traces(teacher, task, seed)], ("distill",)
                         if method in params.RL_METHODS:
                             inputs, sections = _rewarded_by(files, told, teacher, students, task, method, s), ("prm", "rl")
-                            rollouts = len(students) * told.rl.steps * told.rl.prompts_per_step * told.rl.generations
                         add(NOTEBOOK_OF[method], {"teacher": teacher, "students": students, "task": task, "method": method, "seed": s},
                             inputs, logs + outputs, (*sections, "evaluate", "engine"), students,
-                            (len(outputs) * size["test"] * (1 + told.evaluate.samples) + rollouts) * TOKENS_A_COMPLETION, t, method, load.slug(task), f"s{s}",
+                            t, method, load.slug(task), f"s{s}",
                             *map(load.slug, students if len(groups) > 1 else []))
     rows = [path for job in made for path in job.outputs if path.parent.name in ("predictions", "debates", "traces")]
-    add("08_main_results", {}, rows, [files.root / name for name in ("main_results.csv", "debate_rounds.csv")], ("stats",), [], 0)
+    add("08_main_results", {}, rows, [files.root / name for name in ("main_results.csv", "debate_rounds.csv")], ("stats",), [])
     add("18_mini_zoo", {}, [path for job in made if job.at.get("split") == "dev" for path in job.outputs], [files.root / "debate_on_dev.csv"],
-        ("debate.wording", "stats"), [], 0)
+        ("debate.wording", "stats"), [])
     if {"pad", "ppo"} <= set(study.methods):
-        add("10_ppo_vs_grpo", {}, [files.root / "main_results.csv"], [files.root / "ppo_vs_grpo.csv"], ("stats",), [], 0)
+        add("10_ppo_vs_grpo", {}, [files.root / "main_results.csv"], [files.root / "ppo_vs_grpo.csv"], ("stats",), [])
     return made
 
 
@@ -168,6 +165,11 @@ def _rewarded_by(files: Files, told: params.Params, teacher: str, students: list
         if told.rl.init == "rsft":
             found.append(store.manifest_path(files.checkpoint(teacher, student, "rsft", task, s)))
     return found
+
+
+def _asked(told: params.Params) -> list[params.Ask]:
+    """The language models that extraction asks."""
+    return [ask for ask in (told.judges.verifier, told.judges.diversity, told.judges.distiller) if ask]
 
 
 def _said(told: params.Params, name: str) -> Any:

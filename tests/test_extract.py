@@ -13,7 +13,7 @@ from agentark.extract.verify import verify
 from agentark.tasks import mini_gsm
 
 GSM = tasks.get("mini_gsm")
-TOLD = params.Extract(corrective_form="final", rsft_traces="one", max_traces=3, aggregator_traces=False)
+TOLD = params.Extract(corrective_form="final", rsft_traces="one", max_traces=3, diversity="structural", decontaminate_words=0, aggregator_traces=False)
 
 
 @cache
@@ -331,3 +331,44 @@ def test_the_line_to_the_peers_is_no_part_of_a_trace(extract):
     assert list(plain) == list(with_line)
     stitched = [extract(made, corrective_form="stitched")[0].text for made in (log, told)]
     assert list(stitched[0]) == list(stitched[1]) and not stitched[1].str.contains("Check:").any()
+
+
+class Choosing:
+    """A judge and a verifier by script: it says "correct" to whatever is asked about, and takes the first trace on offer."""
+
+    name = "choosing"
+
+    def generate(self, chats, sampling, seed):
+        from agentark.engines import Completion
+
+        return [Completion(sampling.choices[0] if sampling.choices else "", (1,), "stop", 1, 0, 1) for _ in chats]
+
+
+ASK = params.Ask(model="zoo/qwen3-0.6b", constrained=True, temperature=0.0, max_new_tokens=8, chunk=2)
+
+
+def test_a_language_model_verifies_and_chooses(tmp_path, monkeypatch):
+    from agentark import engines
+
+    monkeypatch.setattr(engines, "make", lambda model, told: Choosing())
+    problems = tasks.problems("mini_gsm", "train", 2)
+    log = pd.DataFrame([{"problem": p.id, "round": 1, "agent": agent, "text": f"{agent}+{agent}={2 * agent}\nAnswer: {agent}", "answer": str(agent), "strict": True,
+                         "finish": "stop", "tokens_out": 3, "gold": p.answer, "template": ""} for p in problems for agent in (1, 2)])
+    judges = params.Judges(verifier=ASK, diversity=ASK, distiller=None, quality=None)
+    told = TOLD.model_copy(update={"diversity": "judge"})
+    made, counts = stage.run(tmp_path / "t.parquet", log, log_id="x", task="mini_gsm", split="train", seed=0, told=told, wording="terse", judges=judges,
+                             engine=params.Engine(name="transformers", batch=2, dtype="float32", share_prefix=False))
+    assert made[made.source == "debate"].correct.all()  # the verifier's word, not the task's
+    assert sorted(made[made.diversity_rank >= 0].groupby("problem").size()) == [2, 2]
+    assert counts["LLM verifier, traces: correct"] == 4 and counts["LLM diversity judge, kept"] == 4
+
+
+def test_overlapping_problems_are_left_out_and_counted(tmp_path):
+    problems = tasks.problems("mini_gsm", "train", 2)
+    log = pd.DataFrame([{"problem": p.id, "round": 1, "agent": 1, "text": p.solution, "answer": p.answer, "strict": True, "finish": "stop", "tokens_out": 3,
+                         "gold": p.answer, "template": ""} for p in problems])
+    at = dict(log_id="x", task="mini_gsm", split="train", seed=0, told=TOLD.model_copy(update={"decontaminate_words": 8}), wording="terse")
+    made, counts = stage.run(tmp_path / "t.parquet", log, **at, overlapping={problems[0].id: "shares 8 words"})
+    assert set(made.problem) == {problems[1].id} and counts["problems left out: overlap with a test set"] == 1
+    with pytest.raises(ValueError, match="nothing is left"):
+        stage.run(tmp_path / "u.parquet", log, **at, overlapping={p.id: "x" for p in problems})

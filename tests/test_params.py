@@ -201,3 +201,11 @@ def test_rsft_as_initial_policy_needs_rsft():
     assert "add it, or say init: base" in refused(rl__init="rsft", study__methods=["pad"])
     params.check(told(rl__init="rsft", study__methods=["pad", "rsft"]), "x")
     params.check(told(rl__init="rsft", study__methods=["sft"]), "x")  # nothing is trained by rewards
+
+
+def test_choosing_by_a_model_needs_one():
+    ask = {"model": "a/b", "constrained": True, "temperature": 0.0, "max_new_tokens": 8, "chunk": 8}
+    assert "needs judges.diversity and judges.distiller" in refused(extract__diversity="extract")
+    assert "needs judges.distiller" in refused(extract__diversity="extract", judges__diversity=ask)
+    params.check(told(extract__diversity="judge", judges__diversity=ask), "x")
+    assert "did you mean 'chunk'" in refused(judges__verifier={**ask, "chunks": 3})

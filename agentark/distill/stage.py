@@ -29,7 +29,9 @@ def run(out: Path, traces: pd.DataFrame, *, traces_id: str, student: str, method
 
     started = time.time()
     tokenizer = load_tokenizer(student)
-    made = data.examples(method, tasks.get(task), tasks.problems(task, "train", n), traces, tokenizer, seed)
+    known = set(traces.problem)  # what extraction left out (an overlap with a test set) no method learns from
+    problems = [p for p in tasks.problems(task, "train", n) if p.id in known]
+    made = data.examples(method, tasks.get(task), problems, traces, tokenizer, seed)
     rows, dropped = data.encode_all(made, tokenizer, told.answer_weight, told.max_length, told.max_dropped_share)
     log = sft.train(student, rows, out, about, told, seed)
     log = {**log, "dropped": dropped}

@@ -14,9 +14,9 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from agentark import params, store
-from agentark.models.load import load
+from agentark.models import load as models
 
-from . import Chat, Completion, EngineError, Sampling
+from . import Chat, Completion, Sampling, tokens
 
 def grouped_sdpa(module, query, key, value, attention_mask, scaling=None, dropout=0.0, **kwargs):
     """Scaled dot-product attention that, when decoding one token, does not copy keys and values for each query head.
@@ -43,7 +43,7 @@ class TransformersEngine:
     name = "transformers"
 
     def __init__(self, model: str, told: params.Engine):
-        self._use(*load(model, told.dtype), told)
+        self._use(*models.load(model, told.dtype), told)
 
     @classmethod
     def around(cls, model, tokenizer, told: params.Engine) -> TransformersEngine:
@@ -57,20 +57,15 @@ class TransformersEngine:
         self.model.set_attn_implementation("grouped_sdpa")
         self.told = told
         self.context = self.model.config.get_text_config().max_position_embeddings
-        ends = self.model.generation_config.eos_token_id
-        ends = [ends] if isinstance(ends, int) else list(ends or [])
-        self.ends = sorted({*ends, self.tokenizer.eos_token_id} - {None})
+        self.ends = tokens.end_tokens(self.tokenizer, self.model.generation_config.eos_token_id)
 
     def generate(self, chats: Sequence[Chat], sampling: Sampling, seed: int) -> list[Completion]:
         """See `Engine.generate`.  Batches are made of whole groups, long prompts first."""
-        for n, chat in enumerate(chats):
-            _check_text(n, chat)
-        prompts = [self._prompt(list(chat)) for chat in chats]
-        for n, prompt in enumerate(prompts):
-            if len(prompt) + sampling.max_new_tokens > self.context:
-                raise EngineError(
-                    f"prompt {n} has {len(prompt)} tokens; with max_new_tokens = {sampling.max_new_tokens} that is more than the "
-                    f"context of {self.context}: fewer agents, shorter replies or another model")
+        texts = tokens.prompt_texts(self.tokenizer, chats)
+        prompts = [tokens.encode(self.tokenizer, text) for text in texts]
+        tokens.check_rooms(self.tokenizer, prompts, sampling, self.context)
+        if sampling.choices:
+            return self._choose(texts, prompts, sampling, seed)
         groups = group_by_prefix(prompts, self.told.batch) if self.told.share_prefix else [[n] for n in range(len(prompts))]
         groups.sort(key=lambda group: -max(len(prompts[n]) for n in group))
         done: dict[int, Completion] = {}
@@ -78,15 +73,6 @@ class TransformersEngine:
             torch.manual_seed(store.chunk_seed(seed, number))
             done.update(self._batch(batch, prompts, sampling))
         return [done[n] for n in range(len(prompts))]
-
-    def _prompt(self, chat: list[dict[str, str]]) -> list[int]:
-        """The token ids to go on from.  A chat whose last turn is an assistant's is a half-written reply, which is continued."""
-        if chat[-1]["role"] != "assistant":
-            return self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
-        text, written = self.tokenizer.apply_chat_template(chat, continue_final_message=True, tokenize=False), chat[-1]["content"]
-        if not text.endswith(written):
-            text += written[len(written.rstrip()):]  # some templates trim a turn; without its newline the last line would grow longer
-        return self.tokenizer(text, add_special_tokens=False).input_ids
 
     @torch.inference_mode()
     def _batch(self, groups: list[list[int]], prompts: list[list[int]], sampling: Sampling) -> dict[int, Completion]:
@@ -102,8 +88,7 @@ class TransformersEngine:
             prefix_GP, prefix_mask_GP = self._pad([prompts[group[0]][:length] for length, group in zip(shared, groups)])
             member = torch.tensor([g for g, group in enumerate(groups) for _ in group], device=self.model.device)
             cache = DynamicCache(config=self.model.config)
-            positions = (prefix_mask_GP.cumsum(-1) - 1).clamp(min=0)
-            self.model(prefix_GP, attention_mask=prefix_mask_GP, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            self._forward(prefix_GP, prefix_mask_GP, cache, keep=1)
             cache.batch_select_indices(member)
             ids = torch.cat([prefix_GP[member], suffix_BS], dim=1)
             mask = torch.cat([prefix_mask_GP[member], suffix_mask_BS], dim=1)
@@ -118,16 +103,57 @@ class TransformersEngine:
             chosen = out.sequences[:, ids.shape[1]:].unsqueeze(-1)
             logprobs_BT = logits_BTV.log_softmax(-1).gather(-1, chosen).squeeze(-1).tolist()
         cached = [0 if n == group[0] else length for length, group in zip(shared, groups) for n in group]
-        return {n: self._completion(replies[row], len(prompts[n]), cached[row], logprobs_BT[row] if logprobs_BT else None)
+        return {n: tokens.completion(self.tokenizer, self.ends, replies[row], len(prompts[n]), cached[row], logprobs_BT[row] if logprobs_BT else None)
                 for row, n in enumerate(order)}
 
-    def _completion(self, ids: list[int], tokens_in: int, cached: int, logprobs: list[float] | None) -> Completion:
-        end = next((k for k, token in enumerate(ids) if token in self.ends), None)
-        length = len(ids) if end is None else end + 1
-        text = self.tokenizer.decode(ids[: length if end is None else end], skip_special_tokens=True)
-        return Completion(
-            text, tuple(ids[:length]), "length" if end is None else "stop", tokens_in, cached, length,
-            tuple(logprobs[:length]) if logprobs is not None else None)
+    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, cache: DynamicCache, keep: int = 0) -> torch.Tensor:
+        """Logits of `ids`, which go on from the cache; `mask` (cache and ids) says what is padding.  `keep` positions of them, 0 for all."""
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1]:]
+        return self.model(ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=keep).logits
+
+    def _choose(self, texts: list[str], prompts: list[list[int]], sampling: Sampling, seed: int) -> list[Completion]:
+        """For each prompt the choice that is the likeliest continuation, or one sampled from the softmax of the choices' scores."""
+        rows = [[tokens.encode(self.tokenizer, text + choice) for choice in sampling.choices] for text in texts]
+        groups = [[(n, k) for k in range(len(sampling.choices))] for n in range(len(texts))]
+        done: dict[int, Completion] = {}
+        for number, batch in enumerate(_batches(groups, self.told.batch)):
+            torch.manual_seed(store.chunk_seed(seed, number))
+            for n, scored in self._score(batch, rows, prompts, sampling.choices).items():
+                scores = torch.tensor([score for score, _ in scored], dtype=torch.float64)
+                best = scores.argmax() if sampling.temperature == 0 else torch.multinomial((scores / sampling.temperature).softmax(0), 1)
+                k = int(best)
+                logprobs = scored[k][1]
+                length = len(rows[n][k]) - len(logprobs)
+                done[n] = Completion(sampling.choices[k], tuple(rows[n][k][length:]), "stop", length, 0, len(logprobs),
+                                     tuple(logprobs) if sampling.logprobs else None)
+        return [done[n] for n in range(len(texts))]
+
+    @torch.inference_mode()
+    def _score(self, groups: list[list[tuple[int, int]]], rows: list[list[list[int]]], prompts: list[list[int]],
+               choices: tuple[str, ...]) -> dict[int, list[tuple[float, list[float]]]]:
+        """For each prompt of the batch and each of its choices: the score and the log-probabilities of the choice's tokens.
+
+        `rows` are the tokens of prompt and choice together, since a choice may change how the prompt's end is cut into tokens; the
+        score counts from the first token that is not common to all.  What is common is computed once.  A choice that begins another
+        is scored with its end, or it would always win.
+        """
+        order = [row for group in groups for row in group]
+        starts = {n: min(_common([*rows[n], prompts[n]]), min(map(len, rows[n])) - 1) for (n, _), *_ in groups}
+        prefix_GP, prefix_mask_GP = self._pad([prompts[n][:starts[n] - 1] for (n, _), *_ in groups])
+        suffix_BS, suffix_mask_BS = self._pad([rows[n][k][starts[n] - 1:] for n, k in order])
+        member = torch.tensor([g for g, group in enumerate(groups) for _ in group], device=self.model.device)
+        cache = DynamicCache(config=self.model.config)
+        self._forward(prefix_GP, prefix_mask_GP, cache, keep=1)
+        cache.batch_select_indices(member)
+        logprobs_BSV = self._forward(suffix_BS, torch.cat([prefix_mask_GP[member], suffix_mask_BS], dim=1), cache).float().log_softmax(-1)
+        found: dict[int, list[tuple[float, list[float]]]] = {}
+        for row, (n, k) in enumerate(order):
+            length = len(rows[n][k]) - starts[n]
+            logprobs = logprobs_BSV[row, -length - 1:-1].gather(-1, suffix_BS[row, -length:, None])[:, 0].tolist()
+            begins = any(other != choices[k] and other.startswith(choices[k]) for other in choices)
+            end = float(logprobs_BSV[row, -1, self.ends].logsumexp(-1)) if begins else 0.0
+            found.setdefault(n, []).append((sum(logprobs) + end, logprobs))
+        return found
 
     def _config(self, sampling: Sampling) -> GenerationConfig:
         greedy = sampling.temperature == 0
@@ -144,21 +170,15 @@ class TransformersEngine:
         return torch.tensor(ids, device=self.model.device), torch.tensor(mask, device=self.model.device)
 
 
-def _common_prefix(prompts: list[list[int]]) -> int:
-    """How many tokens all prompts begin with alike, leaving each at least one token of its own to go on from."""
+def _common(prompts: list[list[int]]) -> int:
+    """How many tokens all prompts begin with alike."""
     first, last = min(prompts), max(prompts)  # in lexical order these two differ earliest
-    length = next((k for k, (a, b) in enumerate(zip(first, last)) if a != b), min(len(first), len(last)))
-    return min(length, min(map(len, prompts)) - 1)
+    return next((k for k, (a, b) in enumerate(zip(first, last)) if a != b), min(len(first), len(last)))
 
 
-def _check_text(n: int, chat: Chat) -> None:
-    """EngineError where a chat holds half a character (a lone surrogate), which no tokenizer can encode."""
-    for turn in chat:
-        try:
-            turn["content"].encode()
-        except UnicodeEncodeError as error:
-            raise EngineError(f"prompt {n} cannot be encoded: its {turn['role']} turn has {turn['content'][error.start]!r} at character {error.start}, "
-                              "which is half a character; read the text as UTF-8") from None
+def _common_prefix(prompts: list[list[int]]) -> int:
+    """What all prompts begin with alike, leaving each at least one token of its own to go on from."""
+    return min(_common(prompts), min(map(len, prompts)) - 1)
 
 
 def group_by_prefix(prompts: list[list[int]], most: int) -> list[list[int]]:

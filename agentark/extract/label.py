@@ -19,14 +19,17 @@ from . import steps
 from .verify import verify
 
 
-def run(path: Path, log: pd.DataFrame, *, log_id: str, teacher: str, task: str, split: str, seed: int, told: params.Params) -> pd.DataFrame:
+def run(path: Path, log: pd.DataFrame, *, log_id: str, teacher: str, task: str, split: str, seed: int, told: params.Params,
+        overlapping: dict[str, str] | None = None) -> pd.DataFrame:
     """Label the steps of a debate's `log` and write them to `path`; `log_id` stands for the log in the manifest, which has the counts.
 
-    What is there already is read.
+    `overlapping` (`decontaminate.overlaps`) are problems that are left out.  What is there already is read.
     """
     rolled = told.prm.labeller == "rollout"
     about = {"stage": "label", "source": source_hash(__name__), "log": log_id, "teacher": teacher, "task": task, "split": split,
              "wording": told.debate.wording}
+    if overlapping:
+        about["overlapping"] = sorted(overlapping)
     if rolled:
         about |= {"seed": seed, "rollouts": told.prm.rollouts, "debate": told.debate.model_dump(), "engine": told.engine.model_dump(),
                   "revision": load.revision(teacher)}
@@ -34,6 +37,7 @@ def run(path: Path, log: pd.DataFrame, *, log_id: str, teacher: str, task: str, 
         return pd.read_parquet(path)
     started = time.time()
     log = verify(log, task, split)
+    log = log[~log.problem.isin(overlapping or {})]
     made = steps.table(log, task, split, told.debate.wording, completer(teacher, told, seed) if rolled else None, told.prm.rollouts)
     store.finish(made, path, about, started, **steps.count(log, made))
     return made

@@ -15,9 +15,10 @@ import pandas as pd
 
 from agentark import params, store
 from agentark.mas import prompts
+from agentark.models.load import revision
 from agentark.source import source_hash
 
-from . import diverse
+from . import diverse, llm_diverse, llm_verify
 from .verify import verify
 
 
@@ -49,10 +50,14 @@ def stitch(log: pd.DataFrame, problem: str, agent: int) -> str:
     return f"First attempt:\n{wrong.text}{critique}\nThat attempt was wrong. Again:\n{own.iloc[-1].text}"
 
 
-def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, seed: int, told: params.Extract, wording: str) -> tuple[pd.DataFrame, dict]:
+def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, seed: int, told: params.Extract, wording: str,
+        overlapping: dict[str, str] | None = None, judges: params.Judges | None = None, engine: params.Engine | None = None) -> tuple[pd.DataFrame, dict]:
     """Extract traces from a debate's `log` and write them to `path`; `log_id` stands for the log in the manifest.
 
     The line that a reply addresses to its peers, if the debate's `wording` has one, is no part of a trace: a student has no peers.
+    `overlapping` (`decontaminate.overlaps`) are problems that are left out, whatever a method learns from.
+    `judges` are asked, through `engine` where they name none of their own: the verifier what is right (else the task's own says), and where
+    `told.diversity` says so the diversity judge and the distiller which traces DA learns from.
 
     Returns (traces, counts).  traces: problem, source ("debate": final traces; "single": round 1), agent, round, text, answer,
     correct, kind, rsft (chosen for R-SFT, or for its control), diversity_rank (0, 1, 2 for DA; -1: not chosen), reason (why a
@@ -60,11 +65,24 @@ def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, se
     """
     about = {"stage": "extract", "source": source_hash(__name__), "log": log_id, "task": task, "split": split, "seed": seed, "extract": told.model_dump(),
              "wording": wording}
+    overlapping = overlapping or {}
+    if overlapping:
+        about["overlapping"] = sorted(overlapping)
+    if judges and (asked := {name: ask for name, ask in judges.model_dump(exclude={"quality"}).items() if ask}):
+        about |= {"judges": asked, "revisions": {ask["model"]: revision(ask["model"]) for ask in asked.values()}}
     counts_path = path.with_name(path.stem + "_counts.csv")
     if store.is_done(path, about) and counts_path.exists():
         return pd.read_parquet(path), pd.read_csv(counts_path).set_index("what")["n"].to_dict()
     started = time.time()
+    counts: dict[str, int] = {}
     log = verify(log, task, split)
+    if judges and judges.verifier:
+        verdicts = llm_verify.run(path.with_name(path.stem + "_verdicts.parquet"), log, log_id=log_id, task=task, split=split, seed=seed, told=judges.verifier,
+                                  engine=judges.verifier.engine or engine)
+        log, counts = llm_verify.apply(log, verdicts), {f"LLM verifier, {what}": n for what, n in llm_verify.count(verdicts).items()}
+    log = log[~log.problem.isin(overlapping)].copy()
+    if log.empty:
+        raise ValueError(f"{task}: every training problem shares {told.decontaminate_words} words with a test set; nothing is left to learn from")
     log["text"] = [prompts.without_critique(text, prompts.WORDINGS[wording]) for text in log.text]
     final = final_traces(log, told.aggregator_traces).assign(source="debate")
     if told.corrective_form == "stitched":
@@ -75,12 +93,35 @@ def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, se
     traces["reason"] = [_reason(t.correct, t.answer, t.finish) for t in traces.itertuples()]
     traces["rsft"], traces["diversity_rank"] = False, -1
     _choose(traces, told, seed)
+    if told.diversity != "structural":
+        traces, chosen = _chosen_by_model(path, traces, log, log_id, task, split, wording, seed, told, judges, engine)
+        counts |= chosen
     traces = traces[["problem", "source", "agent", "round", "text", "answer", "correct", "kind", "rsft", "diversity_rank", "reason",
                      "tokens_out", "gold", "template"]]
-    counts = count(log, traces)
+    counts = count(log, traces) | counts | ({"problems left out: overlap with a test set": len(overlapping)} if told.decontaminate_words else {})
     store.write_table(pd.DataFrame({"what": counts.keys(), "n": counts.values()}), counts_path)
     store.finish(traces, path, about, started)
     return traces, counts
+
+
+def _chosen_by_model(path: Path, traces: pd.DataFrame, log: pd.DataFrame, log_id: str, task: str, split: str, wording: str, seed: int, told: params.Extract,
+                     judges: params.Judges, engine: params.Engine) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The traces with DA's chosen by the diversity judge, and their counts.  A trace that the distiller wrote anew is a row of its own."""
+    kept = traces[traces.correct & (traces.source == "debate")]
+    made = llm_diverse.run(path.with_name(path.stem + "_diverse.parquet"), kept[["problem", "agent", "text", "kind"]], log, log_id=log_id, task=task, split=split,
+                           wording=wording, how=told.diversity, most=told.max_traces, seed=seed, judged=judges.diversity, distilled=judges.distiller,
+                           engine=judges.diversity.engine or engine)
+    traces = traces.assign(diversity_rank=-1)
+    row = {(t.problem, t.agent): i for i, t in zip(kept.index, kept.itertuples())}
+    anew = []
+    for t in made[made.diversity_rank >= 0].itertuples():
+        at = row[t.problem, t.agent]
+        if t.text == traces.at[at, "text"]:
+            traces.loc[at, "diversity_rank"] = t.diversity_rank
+        else:
+            anew.append({**traces.loc[at], "text": t.text, "kind": "distilled", "rsft": False, "diversity_rank": t.diversity_rank})
+    return pd.concat([traces, pd.DataFrame(anew, columns=traces.columns)], ignore_index=True) if anew else traces, {
+        f"LLM diversity judge, {what}": n for what, n in llm_diverse.count(made).items()}
 
 
 def _reason(correct: bool, answer: str | None, finish: str) -> str:

@@ -52,6 +52,9 @@ class Task:
     equal(gold, answer): whether two answers are the same answer.
     instruction: appended to every question; empty where the model knows the form.
     measure: how it is scored: "accuracy", or for open-ended answers "f1" (SQuAD's), "rouge" or "truth" (evaluate/overlap.py).
+    licence, source: of the data: a licence's name (SPDX where it has one), and where the data comes from, with its revision or version;
+        both empty where this package makes the data itself.
+    in_domain: the tasks from whose training questions this one is made: their test sets are no transfer (DECISIONS 12).
     """
 
     name: str
@@ -61,6 +64,9 @@ class Task:
     instruction: str = ""
     sizes: dict[str, int] = field(default_factory=dict)
     measure: Literal["accuracy", "f1", "rouge", "truth"] = "accuracy"
+    licence: str = ""
+    source: str = ""
+    in_domain: tuple[str, ...] = ()
 
     def prompt(self, problem: Problem) -> str:
         """The user's message for `problem`."""

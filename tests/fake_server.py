@@ -1,0 +1,115 @@
+"""A real HTTP server on this machine that speaks OpenAI's chat completions as a test tells it to.
+
+`FakeServer(answer)` listens on a free port; `answer(number, body)` makes the reply to chat completion number `number` (from 1): a dict
+(200), `(status, dict or text)`, or `(status, dict or text, headers)`.  `vllm_like(engine)` is such an answer that lets an engine of this package write.
+"""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from agentark import params
+from agentark.engines import EngineError, Sampling
+
+MODEL = "fake/model"
+
+
+class FakeServer:
+    """The server, as a context manager.  `owner` is what /models calls the model's owner: "vllm" for a server that can do what vLLM can."""
+
+    def __init__(self, answer, owner="somebody", model=MODEL, models=None, port=0):
+        self.answer, self.requests, self.starts, self.most, self._now = answer, [], [], 0, 0
+        self.models = models if models is not None else (200, {"object": "list", "data": [{"id": model, "object": "model", "owned_by": owner}]})
+        self._lock = threading.Lock()
+        self.release = threading.Event()  # ends what hangs
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                self._send(outer.models if self.path == "/v1/models" else (404, {"error": {"message": "no such page"}}))
+
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with outer._lock:
+                    outer.requests.append((dict(self.headers), body))
+                    number = len(outer.requests)
+                    outer._now += 1
+                    outer.most = max(outer.most, outer._now)
+                try:
+                    self._send(outer.answer(number, body))
+                finally:
+                    with outer._lock:
+                        outer._now -= 1
+
+            def _send(self, reply):
+                status, body, headers = {dict: lambda: (200, reply, {}), tuple: lambda: (*reply, {})[:3]}[type(reply)]()
+                data = (json.dumps(body) if isinstance(body, dict) else body).encode()
+                try:
+                    self.send_response(status)
+                    for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **headers}.items():
+                        self.send_header(name, value)
+                    self.end_headers()
+                    self.wfile.write(data)
+                except (BrokenPipeError, ConnectionResetError):
+                    pass  # whoever asked has given up
+
+            def log_message(self, *_):
+                pass
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+        self.server = Server(("127.0.0.1", port), Handler)
+        self.port = self.server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+        self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.release.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+    def told(self, **changes):
+        """Params of an engine that asks this server."""
+        return params.Engine(**{"name": "openai", "base_url": self.url, "concurrency": 4, "timeout_s": 30.0, "retries": 2, **changes})
+
+
+def said(text, finish="stop", tokens_in=7, tokens_out=3, cached=None, **more):
+    """The body of a chat completion."""
+    return {"object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish, **more}],
+            "usage": {"prompt_tokens": tokens_in, "completion_tokens": tokens_out,
+                      **({} if cached is None else {"prompt_tokens_details": {"cached_tokens": cached}})}}
+
+
+def failed(status, message, **headers):
+    """An error as OpenAI's servers say it."""
+    return status, {"error": {"message": message, "type": "error"}}, {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def vllm_like(engine, block=16):
+    """An answer that serves an engine as vLLM would: its refusal of long prompts, its fields, and a prefix cache in whole blocks, which is only counted."""
+    lock, seen = threading.Lock(), []
+
+    def answer(_, body):
+        chat, choices = body["messages"], (body.get("structured_outputs") or {}).get("choice")
+        assert body.get("continue_final_message", False) == (chat[-1]["role"] == "assistant") != body.get("add_generation_prompt", True)
+        sampling = Sampling(body["temperature"], body["max_tokens"], body.get("top_p", 1.0), bool(body.get("logprobs")), tuple(choices) if choices else None)
+        with lock:
+            try:
+                [made] = engine.generate([chat], sampling, body.get("seed", 0))
+            except EngineError as error:
+                return failed(400, f"This model's maximum context length is {engine.context} tokens. {error}")
+            prompt = engine.tokenizer.apply_chat_template(chat, tokenize=True, return_dict=False)
+            shared = max((next((k for k, (a, b) in enumerate(zip(prompt, other)) if a != b), min(len(prompt), len(other))) for other in seen), default=0)
+            seen.append(prompt)
+        steps = {"content": [{"token": "", "logprob": x} for x in made.logprobs]} if made.logprobs else None
+        return said(made.text, made.finish, made.tokens_in, made.tokens_out, shared // block * block, token_ids=list(made.token_ids), logprobs=steps)
+
+    return answer
