@@ -118,4 +118,4 @@ clean: ## remove what runs of TIER made (results/TIER*, figures/TIER*) and cache
 dist-clean: clean ## also remove the runs of all tiers, the zoo's checkpoints, Snakemake's records and .venv
 	@for d in results/* figures/*; do \
 	  case $$d in */reference) ;; *) rm -rf "$$d" ;; esac; done
-	@rm -rf .snakemake build dist agentark.egg-info .venv
+	@rm -rf .snakemake build dist agentark.egg-info .venv .venv-vllm

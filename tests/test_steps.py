@@ -6,6 +6,7 @@ import tiny
 
 from agentark import tasks
 from agentark.engines import Sampling
+from agentark.engines import tokens
 from agentark.engines.transformers_engine import TransformersEngine
 from agentark.extract import steps
 from agentark.extract.verify import verify
@@ -163,8 +164,7 @@ def test_continuing_gives_the_tokens_of_the_uninterrupted_reply(networks, name):
 
 def test_a_half_written_reply_keeps_its_newline(networks):
     engine = TransformersEngine(networks["qwen3"], tiny.ENGINE)
-    plain = engine._prompt([*ask("1+1"), reply("so 2\n")])
-    assert engine.tokenizer.decode(plain) == "<|user|>1+1<|end|><|assistant|>so 2\n"
+    [plain] = tokens.prompt_texts(engine.tokenizer, [[*ask("1+1"), reply("so 2\n")]])
+    assert plain == "<|user|>1+1<|end|><|assistant|>so 2\n"
     engine.tokenizer.chat_template = engine.tokenizer.chat_template.replace("m['content'] +", "(m['content'] | trim) +")
-    assert engine._prompt([*ask("1+1"), reply("so 2\n")]) == plain
-    assert engine._prompt(ask("1+1 ")) == engine.tokenizer.apply_chat_template(ask("1+1"), add_generation_prompt=True, return_dict=False)
+    assert tokens.prompt_texts(engine.tokenizer, [[*ask("1+1"), reply("so 2\n")], ask("1+1 ")]) == [plain, "<|user|>1+1<|end|><|assistant|>"]

@@ -30,7 +30,7 @@ def run(path: Path, *, model: str, who: dict, task: str, split: str, n: int, sam
     unfinished chunk.
     """
     about = {"stage": "evaluate", "source": source_hash(__name__), "model": who, "revision": revision(model), "task": task, "split": split, "n": n,
-             "samples": samples, "seed": seed, "evaluate": told.model_dump(), "engine": engine.model_dump()}
+             "samples": samples, "seed": seed, "evaluate": told.model_dump(), "engine": engine.about()}
     if store.is_done(path, about):
         return pd.read_parquet(path)
     started = time.time()

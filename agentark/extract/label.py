@@ -31,7 +31,7 @@ def run(path: Path, log: pd.DataFrame, *, log_id: str, teacher: str, task: str, 
     if overlapping:
         about["overlapping"] = sorted(overlapping)
     if rolled:
-        about |= {"seed": seed, "rollouts": told.prm.rollouts, "debate": told.debate.model_dump(), "engine": told.engine.model_dump(),
+        about |= {"seed": seed, "rollouts": told.prm.rollouts, "debate": told.debate.model_dump(), "engine": told.engine.about(),
                   "revision": load.revision(teacher)}
     if store.is_done(path, about):
         return pd.read_parquet(path)

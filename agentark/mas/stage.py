@@ -32,7 +32,7 @@ def run(path: Path, *, model: str, task: str, split: str, n: int, protocol: str,
     """
     about = {
         "stage": "debate", "source": source_hash(__name__), "model": model, "revision": load.revision(model), "task": task, "split": split,
-        "n": n, "protocol": protocol, "seed": seed, "debate": told.model_dump(), "engine": engine.model_dump()}
+        "n": n, "protocol": protocol, "seed": seed, "debate": told.model_dump(), "engine": engine.about()}
     if store.is_done(path, about):
         return pd.read_parquet(path)
     started = time.time()
