@@ -8,7 +8,7 @@ from agentark import source
 
 # Earlier rooms first: a room may import from itself and from those before it (DESIGN.md).
 ORDER = (("params",), ("source",), ("wheels",), ("store",), ("tasks",), ("models",), ("study",), ("engines",), ("mas",), ("extract",), ("distill",), ("evaluate",),
-         ("cells",), ("pad",), ("stats",), ("agreement",), ("prompts",), ("report",), ("own",), ("notebook", "cli", "papermill_engine"))
+         ("cells",), ("pad",), ("stats",), ("agreement",), ("prompts",), ("report",), ("own",), ("plan",), ("notebook", "cli", "papermill_engine"))
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 FREE = {"params", "source", "store", "stats", "wheels", "agreement", "prompts"}  # anyone may import them, and they nobody but each other
 ALLOWED = {"zoo": {"zoo", "tasks", "models", "engines", "mas", "evaluate"}}
