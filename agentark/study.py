@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +105,11 @@ def jobs(told: params.Params, at: params.Coordinates) -> list[Job]:
         size["tasks"] = told.sizes.tasks
     seed = study.seeds[0]
     made: list[Job] = []
+    code = cache(lambda notebook: {"source": source.source_hash(*STAGES[notebook]), "cells": _cells(notebook)})
 
     def add(notebook: str, at: dict, inputs: list[Path], outputs: list[Path], sections: tuple[str, ...], models: list[str], *parts: str):
         key = {"at": at, "limit": limit, "sizes": size, "params": {name: _said(told, name) for name in sections},
-               "source": source.source_hash(*STAGES[notebook]), "cells": _cells(notebook), "weights": {m: load.revision(m) for m in models}}
+               **code(notebook), "weights": {m: load.revision(m) for m in models}}
         made.append(Job(notebook, at, tuple(inputs), tuple(outputs), store.digest(key), parts))
 
     groups = [study.students] if study.grain == "students" else [[s] for s in study.students]

@@ -77,7 +77,8 @@ def prepare(train: Path, test: Path | None, out: Path, limit: int, level: float)
         write(copy, text)
     problems = {split: tasks.problems(str(copy), split, sizes[split]) for split in ("train", "test")}
     overlap = decontaminate(problems["train"], {"test": problems["test"]}, WORDS).counts["test"]
-    return Data(str(copy), sizes, {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (train, test) if path}, total, dropped, overlap)
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (train, test) if path}
+    return Data(str(copy), sizes, digests, total, dropped, overlap)
 
 
 def _rows(path: Path) -> list[tuple[dict, bool]]:
@@ -92,7 +93,8 @@ def _rows(path: Path) -> list[tuple[dict, bool]]:
             row = json.loads(line)
             name = str(row.get("id", number))
             split, p = splits[f"{path.stem}/{name}"]
-            made.append(({"id": name, "question": p.question, "answer": p.answer, "solution": str(p.solution), "split": split}, bool(row.get("split"))))
+            mine = {"id": name, "question": p.question, "answer": p.answer, "solution": str(p.solution), "split": split}
+            made.append((mine, bool(row.get("split"))))
     if len(splits) < len(made):
         raise params.ParamsError(f"{path}: a row's id is the line number of a row without one; give every row an id, or none")
     return made

@@ -16,6 +16,7 @@ import fcntl
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,8 +43,8 @@ LEFT_OUT = "problems left out: overlap with a test set"
 
 def default_params(teacher: str, student: str) -> Path:
     """The params file of networks of their kind: the mini zoo's, SmolLM2's, else the one for real ones on a GPU."""
-    real = [name for name in (teacher, student) if not name.startswith("zoo/")]
-    tier = "mini" if not real else "smollm2" if set(real) == {"smollm2-135m"} else "qwen3"
+    real = {known.hub if (known := registry.find(name)) else name for name in (teacher, student) if not name.startswith("zoo/")}
+    tier = "mini" if not real else "smollm2" if real == {registry.find("smollm2-135m").hub} else "qwen3"
     return store.ROOT / "params" / f"{tier}.yaml"
 
 
@@ -109,8 +110,8 @@ def _make(files: study.Files, data: Data, told: params.Params, teacher: str, stu
         taught, _ = cells.taught(files, told, traces, traces_id, method=method, **at)
     rows = pd.concat([base, *first, taught], ignore_index=True)
     made_of += [checkpoint, *(files.predictions(*who, task, seed) for who in (("-", student, "base", "-"), (teacher, student, method, task)))]
-    about = {"stage": "own", "source": source_hash(__name__), "made_of": {path.name: store.identity(path) for path in made_of}, "files": data.files,
-             "stats": told.stats.model_dump()}
+    about = {"stage": "own", "source": source_hash(__name__), "teacher": None if method == "sft" else teacher, "student": student, "method": method,
+             "seed": seed, "files": data.files, "made_of": store.digest([store.identity(path) for path in made_of]), "stats": told.stats.model_dump()}
     if all((files.root / name).exists() for name in (MODEL, REPORT)) and store.is_done(files.root / CARD, about):
         print(f"nothing to be done: all of {files.root} is there", file=sys.stderr)
     else:
@@ -121,8 +122,6 @@ def _make(files: study.Files, data: Data, told: params.Params, teacher: str, stu
 
 def _publish(out: Path, checkpoint: Path, made: card.Made, about: dict) -> None:
     """Write the student's folder, the report and, last, the card with its manifest."""
-    import time
-
     started, part = time.time(), out / f"{MODEL}.part"
     text = card.card(made, (checkpoint / "adapter_config.json").exists())
     shutil.rmtree(part, ignore_errors=True)
@@ -153,7 +152,10 @@ def summary(out: Path) -> str:
 
 
 def full_name(name: str) -> str:
-    """A network's name that means the same from any folder and outside of this program: the hub id of the registry's, a folder's whole path.  ModelError."""
+    """A network's name that means the same from any folder and outside of this program: the hub id of the registry's, a folder's whole path.
+
+    Raises ModelError as `load.check_name` does.
+    """
     load.check_name(name)
     known = registry.find(name)
     if known:
@@ -164,23 +166,26 @@ def full_name(name: str) -> str:
 def _study(told: params.Params, data: Data, teacher: str, student: str, method: str, seed: int) -> params.Params:
     """The params with the study that these arguments are."""
     methods = ["rsft", "pad"] if method == "pad" and told.rl.init == "rsft" else [method]
-    of = params.Study(name="own", teachers=[teacher], students=[student], train_tasks=[data.task], test_tasks=[data.task], methods=methods, seeds=[seed],
-                      grain="cell")
+    of = params.Study(name="own", teachers=[teacher], students=[student], train_tasks=[data.task], test_tasks=[data.task], methods=methods,
+                      seeds=[seed], grain="cell")
     return told.model_copy(update={"study": of, "sizes": told.sizes.model_copy(update={**data.sizes, "tasks": {}})})
 
 
 def _check_pad(sizes: dict[str, int], rl: params.Rl, train: Path) -> None:
     if not sizes["dev"]:
-        raise params.ParamsError(f"{train} has no dev rows, on which PAD watches the true accuracy: name some \"dev\", or give more rows without a split")
+        raise params.ParamsError(f"{train} has no dev rows, on which PAD watches the true accuracy: name some \"dev\", "
+                                 "or give more rows without a split")
     if sizes["train"] < rl.prompts_per_step:
-        raise params.ParamsError(f"{train} has {sizes['train']} training rows, and rl.prompts_per_step = {rl.prompts_per_step}: add rows, or lower it")
+        raise params.ParamsError(f"{train} has {sizes['train']} training rows, and rl.prompts_per_step = {rl.prompts_per_step}: "
+                                 "add rows, or lower it")
 
 
 def _check_traces(counts: dict[str, int], method: str) -> None:
     """DistillError, with what became of the traces, where there is nothing to learn from."""
     if not counts["DA traces" if method == "da" else "R-SFT traces"]:
         lost = ", ".join(f"{n} {what.split(': ')[1]}" for what, n in counts.items() if what.startswith("final traces dropped"))
-        need = "no problem has two right traces, which DA needs" if method == "da" and counts["correct final traces (T)"] else "no trace is right"
+        is_one = method == "da" and counts["correct final traces (T)"]
+        need = "no problem has two right traces, which DA needs" if is_one else "no trace is right"
         raise DistillError(f"the debate left nothing to learn from: {need} ({counts['final traces']} traces of {counts['problems (Q)']} problems: {lost}); "
                            "take a better teacher, easier questions or longer replies (debate.max_new_tokens)")
 
@@ -188,7 +193,11 @@ def _check_traces(counts: dict[str, int], method: str) -> None:
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """One run at a time in a folder; the lock goes with its process."""
-    with open(out / ".lock", "w") as file:
+    try:
+        file = open(out / ".lock", "w")
+    except OSError as error:
+        raise store.StoreError(f"cannot write to {out} ({error.strerror}): name another --out") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

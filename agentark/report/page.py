@@ -47,7 +47,8 @@ def listing(words: str) -> str:
 def table(frame: pd.DataFrame) -> str:
     """A table; every cell is escaped, an empty one where a value is missing."""
     head = "".join(f"<th>{escape(str(column))}</th>" for column in frame.columns)
-    rows = "".join("<tr>" + "".join(f"<td>{'' if pd.isna(cell) else escape(str(cell))}</td>" for cell in row) + "</tr>" for row in frame.itertuples(index=False))
+    cells = (("" if pd.isna(cell) else escape(str(cell)) for cell in row) for row in frame.itertuples(index=False))
+    rows = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in cells)
     return f'<div class="wide"><table class="plain"><tr>{head}</tr>{rows}</table></div>'
 
 
@@ -61,7 +62,8 @@ def picture(figure: Figure, says: str) -> str:
 def debates(log: pd.DataFrame, questions: dict[str, str]) -> str:
     """The debates that `telling` chooses, each folded.  `log` is a verified log, `questions` the text of each problem."""
     shown = (f"<details><summary>{escape(kind)}: {escape(problem)}</summary>"
-             f'<div class="wide">{viewer.debate(log[log.problem == problem], questions[problem])}</div></details>' for kind, problem in telling(log).items())
+             f'<div class="wide">{viewer.debate(log[log.problem == problem], questions[problem])}</div></details>'
+             for kind, problem in telling(log).items())
     return "".join(shown)
 
 
@@ -73,5 +75,6 @@ def telling(log: pd.DataFrame) -> dict[str, str]:
     agents = log[log.agent > 0].sort_values("round", kind="stable").groupby(["problem", "agent"], sort=False)
     first, last = (rows.groupby("problem", sort=False).correct.mean().reindex(log.problem.unique()) for rows in (agents.head(1), agents.tail(1)))
     gain = last - first
-    kinds = {"the debate helped": gain > 0, "the debate did harm": gain < 0, "nobody found it": (first == 0) & (last == 0), "all were right at once": first == 1}
+    kinds = {"the debate helped": gain > 0, "the debate did harm": gain < 0, "nobody found it": (first == 0) & (last == 0),
+             "all were right at once": first == 1}
     return {kind: gain[those].abs().idxmax() for kind, those in kinds.items() if those.any()}

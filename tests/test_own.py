@@ -1,0 +1,289 @@
+"""Your own data: what is held out and left out, what the card and the page say, and `agentark distill` from end to end."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import yaml
+
+from agentark import cells, cli, params, store, tasks
+from agentark.models import load
+from agentark.own import card, data, stage
+from agentark.report import page
+
+MINI = store.ROOT / "params" / "mini.yaml"
+SMALL, LARGE = "zoo/qwen3-0.6b", "zoo/qwen3-32b"
+
+
+def write(path, rows):
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+def sums(n, first=0, **more):
+    return [{"question": f"What is {k} + 1?", "answer": k + 1, **more} for k in range(first, first + n)]
+
+
+def prepared(tmp_path, rows, test=None, limit=0):
+    return data.prepare(write(tmp_path / "my.jsonl", rows), test and write(tmp_path / "other.jsonl", test), tmp_path / "out", limit, 0.95)
+
+
+def questions(made, split):
+    return {p.question for p in tasks.problems(made.task, split, made.sizes[split])}
+
+
+# --- data ---------------------------------------------------------------------------------------------------------------
+
+
+def test_named_splits_are_kept(tmp_path):
+    made = prepared(tmp_path, sums(9, split="train") + sums(7, 9, split="test") + sums(1, 16, split="dev"))
+    assert made.sizes == {"train": 9, "dev": 1, "test": 7} and made.rows == 17 and not any(made.dropped.values())
+    assert questions(made, "dev") == {"What is 16 + 1?"}
+
+
+def test_a_test_file_is_the_whole_held_out_split(tmp_path):
+    named = sums(1, 900, split="test")
+    made = prepared(tmp_path, sums(200) + named, sums(8, 500) + sums(2, 600, split="train"))
+    assert made.sizes["test"] == 8 and made.sizes["train"] + made.sizes["dev"] == 200
+    assert made.dropped[data.NAMED_TEST] == 1 and made.dropped[data.NOT_TEST] == 2
+    assert questions(made, "test") == {f"What is {k} + 1?" for k in range(500, 508)}
+    assert set(made.files) == {"my.jsonl", "other.jsonl"}
+
+
+def test_a_held_out_question_is_no_training_question(tmp_path):
+    again = [{"question": "  what is 20 + 1? ", "answer": 21, "split": "train"}, {"question": "What is 1 + 1?", "answer": 2, "split": "train"}]
+    made = prepared(tmp_path, sums(5, split="train") + sums(6, 20, split="test") + again)
+    assert made.dropped[data.HELD_OUT] == 1 and made.dropped[data.REPEATED] == 1
+    assert made.sizes["train"] == 5 and not questions(made, "train") & questions(made, "test")
+
+
+def test_the_limit_is_of_each_split_and_counted(tmp_path):
+    made = prepared(tmp_path, sums(10, split="train") + sums(9, 10, split="test"), limit=7)
+    assert made.sizes == {"train": 7, "dev": 0, "test": 7} and made.dropped[data.LIMITED] == 3 + 2
+
+
+def test_other_questions_are_another_task(tmp_path):
+    rows = sums(5, split="train") + sums(6, 20, split="test")
+    first, again = prepared(tmp_path, rows), prepared(tmp_path, rows)
+    (tmp_path / "b").mkdir()
+    other = data.prepare(write(tmp_path / "b" / "my.jsonl", [{**rows[0], "answer": 99}, *rows[1:]]), None, tmp_path / "out", 0, 0.95)
+    assert first.task == again.task != other.task
+
+
+def test_words_in_common_are_counted(tmp_path):
+    long = "Tom has a box with {} red marbles and gives two of them away. How many are left?"
+    rows = [{"question": long.format(k), "answer": k - 2, "split": "train" if k < 13 else "test"} for k in range(10, 20)]
+    assert prepared(tmp_path, rows + sums(4, split="train")).overlap == 3
+
+
+@pytest.mark.parametrize("rows, sentence", [
+    (sums(9, split="test"), "has no training rows"),
+    (sums(9, split="train") + sums(5, 9, split="test"), r"has 5 held-out problems, and with fewer than 6 no difference can be told"),
+    ([{"question": "1?"}, "{", *sums(3)], r"2 bad rows: line 1 has no answer; line 2 is not JSON"),
+    ([{"question": "1?", "answer": 1, "id": "2"}, *sums(1)], "a row's id is the line number of a row without one"),
+])
+def test_data_that_cannot_be(tmp_path, rows, sentence):
+    with pytest.raises(params.ParamsError, match=sentence):
+        prepared(tmp_path, rows)
+    assert not (tmp_path / "out").exists()
+
+
+# --- what cannot be ends with a sentence ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("changed, sentence", [
+    ({"--teacher": "zoo/qwen3-23b"}, "did you mean 'zoo/qwen3-32b'"),
+    ({"--student": "nothing"}, "'nothing' is no network"),
+    ({"--train": "none.jsonl"}, "cannot read the task file none.jsonl"),
+    ({"--out": "{tmp}/my.jsonl/out"}, "name another --out"),
+    ({"--out": "{tmp}/taken"}, "has a README.md that is not of this program"),
+    ({"--params": "{tmp}/none.yaml"}, "no params file"),
+    ({"--method": "pad", "--train": "{tmp}/nodev.jsonl"}, "has no dev rows"),
+])
+def test_errors_are_sentences_and_load_nothing(tmp_path, capsys, monkeypatch, changed, sentence):
+    monkeypatch.setattr(load, "load_tokenizer", lambda name: pytest.fail("a network was touched"))
+    write(tmp_path / "my.jsonl", sums(9, split="train") + sums(6, 9, split="test") + sums(1, 20, split="dev"))
+    write(tmp_path / "nodev.jsonl", sums(9, split="train") + sums(6, 9, split="test"))
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "README.md").write_text("mine")
+    told = {"--train": "{tmp}/my.jsonl", "--teacher": LARGE, "--student": SMALL, "--out": "{tmp}/out", **changed}
+    assert cli.main(["distill", *(part.format(tmp=tmp_path) for pair in told.items() for part in pair)]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.strip().count("\n") == 0
+    assert (tmp_path / "taken" / "README.md").read_text() == "mine"
+
+
+def test_errors_come_before_torch(tmp_path):
+    write(tmp_path / "my.jsonl", sums(9, split="train"))
+    told = ["distill", "--train", str(tmp_path / "my.jsonl"), "--teacher", LARGE, "--student", SMALL, "--out", str(tmp_path / "out")]
+    code = f"import sys; from agentark import cli; status = cli.main({told!r}); print('torch' in sys.modules); sys.exit(status)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout.strip() == "False" and "held-out" in done.stderr
+
+
+def test_two_runs_do_not_write_to_one_folder(tmp_path):
+    with stage._alone(tmp_path):
+        with pytest.raises(store.StoreError, match="another agentark distill is at work"):
+            with stage._alone(tmp_path):
+                pass
+    with stage._alone(tmp_path):
+        pass
+
+
+def test_a_debate_without_a_right_answer_says_what_became_of_it():
+    counts = {"R-SFT traces": 0, "DA traces": 0, "correct final traces (T)": 0, "final traces": 4, "problems (Q)": 2,
+              "final traces dropped: wrong answer": 3, "final traces dropped: truncated": 1}
+    with pytest.raises(stage.DistillError, match=r"no trace is right \(4 traces of 2 problems: 3 wrong answer, 1 truncated\)"):
+        stage._check_traces(counts, "rsft")
+    with pytest.raises(stage.DistillError, match="no problem has two right traces"):
+        stage._check_traces({**counts, "R-SFT traces": 1, "correct final traces (T)": 1}, "da")
+    stage._check_traces({**counts, "R-SFT traces": 1}, "rsft")
+
+
+@pytest.mark.parametrize("teacher, student, tier", [
+    (LARGE, SMALL, "mini"), ("smollm2-135m", "smollm2-135m", "smollm2"), ("HuggingFaceTB/SmolLM2-135M-Instruct", SMALL, "smollm2"),
+    ("Qwen3-8B", "smollm2-135m", "qwen3"), ("./mine", "Qwen3-0.6B", "qwen3")])
+def test_the_params_go_with_the_networks(teacher, student, tier):
+    assert stage.default_params(teacher, student).stem == tier
+
+
+def test_names_mean_the_same_elsewhere(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert stage.full_name("Qwen3-0.6B") == "Qwen/Qwen3-0.6B" and stage.full_name("smollm2-135m") == "smollm2-135m"
+    assert stage.full_name("./mine") == str(tmp_path / "mine") and stage.full_name(SMALL) == SMALL and stage.full_name("a/b") == "a/b"
+
+
+# --- card and page ----------------------------------------------------------------------------------------------------------
+
+
+def made(tmp_path, right_before, right_after, student=SMALL) -> card.Made:
+    """A finished `sft` of ten held-out problems, of which the first so many were answered right."""
+    own = prepared(tmp_path, sums(4, split="train") + sums(10, 10, split="test"))
+    who = {"teacher": LARGE, "student": student, "train": own.task, "test": own.task, "seed": 0}
+    rows = []
+    for method, right in (("base", right_before), ("sft", right_after)):
+        for k, p in enumerate(tasks.problems(own.task, "test", 10)):
+            at = who | ({"teacher": "-", "train": "-"} if method == "base" else {})
+            rows.append({**at, "method": method, "item": p.id, "sample": -1, "gold": p.answer, "correct_flexible": k < right,
+                         "answer_flexible": p.answer if k < right else "<b>0", "finish": "length" if k == 9 else "stop"})
+    training = {"loss": [{"step": 1, "loss": 2.0}], "examples": 4, "dropped": 0, "parameters_trained": 1234}
+    manifest = {"made": "now", "seconds": 1.0, "peak_memory_mb": 5, "machine": "a machine", "python": "3.11", "versions": {"torch": "2"}}
+    return card.Made(own, params.load(MINI)[0], LARGE, student, "sft", 0, pd.DataFrame(rows), None, {}, training, manifest)
+
+
+def test_the_verdict_has_the_numbers(tmp_path):
+    said = card.verdict(made(tmp_path, 2, 9))
+    assert said.startswith("On 10 held-out problems the student answers 90.0 % right, 20.0 % before: it is better than before (difference +70.0 [")
+    assert "p = 0.016 by McNemar's exact test)." in said  # seven problems, all one way: 2 / 2^7
+
+
+def test_no_difference_is_said_with_what_could_have_been_seen(tmp_path):
+    one = made(tmp_path, 2, 3)
+    said, smallest = card.verdict(one), one.paired.smallest_detectable.iloc[0]
+    assert "no difference from before can be told" in said
+    assert (f"A true difference of {100 * smallest:.0f} points" in said) if smallest <= 1 else "So few problems" in said
+
+
+def test_a_gain_that_may_be_one_of_form_is_said(tmp_path):
+    one = made(tmp_path, 2, 9)
+    assert "form of an answer" not in card.verdict(one)
+    one.rows.loc[(one.rows.method == "base") & ~one.rows.correct_flexible, "answer_flexible"] = None
+    assert "no answer could be read in 80 % of the replies, now in 0 %" in card.verdict(one)
+
+
+def test_the_card_is_whole(tmp_path):
+    text = card.card(made(tmp_path, 2, 9), adapter=True)
+    _, head, body = text.split("---\n", 2)
+    assert yaml.safe_load(head) == {"license": "apache-2.0", "library_name": "peft", "tags": ["agentark", "sft"]}
+    for part in ("| qwen3-0.6b as it was | 10 | 20.0 [5.7, 51.0] | 0.0 | 10.0 |", "| rows given | 14 |", "| train problems | 4 |", "| sha256 of my.jsonl |",
+                 "| student | zoo/qwen3-0.6b | Apache-2.0", "| torch | 2 |", "| machine | a machine |", "learning_rate", "| training examples | 4 |"):
+        assert part in body, part
+    assert "debate" not in body.split("## Use")[1].split("```yaml")[1]  # nothing was debated
+
+
+@pytest.mark.parametrize("name, says", [
+    ("Qwen/Qwen3-8B", "Apache-2.0"), ("meta-llama/Meta-Llama-3-8B-Instruct", "Llama 3"), ("some/thing", "https://huggingface.co/some/thing")])
+def test_licences(name, says):
+    assert says in card.licence(name)
+
+
+def test_the_report_escapes_and_needs_nothing(tmp_path):
+    text = card.report(made(tmp_path, 9, 2))
+    assert "&lt;b&gt;0" in text and "<b>0" not in text
+    assert "default-src &#x27;none&#x27;" in text or "default-src 'none'" in text
+    assert "<script" not in text and not re.search(r"(?:src|href)=\"(?!data:)", text)
+
+
+def test_answers_that_changed(tmp_path):
+    table = card.changed(made(tmp_path, 2, 9))
+    assert list(table.now) == ["right"] * 6 and list(table.after) == list(table["right answer"])
+    (tmp_path / "b").mkdir()
+    assert list(card.changed(made(tmp_path / "b", 3, 1)).now) == ["wrong"] * 2
+
+
+@pytest.mark.parametrize("make", [page.text, page.listing, lambda words: page.table(pd.DataFrame({words: [words]})),
+                                  lambda words: page.page(words, words, {words: ""})])
+def test_text_is_escaped(make):
+    assert "<i>" not in make("<i>") and "&lt;i&gt;" in make("<i>")
+
+
+def test_telling_debates():
+    said = {"a": [[0, 0], [1, 1]], "b": [[1, 1]], "c": [[1, 0], [0, 0]], "d": [[0, 0], [0, 0]], "e": [[0, 1], [1, 1]]}  # rounds of two agents
+    log = pd.DataFrame([{"problem": p, "round": k, "agent": a, "correct": bool(right)}
+                        for p, rounds in said.items() for k, row in enumerate(rounds, 1) for a, right in enumerate(row, 1)])
+    assert page.telling(log) == {"the debate helped": "a", "the debate did harm": "c", "nobody found it": "d", "all were right at once": "b"}
+    assert page.telling(log[log.problem == "b"]) == {"all were right at once": "b"}
+
+
+# --- from end to end --------------------------------------------------------------------------------------------------------
+
+
+def times(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+@pytest.mark.slow
+def test_distill_from_end_to_end(tmp_path, capsys, monkeypatch):
+    """Killed after the debate, it goes on; called again, it does nothing; by another method, it debates no second time."""
+    rows = [{"question": p.question, "answer": int(p.answer), "split": "train" if k < 18 else "dev" if k < 20 else "test"}
+            for k, p in enumerate(tasks.problems("mini_gsm", "train", 30))]
+    told = yaml.safe_load(MINI.read_text())
+    told["debate"] |= {"agents": 2, "rounds": 2}
+    told["distill"] |= {"epochs": 1, "lora": {"r": 2, "alpha": 4, "dropout": 0.0, "target_modules": "all-linear"}}
+    told["evaluate"] |= {"base_votes": 1, "samples": 0}
+    (tmp_path / "fast.yaml").write_text(yaml.safe_dump(told))
+    out = tmp_path / "out"
+    call = ["distill", "--train", str(write(tmp_path / "my.jsonl", rows)), "--teacher", LARGE, "--student", SMALL, "--out", str(out),
+            "--params", str(tmp_path / "fast.yaml")]
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cells, "base", killed)
+        assert cli.main(call) == 130
+    debates, = (out / "debates").glob("*.parquet")
+    debated = debates.stat().st_mtime_ns
+    assert cli.main(call) == 0
+    assert debates.stat().st_mtime_ns == debated
+    said = capsys.readouterr().out
+    assert "On 10 held-out problems the student answers" in said and str(out / "report.html") in said
+
+    text, html = (out / "README.md").read_text(), (out / "report.html").read_text()
+    assert text == (out / "model" / "README.md").read_text() and "| train problems | 18 |" in text and "library_name: peft" in text
+    assert html.count("<details>") >= 1 and "data:image/png" in html and "taught by R-SFT" in html
+    assert sorted(path.suffix for path in (out / "model").iterdir() if path.suffix in (".safetensors", ".bin", ".pt")) == [".safetensors"]
+    model, tokenizer = load.load(str(out / "model"))
+    assert model.config.vocab_size >= len(tokenizer)
+
+    before = times(out)
+    assert cli.main(call) == 0 and times(out) == before
+    assert "nothing to be done" in capsys.readouterr().err
+    assert cli.main([*call, "--method", "sft"]) == 0
+    now = times(out)
+    assert all(now[path] == at for path, at in before.items() if path.parent.name in ("debates", "traces", "predictions", "data"))
+    assert "answers alone (SFT)" in (out / "README.md").read_text()
