@@ -51,3 +51,19 @@ def test_without_splits_the_hash_of_the_question_decides(tmp_path):
     forward, back = (jsonl.read(write(tmp_path / f"{k}.jsonl", r)) for k, r in (("a", rows), ("b", rows[::-1])))
     assert {p.question for p in forward["test"]} == {p.question for p in back["test"]}
     assert len(forward["train"]) > 200 and len(forward["dev"]) > 10 and len(forward["test"]) > 10
+
+
+@pytest.mark.parametrize(("rows", "reason"), [
+    (['{"question": "q", "answer": "a", "id": 2}', '{"question": "r", "answer": "a"}'], "line 2 has the id '2' a second time"),
+    (['{"question": "q", "answer": "a", "solution": 5}'], "line 1 must have text as its solution"),
+    (['{"question": "q\\ud800", "answer": "a"}'], "line 1 holds half a character"),
+])
+def test_rows_that_would_fail_later(tmp_path, rows, reason):
+    (tmp_path / "x.jsonl").write_text("\n".join(rows))
+    with pytest.raises(ValueError, match=reason):
+        jsonl.read(str(tmp_path / "x.jsonl"))
+
+
+def test_a_line_separator_within_a_text_ends_no_row(tmp_path):
+    (tmp_path / "x.jsonl").write_text('{"question": "one\u2028two", "answer": "3", "split": "test"}\n')
+    assert jsonl.read(str(tmp_path / "x.jsonl"))["test"][0].question == "one\u2028two"

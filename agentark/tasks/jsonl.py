@@ -18,7 +18,7 @@ from .problem import SPLITS, Parsed, Problem, Task, answer_lines, boxed, bucket
 def read(path: str) -> dict[str, list[Problem]]:
     """The problems of a file by split.  ValueError lists every bad row by line number and reason."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8").split("\n")  # not splitlines: a text may hold U+2028
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot read the task file {path}: {error}") from None
     found: dict[str, list[Problem]] = {split: [] for split in SPLITS}
@@ -29,7 +29,7 @@ def read(path: str) -> dict[str, list[Problem]]:
             continue
         try:
             row = json.loads(line)
-            reason = _wrong(row, ids)
+            reason = _wrong(row, number, ids)
         except json.JSONDecodeError as error:
             reason = f"is not JSON ({error.msg})"
         if reason:
@@ -44,7 +44,7 @@ def read(path: str) -> dict[str, list[Problem]]:
     return found
 
 
-def _wrong(row, ids: set[str]) -> str:
+def _wrong(row, number: int, ids: set[str]) -> str:
     """Why a row cannot be used; empty where it can."""
     if not isinstance(row, dict):
         return "is no object"
@@ -55,7 +55,14 @@ def _wrong(row, ids: set[str]) -> str:
         return "must have text as its question, and text or a number as its answer"
     if row.get("split") not in (None, *SPLITS):
         return f"names the split {row['split']!r}; there are {', '.join(SPLITS)}"
-    return f"has the id {row['id']!r} a second time" if str(row.get("id")) in ids else ""
+    if not isinstance(row.get("solution") or "", str):
+        return "must have text as its solution"
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return "holds half a character (a lone surrogate), which no tokenizer can encode"
+    name = str(row.get("id", number))
+    return f"has the id {name!r} a second time (a row without an id has its line's number)" if name in ids else ""
 
 
 def problems(path: str, split: str, n: int) -> list[Problem]:
