@@ -83,7 +83,7 @@ def test_words_in_common_are_counted(tmp_path):
     (sums(9, split="test"), "has no training rows"),
     (sums(9, split="train") + sums(5, 9, split="test"), r"has 5 held-out problems, and with fewer than 6 no difference can be told"),
     ([{"question": "1?"}, "{", *sums(3)], r"2 bad rows: line 1 has no answer; line 2 is not JSON"),
-    ([{"question": "1?", "answer": 1, "id": "2"}, *sums(1)], "a row's id is the line number of a row without one"),
+    ([{"question": "1?", "answer": 1, "id": "2"}, *sums(1)], "line 2 has the id '2' a second time"),
 ])
 def test_data_that_cannot_be(tmp_path, rows, sentence):
     with pytest.raises(params.ParamsError, match=sentence):
