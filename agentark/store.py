@@ -17,6 +17,8 @@ import shutil
 import sys
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -193,6 +195,17 @@ def finish(frame: pd.DataFrame, path: Path, about: dict[str, Any], started: floa
     write_manifest(path, about, started, rows=len(frame), repaired_lines=journal.dropped if journal else 0, **more)
     if journal:
         journal.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder(path: Path) -> Iterator[Path]:
+    """A folder in the place of `path`: what is written to the one that is yielded stands there, all of it, or nothing does."""
+    part = path.with_name(path.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    yield part
+    shutil.rmtree(path, ignore_errors=True)
+    part.rename(path)
 
 
 def last_checkpoint(work: Path) -> str | None:

@@ -298,3 +298,18 @@ def test_differences():
     assert store.differences({"a": 1}, {"a": 1}) == []
     assert store.differences({"a": {"b": 1}}, {"a": 2}) == ["a: was {'b': 1}, now 2"]
     assert store.digest({"b": 1, "a": 2}) == store.digest({"a": 2, "b": 1}) != store.digest({"a": 1, "b": 2})
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path):
+    out = tmp_path / "a" / "b"
+    with store.folder(out) as part:
+        (part / "x").write_text("1")
+        assert not out.exists()
+    assert (out / "x").read_text() == "1" and not part.exists()
+    with pytest.raises(KeyboardInterrupt), store.folder(out) as part:
+        (part / "y").write_text("2")
+        raise KeyboardInterrupt
+    assert [p.name for p in out.iterdir()] == ["x"]  # the old one stands
+    with store.folder(out) as part:  # the half-written one is no obstacle, and no part of the new one
+        (part / "z").write_text("3")
+    assert [p.name for p in out.iterdir()] == ["z"]

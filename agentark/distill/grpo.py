@@ -250,16 +250,13 @@ def run(folder: Path, *, policy: str, prompts: dict[str, str], score: Score, ver
         callbacks=[*dev, *callbacks], **options)
     made.remove_callback(PrinterCallback)  # forty figures a step; training.json has those that matter
     made.train(resume_from_checkpoint=store.last_checkpoint(work))
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    made.save_model(str(part))
-    tokenizer.save_pretrained(part)
     log = {**summary(made.state.log_history, told), "seconds": round(time.time() - started, 1),
            "peak_memory_mb": store.peak_memory_mb(),
            "parameters_trained": sum(p.numel() for p in made.model.parameters() if p.requires_grad)}
-    (part / "training.json").write_text(json.dumps(log, indent=1) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
+    with store.folder(folder) as part:
+        made.save_model(str(part))
+        tokenizer.save_pretrained(part)
+        (part / "training.json").write_text(json.dumps(log, indent=1) + "\n")
     store.write_manifest(folder, about, started)
     shutil.rmtree(work)
     return log

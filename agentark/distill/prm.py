@@ -121,13 +121,9 @@ def train(base: str, items: list[Item], out: Path, about: dict, told: params.Prm
         "tokens": len(epochs) * sum(len(ids) for item in items for ids, _ in item.rows),
         "seconds": round(time.time() - started, 1), "peak_memory_mb": store.peak_memory_mb(),
         "parameters_trained": {str(stage): n for stage, n in trained.items()}}
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    prm.save(part)
-    (part / "training.json").write_text(json.dumps(log, indent=1) + "\n")
-    shutil.rmtree(out, ignore_errors=True)
-    part.rename(out)
+    with store.folder(out) as part:
+        prm.save(part)
+        (part / "training.json").write_text(json.dumps(log, indent=1) + "\n")
     journal.path.unlink()
     shutil.rmtree(work)
     return log

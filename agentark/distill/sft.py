@@ -80,10 +80,6 @@ def train(student: str, rows: list[dict], out: Path, about: dict, told: params.D
     trainer.train(resume_from_checkpoint=store.last_checkpoint(work))
     if lora:
         trainer.model.peft_config["default"].base_model_name_or_path = student
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    trainer.save_model(str(part))
-    tokenizer.save_pretrained(part)
     log = {
         "loss": [{"step": entry["step"], "loss": entry["loss"]} for entry in trainer.state.log_history if "loss" in entry],
         "steps": trainer.state.global_step, "examples": len(rows), "epochs": told.epochs,
@@ -91,9 +87,10 @@ def train(student: str, rows: list[dict], out: Path, about: dict, told: params.D
         "completion_tokens": told.epochs * sum(label != -100 for row in rows for label in row["labels"]),
         "seconds": round(time.time() - started, 1), "peak_memory_mb": store.peak_memory_mb(),
         "parameters_trained": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)}
-    (part / "training.json").write_text(json.dumps(log, indent=1) + "\n")
-    shutil.rmtree(out, ignore_errors=True)
-    part.rename(out)
+    with store.folder(out) as part:
+        trainer.save_model(str(part))
+        tokenizer.save_pretrained(part)
+        (part / "training.json").write_text(json.dumps(log, indent=1) + "\n")
     journal.path.unlink()
     shutil.rmtree(work)
     return log
