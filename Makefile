@@ -75,9 +75,11 @@ test-vllm: .venv-vllm/.installed ## vLLM for real, on the CPU, in an environment
 
 notebooks: $(STAMP) ## execute the committed notebooks again, in place, on their default slice
 	@echo "Executing the notebooks in place; look at the diff before you commit it"
-	@rm -rf results/mini-first24 results/mini-first96   # their default slices: what is there already would be said in the outputs
-	@$(RUN) $(ONE_THREAD) .venv/bin/jupyter nbconvert --to notebook --execute --inplace \
-	  --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False notebooks/*.ipynb
+	@for notebook in notebooks/*.ipynb; do \
+	  rm -rf results/mini-first*; \
+	  $(RUN) $(ONE_THREAD) .venv/bin/jupyter nbconvert --to notebook --execute --inplace \
+	    --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False $$notebook || exit 1; \
+	done   # each alone: what another left of a slice would be said in its outputs
 
 reference: ## make the finished run of TIER the committed reference: rows, tables, manifests and figures, no weights
 	@test -f results/$(TIER)/main_results.csv || { echo "There is no finished run in results/$(TIER): make reproduce TIER=$(TIER) first." >&2; exit 1; }
