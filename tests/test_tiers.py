@@ -6,6 +6,7 @@ agents of each debate are given gold solutions and one a wrong answer before ext
 """
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,7 @@ import pytest
 
 import miniatures
 import tiny
-from agentark import cells, pad, params, store, study, tasks
+from agentark import cells, pad, params, source, store, study, tasks
 from agentark.extract import label
 from agentark.extract import stage as extract
 from agentark.mas import stage as debate
@@ -109,6 +110,7 @@ def offline(copies, weights, tmp_path, monkeypatch):
 
     monkeypatch.setattr(miniatures, "save", longer)
     miniatures.stand_in(monkeypatch, weights)
+    monkeypatch.setattr(source, "imports", cache(source.imports))  # the same source all the while: half of the time else
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.chdir(copies)
     caches = (gsm8k._read, math._read, metamathqa._read)
@@ -189,12 +191,11 @@ def test_a_tier_goes_through_every_stage(offline, tmp_path, name, teacher, stude
 def test_the_ways_cover_every_training_set_and_family_of_the_files():
     from agentark.models import registry
 
-    for name in ("smollm2", "qwen3", "paper"):
-        told = load(name)
-        ways = [way for way in WAYS if way[0] == name or name == "qwen3" and way[0] == "paper"]
-        assert {way[3] for way in ways} >= set(told.study.train_tasks)
-        families = {registry.find(model).architecture for model in (*told.study.teachers, *told.study.students)}
-        assert {registry.find(model).architecture for way in ways for model in way[1:3]} >= families
+    studies = [load(name).study for name in ("smollm2", "qwen3", "paper")]
+    assert {name for name, *_ in WAYS} == {told.name for told in studies}
+    assert {task for *_, task in WAYS} == {task for told in studies for task in told.train_tasks}
+    families = {registry.find(model).architecture for told in studies for model in (*told.teachers, *told.students)}
+    assert {registry.find(model).architecture for _, *two, _ in WAYS for model in two} == families
 
 
 @pytest.mark.parametrize("name", ["smollm2", "qwen3", "paper"])
