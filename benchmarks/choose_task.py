@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=CANDIDATES, choices=CANDIDATES)
     parser.add_argument("--show", type=int, default=0, help="replies to print of each task")
     args = parser.parse_args()
-    told = params.Engine(name="transformers", batch=args.n, dtype="float32", share_prefix=True)
+    told = params.Engine(name="transformers", batch=min(args.n, 64), dtype="float32", share_prefix=True)
     engine = cache(lambda: engines.make(args.model, told))
     print(f"{args.model}, one sample at temperature {args.temperature}, at most {args.tokens} tokens; {store.machine()}")
     rows = []

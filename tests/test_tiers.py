@@ -1,7 +1,8 @@
 """The tiers of real models, params file by params file: every stage with miniatures of the same architectures in place of the weights.
 
 What is not the tier's here: the weights (tests/miniatures.py, with a longer context, as their tokenizer makes more tokens of English), the rows of the
-hub's datasets (made up, in the real layout), `transformers` where the file says vllm, and sizes.  Random networks solve nothing, so that two
+hub's datasets (made up, in the real layout), `transformers` where the file says vllm, sizes, and the judge of quality (InternLM2.5, which is served
+elsewhere).  Random networks solve nothing, so that two
 agents of each debate are given gold solutions and one a wrong answer before extraction; all else is what the stages make of the file.
 """
 
@@ -39,8 +40,7 @@ def cut(told: params.Params, teacher: str, student: str, task: str) -> params.Pa
     made["sizes"] = {"train": 4, "dev": 2, "test": 2, "debate_test": 2}
     made["engine"] = tiny.ENGINE.model_dump()
     made["debate"] |= SHORT
-    made["judges"] = dict.fromkeys(made["judges"])
-    made["extract"]["diversity"] = "structural"
+    made["judges"] = {name: ask and ask | {"engine": None} for name, ask in made["judges"].items()} | {"quality": None}
     made["evaluate"] |= SHORT | {"base_votes": 2}
     made["distill"] |= {"epochs": 1, "max_length": 3000}
     made["prm"] |= {"max_length": 3000, "stage1_epochs": 1}
@@ -154,7 +154,12 @@ def test_a_tier_goes_through_every_stage(offline, tmp_path, name, teacher, stude
     # 02 extraction
     log, at = solved(log, task, train), dict(task=task, seed=seed)
     path = files.traces(teacher, task, seed)
-    traces, counts = extract.run(path, log, log_id="made right", split=train, told=told.extract, wording=told.debate.wording, **at)
+    if any(told.judges.model_dump().values()):  # a random network's verdicts are as they come: its traces are not learnt from
+        judged, counts = extract.run(path.with_stem("judged"), log, log_id="made right", split=train, told=told.extract, wording=told.debate.wording,
+                                     judges=told.judges, engine=told.engine, **at)
+        assert len(judged) and counts["problems (Q)"] == n.train
+        assert len(pd.read_parquet(path.with_name("judged_verdicts.parquet"))) == len(log)
+    traces, counts = extract.run(path, log, log_id="made right", split=train, told=tiny.but(told.extract, diversity="structural"), wording=told.debate.wording, **at)
     assert counts["correct final traces (T)"] >= 2 * n.train and counts["DA problems"] == counts["R-SFT traces"] == n.train
 
     # 03-05 the students, and their answers to every test set
@@ -255,3 +260,21 @@ def test_a_student_is_not_tested_on_what_it_learnt():
         params.check(made, "x")
     made["study"]["train_tasks"] = ["asdiv"]
     params.check(made, "x")
+
+
+def test_sizes_of_single_tasks():
+    sizes = load("paper").sizes
+    assert [sizes.of("train", task) for task in ("math", "gsm8k", "medmcqa", "metamathqa")] == [500, 6500, 160_000, 151_000]
+    assert [sizes.of("test", task) for task in ("gsm8k", "medmcqa")] == [1319, 4183]
+    few = tiny.but(sizes, tasks={"gsm8k": {"test": 50}})
+    assert few.of("debate_test", "gsm8k") == 50 and few.of("debate_test", "medmcqa") == sizes.debate_test
+
+
+@pytest.mark.parametrize(("tasks_told", "sentence"), [
+    ({"gsm8k": {"test": 5000}}, r"tasks\.gsm8k\.test \(5000\) is more than test \(4183\)"), ({"gsm8": {"test": 50}}, "no task 'gsm8'; did you mean 'gsm8k'"),
+    ({"gsm8k": {"tset": 50}}, "did you mean 'test'"), ({"gsm8k": {"test": 0}}, "sizes.tasks.gsm8k.test must be greater")])
+def test_sizes_that_cannot_be(tasks_told, sentence):
+    made = load("paper").model_dump()
+    made["sizes"]["tasks"] = tasks_told
+    with pytest.raises(params.ParamsError, match=sentence):
+        params.check(made, "x")
