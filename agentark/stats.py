@@ -38,6 +38,11 @@ def _binary(*arrays: np.ndarray) -> bool:
     return all(np.isin(x, (0.0, 1.0)).all() for x in arrays)
 
 
+def _without_noise(means: np.ndarray, scale: float) -> np.ndarray:
+    """Resampled means with those at 0 that are off it by rounding alone: their sign is the order of a sum (BLAS's follows its threads)."""
+    return np.where(np.abs(means) < 1e-12 * scale, 0.0, means)
+
+
 def wilson(k: float, n: float, level: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval for k right out of n (Wilson 1927): (low, high), within [0, 1], also at k = 0 and k = n.
 
@@ -125,6 +130,7 @@ def paired_bootstrap(a, b, resamples: int = 10_000, seed: int = 0, level: float 
         for at in range(0, resamples, chunk):
             size = min(chunk, resamples - at)
             means[at : at + size] = difference[rng.integers(0, n, (size, n))].mean(axis=1)
+        means = _without_noise(means, np.abs(difference).max())
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(difference.mean()), float(low), float(high)
 
@@ -152,6 +158,7 @@ def crossed_bootstrap(differences, resamples: int = 10_000, seed: int = 0, level
         size = min(chunk, resamples - at)
         of_items = rng.multinomial(n, [1 / n] * n, size=size) / n
         means[at : at + size] = of_seeds[at : at + size] @ widened + ((of_items @ residual.T) * of_seeds[at : at + size]).sum(axis=1)
+    means = _without_noise(means, np.abs(d).max())
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     p = min(1.0, 2 * max(min((means <= 0).mean(), (means >= 0).mean()), 1 / resamples))
     return float(mean), float(low), float(high), float(p)

@@ -115,8 +115,8 @@ def jobs(told: params.Params, at: params.Coordinates) -> list[Job]:
     groups = [study.students] if study.grain == "students" else [[s] for s in study.students]
     for students in groups:
         outputs = [files.predictions("-", s, "base", "-", test, seed) for s in students for test in study.test_tasks]
-        add("03_sft_baseline", {"teacher": study.teachers[0], "method": "base", "students": students, "seed": seed}, [], outputs, ("evaluate", "engine"), students,
-            "base", *map(load.slug, students if len(groups) > 1 else []))
+        add("03_sft_baseline", {"teacher": study.teachers[0], "method": "base", "students": students, "seed": seed}, [], outputs,
+            ("evaluate", "engine", "stats.level"), students, "base", *map(load.slug, students if len(groups) > 1 else []))
     for teacher in study.teachers:
         t = load.slug(teacher)
         wanted = [(task, "train", "debate") for task in study.train_tasks]
@@ -146,7 +146,7 @@ def jobs(told: params.Params, at: params.Coordinates) -> list[Job]:
                         if method in params.RL_METHODS:
                             inputs, sections = _rewarded_by(files, told, teacher, students, task, method, s), ("prm", "rl")
                         add(NOTEBOOK_OF[method], {"teacher": teacher, "students": students, "task": task, "method": method, "seed": s},
-                            inputs, logs + outputs, (*sections, "evaluate", "engine"), students,
+                            inputs, logs + outputs, (*sections, "evaluate", "engine", "stats.level"), students,
                             t, method, load.slug(task), f"s{s}",
                             *map(load.slug, students if len(groups) > 1 else []))
     rows = [path for job in made for path in job.outputs if path.parent.name in ("predictions", "debates", "traces")]

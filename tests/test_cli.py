@@ -33,6 +33,7 @@ def changed(**changes) -> set[str]:
 
 def test_a_parameter_changes_only_the_jobs_that_depend_on_it():
     assert changed(stats={"resamples": 5}) == {"08_main_results", "18_mini_zoo"}
+    assert changed(stats={"level": 0.9}) == {job.split("-")[0] for job in keys(told())} - {"01_debate_generation", "02_filtering", "06_prm"}
     assert changed(extract={"max_traces": 2}) == {"02_filtering"}
     assert changed(distill={"epochs": 9}) == {"03_sft_baseline", "04_rsft", "05_da"} - changed_only_base()
     assert changed(debate={"temperature": 0.7}) == {"01_debate_generation"}

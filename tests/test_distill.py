@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -355,6 +356,20 @@ def test_lora_trains_adapters_only(networks, rows, tmp_path):
     assert changed and all(name.split(".")[-2].endswith("_proj") for name in changed)
     with torch.no_grad():
         assert by_hand(merged, rows, count(rows)) < by_hand(base, rows, count(rows))
+
+
+def test_an_adapter_of_a_name_of_ours_is_saved_without_asking_the_hub_for_it(rows, networks, tmp_path, monkeypatch):
+    """PEFT takes an adapter's base for a folder or a repository, and warns where it finds neither."""
+    from peft.utils import save_and_load
+
+    asked = []
+    monkeypatch.setattr(save_and_load, "check_file_exists_on_hf_hub", lambda repo, file: asked.append(repo))
+    monkeypatch.setattr(sft, "load", lambda name, dtype: load(networks["qwen3"], dtype))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Could not find a config file")
+        sft.train("zoo/ours", rows[:2], tmp_path / "adapter", ABOUT, but(DISTILL, lora=LORA, epochs=1), 0)
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert asked == [] and config["base_model_name_or_path"] == "zoo/ours" and config["inference_mode"] is True
 
 
 def test_an_adapter_on_an_adapter(networks, rows, tmp_path):

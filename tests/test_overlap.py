@@ -2,7 +2,7 @@
 
 import pytest
 
-from agentark.evaluate.overlap import exact, f1, rouge, score, truthful
+from agentark.evaluate.overlap import exact, f1, hotpot_f1, rouge, score, truthful
 from agentark.tasks.problem import Problem
 
 
@@ -24,6 +24,22 @@ from agentark.tasks.problem import Problem
 def test_f1(answer, references, value):
     assert f1(answer, references) == pytest.approx(value)
     assert f1(answer, tuple(reversed(references))) == f1(answer, iter(references))
+
+
+@pytest.mark.parametrize(("answer", "references", "value"), [
+    ("Yes.", ["yes"], 1), ("no", ["no"], 1), ("no answer", ["noanswer"], 0), ("noanswer", ["noanswer"], 1),
+    ("yes, it is", ["yes"], 0), ("yes", ["yes, it is"], 0), ("no", ["no man's land"], 0), ("no man's land", ["no"], 0),  # SQuAD's: 1/2 each
+    ("yes", ["no"], 0), ("yes or no", ["yes"], 0),
+    ("no one", ["no man"], 1 / 2), ("yes it is", ["yes it was"], 2 / 3),  # neither is just yes or no: SQuAD's
+    ("yes it is", ["yes", "yes it is not"], 6 / 7),  # the best reference counts: precision 1, recall 3/4
+    ("Lake Sava", ["Lake Miro"], 1 / 2), ("in Lake Miro", ["Lake Miro"], 4 / 5), ("", [""], 1), ("", ["yes"], 0),
+])
+def test_hotpot_f1(answer, references, value):
+    assert hotpot_f1(answer, references) == score(answer, Problem("x", "?", references[0], "", references=tuple(references)), "hotpot_f1") == pytest.approx(value)
+
+
+def test_squads_f1_gives_yes_its_part():  # QASPER's, whose official script has no rule for yes and no
+    assert f1("yes, it is", ["yes"]) == 1 / 2
 
 
 def test_exact():
@@ -86,5 +102,5 @@ def test_score_without_references_goes_by_the_answer():
 
 def test_score_of_an_unknown_measure():
     for answer in ("Lake Miro", None):
-        with pytest.raises(ValueError, match="unknown measure 'bleu'; there are f1, rouge, truth"):
+        with pytest.raises(ValueError, match="unknown measure 'bleu'; there are f1, hotpot_f1, rouge, truth"):
             score(answer, PROBLEM, "bleu")

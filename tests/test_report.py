@@ -57,6 +57,19 @@ def test_main_results(main):
     assert (row["ci_low"], row["ci_high"]) == stats.wilson(28, 40)
 
 
+@pytest.mark.parametrize("function", [tables.main_results, tables.accuracies])
+def test_intervals_are_of_the_level_that_is_told(predictions, function):
+    for level in (0.5, 0.99):
+        row = function(predictions, level).query("method == 'rsft' and student == 'llama' and test == 'gsm' and train == 'gsm'").iloc[-1]
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx(stats.wilson(row["accuracy"] * row["n"], row["n"], level))
+    pd.testing.assert_frame_equal(function(predictions), function(predictions, 0.95))
+
+
+def test_by_method_says_the_level(predictions):
+    drawn = figures.by_method(tables.main_results(predictions, 0.9), 0.9)
+    assert "mean 90 % interval" in drawn._supxlabel.get_text() and "mean 95 % interval" in figures.by_method(tables.main_results(predictions))._supxlabel.get_text()
+
+
 def test_main_results_take_the_greedy_answer_only(predictions):
     sampled = predictions.query("method == 'rsft'").assign(sample=0, correct_flexible=False)
     more = pd.concat([predictions, sampled], ignore_index=True)

@@ -172,6 +172,20 @@ def test_crossed_bootstrap_of_nothing_but_ties():
     assert stats.crossed_bootstrap(np.zeros((2, 10))) == (0.0, 0.0, 0.0, 1.0)
 
 
+def test_crossed_bootstrap_takes_rounding_for_a_tie():
+    """Every seed wins 7 and loses 6 of 20 items, so that many resampled means are 0; what a point is worth must not move them off it."""
+    row = np.repeat([1.0, -1.0, 0.0], [7, 6, 7])
+    d = np.stack([row, np.roll(row, 5), np.roll(row, 11)])
+    p = stats.crossed_bootstrap(d, resamples=2000)[3]
+    assert {stats.crossed_bootstrap(d * worth, resamples=2000)[3] for worth in (0.1, 0.7, 1 / 3, 1e-9, 3e9)} == {p} and 0.5 < p < 1
+
+
+def test_paired_bootstrap_takes_rounding_for_zero():
+    a, b = np.zeros(3), np.array([0.1, 0.2, -0.3])  # a resample of each item once has mean 0; in floating point, in some orders, 9e-18
+    ends = [end for level in np.linspace(0.01, 0.99, 99) for end in stats.paired_bootstrap(a, b, resamples=999, level=level)[1:]]
+    assert 0.0 in ends and not [end for end in ends if 0 < abs(end) < 1e-12]
+
+
 @pytest.mark.parametrize(("differences", "says"), [(np.zeros((1, 5)), "two seeds"), (np.zeros((3, 0)), "two seeds"), (np.full((2, 2), np.nan), "NaN")])
 def test_crossed_bootstrap_refuses(differences, says):
     with pytest.raises(ValueError, match=says):

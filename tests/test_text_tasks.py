@@ -262,6 +262,7 @@ def test_hotpotqa(online):
     assert bridge.solution == "X was founded by Ann.\nShe was born in Bern.\nAnswer: Bern" and bridge.template == "bridge-hard"
     assert score(hotpotqa.TASK, "Answer: Bern, Switzerland", bridge) == pytest.approx(2 / 3)
     assert score(hotpotqa.TASK, "Answer: Basel", bridge) == 0 and score(hotpotqa.TASK, "Answer: no", comparison) == 0
+    assert score(hotpotqa.TASK, "Answer: Yes", comparison) == 1 and score(hotpotqa.TASK, "Answer: yes, X is", comparison) == 0  # the official F1
 
 
 def test_qasper(online):

@@ -78,8 +78,6 @@ def train(student: str, rows: list[dict], out: Path, about: dict, told: params.D
         model=model, args=args, train_dataset=Dataset.from_list(rows), processing_class=tokenizer, peft_config=lora,
         data_collator=WeightedCollator(pad_token_id=tokenizer.pad_token_id), callbacks=list(callbacks))
     trainer.train(resume_from_checkpoint=store.last_checkpoint(work))
-    if lora:
-        trainer.model.peft_config["default"].base_model_name_or_path = student
     log = {
         "loss": [{"step": entry["step"], "loss": entry["loss"]} for entry in trainer.state.log_history if "loss" in entry],
         "steps": trainer.state.global_step, "examples": len(rows), "epochs": told.epochs,
@@ -89,6 +87,10 @@ def train(student: str, rows: list[dict], out: Path, about: dict, told: params.D
         "parameters_trained": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)}
     with store.folder(out) as part:
         trainer.save_model(str(part))
+        if lora:  # not before: while it saves, PEFT takes this for a folder or a name of the hub, and looks there
+            adapter = trainer.model.peft_config["default"]
+            adapter.base_model_name_or_path, adapter.inference_mode = student, True
+            adapter.save_pretrained(str(part))
         tokenizer.save_pretrained(part)
         (part / "training.json").write_text(json.dumps(log, indent=1) + "\n")
     journal.path.unlink()

@@ -12,6 +12,7 @@ from functools import cache
 
 from agentark.tasks.problem import Problem, normalize
 
+VERDICTS = ("yes", "no", "noanswer")
 ROUGES = ("rouge1", "rouge2", "rougeL")
 
 
@@ -23,6 +24,20 @@ def exact(answer: str, references: Iterable[str]) -> float:
 def f1(answer: str, references: Iterable[str]) -> float:
     """SQuAD's token F1 (in its normal form), the best over the references (DECISIONS 27).  Two empty texts agree: 1."""
     return max(_f1(normalize(answer).split(), normalize(reference).split()) for reference in references)
+
+
+def hotpot_f1(answer: str, references: Iterable[str]) -> float:
+    """HotpotQA's token F1: SQuAD's, but 0 where one side is just yes, no or noanswer and the other is not the same.
+
+    So `f1_score` of the official hotpot_evaluate_v1.py (github.com/hotpotqa/hotpot): "yes, it is" is no half of "yes".
+    """
+    return max(_hotpot_f1(normalize(answer), normalize(reference)) for reference in references)
+
+
+def _hotpot_f1(answer: str, reference: str) -> float:
+    if answer != reference and (answer in VERDICTS or reference in VERDICTS):
+        return 0.0
+    return _f1(answer.split(), reference.split())
 
 
 def _f1(answer: list[str], reference: list[str]) -> float:
@@ -60,17 +75,19 @@ def truthful(answer: str, correct: Iterable[str], incorrect: Iterable[str]) -> d
 
 
 def score(text_answer: str | None, problem: Problem, measure: str) -> float:
-    """The one headline number of an answer: F1, ROUGE-L (both the best over the references) or whether it is truthful by ROUGE-L.
+    """The one headline number of an answer: F1 (SQuAD's or HotpotQA's), ROUGE-L (all the best over the references) or whether it is truthful by ROUGE-L.
 
     No answer scores 0.  Raises ValueError for another measure.
     """
-    if measure not in ("f1", "rouge", "truth"):
-        raise ValueError(f"unknown measure {measure!r}; there are f1, rouge, truth")
+    if measure not in ("f1", "hotpot_f1", "rouge", "truth"):
+        raise ValueError(f"unknown measure {measure!r}; there are f1, hotpot_f1, rouge, truth")
     if text_answer is None:
         return 0.0
     references = problem.references or (problem.answer,)
     if measure == "f1":
         return f1(text_answer, references)
+    if measure == "hotpot_f1":
+        return hotpot_f1(text_answer, references)
     if measure == "rouge":
         return max(rouge(text_answer, reference)["rougeL"] for reference in references)
     return truthful(text_answer, references, problem.incorrect)["rougeL_acc"]

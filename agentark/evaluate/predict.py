@@ -33,7 +33,7 @@ def run(path: Path, *, model: str, who: dict, task: str, split: str, n: int, sam
              "samples": samples, "seed": seed, "evaluate": told.model_dump(), "engine": engine.about()}
     if store.is_done(path, about):
         return pd.read_parquet(path)
-    started = time.time()
+    started, met = time.time(), tasks.counts(task)
     problems, grader = tasks.problems(task, split, n), tasks.get(task)
     journal = store.Journal(path.with_suffix(".journal"), about)
     load = cache(make_engine or (lambda: engines.make(model, engine)))
@@ -53,7 +53,8 @@ def run(path: Path, *, model: str, who: dict, task: str, split: str, n: int, sam
             rows += journal.chunks[key]
             progress(f"{path.stem} {label}", at + 1, len(chunks))
     table = pd.DataFrame(rows).assign(**who, calls=1)
-    store.finish(table, path, about, started, journal, truncated=int((table.finish == "length").sum()), unparsed=int(table.answer_flexible.isna().sum()))
+    store.finish(table, path, about, started, journal, truncated=int((table.finish == "length").sum()), unparsed=int(table.answer_flexible.isna().sum()),
+                 **tasks.counts(task, met))
     return table
 
 

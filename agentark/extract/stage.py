@@ -13,7 +13,7 @@ from random import Random
 
 import pandas as pd
 
-from agentark import params, store
+from agentark import params, store, tasks
 from agentark.mas import prompts
 from agentark.models.load import revision
 from agentark.source import source_hash
@@ -73,7 +73,7 @@ def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, se
     counts_path = path.with_name(path.stem + "_counts.csv")
     if store.is_done(path, about) and counts_path.exists():
         return pd.read_parquet(path), pd.read_csv(counts_path).set_index("what")["n"].to_dict()
-    started = time.time()
+    started, met = time.time(), tasks.counts(task)
     counts: dict[str, int] = {}
     log = verify(log, task, split)
     if judges and judges.verifier:
@@ -100,7 +100,7 @@ def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, se
                      "tokens_out", "gold", "template"]]
     counts = count(log, traces) | counts | ({"problems left out: overlap with a test set": len(overlapping)} if told.decontaminate_words else {})
     store.write_table(pd.DataFrame({"what": counts.keys(), "n": counts.values()}), counts_path)
-    store.finish(traces, path, about, started)
+    store.finish(traces, path, about, started, **tasks.counts(task, met))
     return traces, counts
 
 

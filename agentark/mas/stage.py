@@ -35,7 +35,7 @@ def run(path: Path, *, model: str, task: str, split: str, n: int, protocol: str,
         "n": n, "protocol": protocol, "seed": seed, "debate": told.model_dump(), "engine": engine.about()}
     if store.is_done(path, about):
         return pd.read_parquet(path)
-    started = time.time()
+    started, met = time.time(), tasks.counts(task)
     problems = tasks.problems(task, split, n)
     journal = store.Journal(path.with_suffix(".journal"), about)
     found = len(journal.chunks)
@@ -47,5 +47,5 @@ def run(path: Path, *, model: str, task: str, split: str, n: int, protocol: str,
     known = pd.DataFrame([{"problem": p.id, "gold": p.answer, "template": p.template, "held_out": p.held_out} for p in problems])
     table = pd.DataFrame(rows).merge(known, on="problem", validate="many_to_one")
     store.finish(table, path, about, started, journal, chunks_found=found, truncated=int((table.finish == "length").sum()),
-                 unparsed=int(table.answer.isna().sum()))
+                 unparsed=int(table.answer.isna().sum()), **tasks.counts(task, met))
     return table

@@ -100,10 +100,11 @@ def _points(row) -> str:
 
 def accuracies(made: Made) -> pd.DataFrame:
     """Who is how often right on the held-out problems, in %."""
-    main, rows = tables.main_results(made.rows), tables.headline(made.rows)
+    level = made.told.stats.level
+    main, rows = tables.main_results(made.rows, level), tables.headline(made.rows)
     of = {method: part for method, part in rows.groupby("method")}
     return pd.DataFrame([{
-        "who": made.name(r.method), "n": r.n, "right, 95 % interval": f"{100 * r.accuracy:.1f} [{100 * r.ci_low:.1f}, {100 * r.ci_high:.1f}]",
+        "who": made.name(r.method), "n": r.n, f"right, {100 * level:g} % interval": f"{100 * r.accuracy:.1f} [{100 * r.ci_low:.1f}, {100 * r.ci_high:.1f}]",
         "no answer found": f"{100 * of[r.method].answer_flexible.isna().mean():.1f}",
         "cut off": f"{100 * (of[r.method].finish == 'length').mean():.1f}"}
         for r in main.itertuples()])
@@ -202,11 +203,11 @@ def report(made: Made) -> str:
     """The report as HTML."""
     from agentark.report import curves, figures, page
 
-    main = tables.main_results(made.rows).assign(test="held-out problems")
+    main = tables.main_results(made.rows, made.told.stats.level).assign(test="held-out problems")
     learnt = curves.reward_and_truth if "log" in made.training else curves.training_loss
     parts = {
         "Accuracy on held-out problems, in %":
-            page.table(accuracies(made)) + page.picture(figures.by_method(main), "accuracy with intervals, as in the table above"),
+            page.table(accuracies(made)) + page.picture(figures.by_method(main, made.told.stats.level), "accuracy with intervals, as in the table above"),
         "On the same problems, item by item":
             page.table(compared(made)) + page.text("Where the student's answer is no longer what it was:") + page.table(changed(made)),
         "Data, and what was not used": page.table(dropped(made))}

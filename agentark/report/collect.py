@@ -109,16 +109,16 @@ def results(files: study.Files, resamples: int, level: float) -> dict[str, pd.Da
     found = logs(files)
     rows = predictions(files, found)
     return {
-        "main_results": tables.main_results(rows), "accuracies": tables.accuracies(rows), "inference_cost": tables.inference_cost(rows),
+        "main_results": tables.main_results(rows, level), "accuracies": tables.accuracies(rows, level), "inference_cost": tables.inference_cost(rows),
         "comparisons": tables.comparisons(rows, resamples=resamples, alpha=1 - level), "debate_rounds": debate_rounds(found),
         "training_cost": training_cost(files), "rows": rows}
 
 
-def pictures(made: dict[str, pd.DataFrame]) -> dict[str, Figure]:
-    """Every figure of a study, by the name of its file."""
+def pictures(made: dict[str, pd.DataFrame], level: float = 0.95) -> dict[str, Figure]:
+    """Every figure of a study, by the name of its file; `level` as `results` was given it."""
     main, paired, rounds = made["main_results"], made["comparisons"], made["debate_rounds"]
     return {
-        "fig2_right_by_method": figures.by_method(main), "fig3a_in_and_out_of_domain": figures.in_and_out_of_domain(main, paired),
+        "fig2_right_by_method": figures.by_method(main, level), "fig3a_in_and_out_of_domain": figures.in_and_out_of_domain(main, paired),
         "fig3b_by_dataset_and_student": figures.by_dataset_and_student(main, paired),
         "debate_rounds": figures.debate_rounds(of_teachers(rounds[rounds.split == "test"]))}
 

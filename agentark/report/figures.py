@@ -109,10 +109,10 @@ def _grid(rows: int, columns: int, width: float, height: float, **kwargs) -> tup
 
 
 @looks
-def by_method(main: pd.DataFrame) -> Figure:
+def by_method(main: pd.DataFrame, level: float = 0.95) -> Figure:
     """Mean accuracy of each method, a panel a test, with each teacher's debate as a line (the paper's Fig. 2, right).
 
-    main: what `tables.main_results` returns; ValueError where it is empty or lacks a column.
+    main: what `tables.main_results` returns at `level`; ValueError where it is empty or lacks a column.
     """
     check(main, MAIN, "main results")
     students = main[~main["method"].str.startswith("teacher_")]
@@ -135,7 +135,7 @@ def by_method(main: pd.DataFrame) -> Figure:
         _room(axes)
         axes.set_title(test, fontweight="bold")
         axes.set_xlabel("accuracy (%)")
-    figure.supxlabel("mean over cells with the cells' mean 95 % interval; ticks below: each cell", fontsize=8, color=GREY)
+    figure.supxlabel(f"mean over cells with the cells' mean {100 * level:g} % interval; ticks below: each cell", fontsize=8, color=GREY)
     return figure
 
 

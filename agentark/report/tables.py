@@ -74,23 +74,23 @@ def _cell(row) -> str:
     return ", ".join(f"{key} {row[key]}" for key in KEYS)
 
 
-def main_results(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The main table: MAIN, a row a cell; accuracy as a fraction with Wilson's 95 % interval."""
+def main_results(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """The main table: MAIN, a row a cell; accuracy as a fraction with Wilson's interval at `level`."""
     check(predictions, [*KEYS, "item", "sample", "correct_flexible"], "predictions")
     groups = headline(predictions).groupby(KEYS, sort=False)["correct_flexible"]
     counts = groups.agg(n="size", k="sum").reset_index()
-    ends = [stats.wilson(int(k), int(n)) for k, n in zip(counts["k"], counts["n"], strict=True)]
+    ends = [stats.wilson(int(k), int(n), level) for k, n in zip(counts["k"], counts["n"], strict=True)]
     counts["accuracy"] = counts["k"].astype(float) / counts["n"]
     counts["ci_low"], counts["ci_high"] = zip(*ends, strict=True)
     return ordered(counts)[MAIN]
 
 
-def accuracies(predictions: pd.DataFrame) -> pd.DataFrame:
+def accuracies(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """Every accuracy: KEYS, decoding, extraction, half, n, accuracy, ci_low, ci_high, unparsed, truncated.
 
     decoding: "greedy" | "sampled" (all samples of an item; n counts answers, and the interval is widened to what
     they are worth together).  extraction: "strict" | "flexible".  half: "all", and, where a test has both,
-    "seen templates" and "held-out templates".  unparsed: no flexible answer; truncated: stopped by the length limit.
+    "seen templates" and "held-out templates".  The interval is Wilson's at `level`.  unparsed: no flexible answer; truncated: stopped by the length limit.
     """
     columns = [*KEYS, "item", "sample", "held_out", "answer_flexible", "correct_strict", "correct_flexible", "finish"]
     check(predictions, columns, "predictions")
@@ -107,7 +107,7 @@ def accuracies(predictions: pd.DataFrame) -> pd.DataFrame:
             for extraction in ("strict", "flexible"):
                 correct = part[f"correct_{extraction}"].to_numpy(dtype=float)
                 n, accuracy = stats.effective_size(correct, part["item"]), correct.mean()
-                low, high = stats.wilson(min(n, accuracy * n), n)
+                low, high = stats.wilson(min(n, accuracy * n), n, level)
                 unparsed, truncated = part["answer_flexible"].isna().mean(), (part["finish"] == "length").mean()
                 rows.append((*key, extraction, half, len(part), accuracy, low, high, unparsed, truncated))
     names = [*KEYS, "decoding", "extraction", "half", "n", "accuracy", "ci_low", "ci_high", "unparsed", "truncated"]

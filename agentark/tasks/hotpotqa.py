@@ -1,7 +1,7 @@
 """HotpotQA, distractor setting: a question over two of ten paragraphs (Yang et al. 2018).
 
-Test is the validation set (7,405), as the test labels are hidden; dev is the start of the train set.  Never used for distillation.  The official F1
-gives 0 where just one of the two answers is yes or no; SQuAD's, used here, gives "yes, it is" half.
+Test is the validation set (7,405), as the test labels are hidden; dev is the start of the train set.  Never used for distillation.  Its F1 is
+the official one, which gives nothing where just one of the two answers is yes or no (evaluate/overlap.py).
 """
 
 from __future__ import annotations
@@ -31,5 +31,5 @@ def problems(split: str, n: int) -> list[Problem]:
     return hub.first([_problem(row, split) for row in sources.start(rows, n)], n, "hotpotqa", split)
 
 
-TASK = Task("hotpotqa", problems, parse_short, equal_words, SHORT, {"dev": 90447, "test": 7405}, "f1", licence="CC-BY-SA-4.0",
+TASK = Task("hotpotqa", problems, parse_short, equal_words, SHORT, {"dev": 90447, "test": 7405}, "hotpot_f1", licence="CC-BY-SA-4.0",
             source=hub.source(REPO))

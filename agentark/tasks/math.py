@@ -61,6 +61,7 @@ def problems(split: str, n: int, literal: bool = False) -> list[Problem]:
     return hub.first(_read_literal() if literal and split == "train" else _read()[split], n, "math_500" if literal else "math", split)
 
 
-TASK = Task("math", problems, answers.parse, answers.same, INSTRUCTION, {"train": 500}, licence="MIT", source=hub.source(REPO))
+TASK = Task("math", problems, answers.parse, answers.same, INSTRUCTION, {"train": 500}, licence="MIT", source=hub.source(REPO),
+            dropped=DROPPED)
 TASK_500 = Task("math_500", partial(problems, literal=True), answers.parse, answers.same, INSTRUCTION, {"train": 500}, licence="MIT",
-                source=f"{hub.source(LITERAL)} (CONTAMINATED: questions of MATH's test split)")
+                source=f"{hub.source(LITERAL)} (CONTAMINATED: questions of MATH's test split)", dropped=DROPPED)

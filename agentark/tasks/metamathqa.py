@@ -62,4 +62,4 @@ def parse(text: str, problem: Problem) -> Parsed:
 
 
 TASK = Task("metamathqa", problems, parse, answers.same, INSTRUCTION, {"train": 151_000}, licence="MIT",
-            source=hub.source(REPO), in_domain=("gsm8k", "math"))
+            source=hub.source(REPO), in_domain=("gsm8k", "math"), dropped=DROPPED)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -51,9 +52,10 @@ class Task:
     parse(text, problem): the answer in a completion.
     equal(gold, answer): whether two answers are the same answer.
     instruction: appended to every question; empty where the model knows the form.
-    measure: how it is scored: "accuracy", or for open-ended answers "f1" (SQuAD's), "rouge" or "truth" (evaluate/overlap.py).
+    measure: how it is scored: "accuracy", or for open-ended answers "f1" (SQuAD's), "hotpot_f1", "rouge" or "truth" (evaluate/overlap.py).
     licence, source: of the data: a licence's name (SPDX where it has one), and where the data comes from, with its revision or version;
         both empty where this package makes the data itself.
+    dropped: counts of the rows that its data was made without, by reason, as far as this process has read it.
     in_domain: the tasks from whose training questions this one is made: their test sets are no transfer (DECISIONS 12).
     """
 
@@ -63,10 +65,11 @@ class Task:
     equal: Callable[[str, str], bool]
     instruction: str = ""
     sizes: dict[str, int] = field(default_factory=dict)
-    measure: Literal["accuracy", "f1", "rouge", "truth"] = "accuracy"
+    measure: Literal["accuracy", "f1", "hotpot_f1", "rouge", "truth"] = "accuracy"
     licence: str = ""
     source: str = ""
     in_domain: tuple[str, ...] = ()
+    dropped: Counter[str] = field(default_factory=Counter)
 
     def prompt(self, problem: Problem) -> str:
         """The user's message for `problem`."""
