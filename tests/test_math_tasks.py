@@ -290,7 +290,18 @@ def test_an_unknown_name_finds_the_nearest_benchmark(name, near):
 # Embedded
 
 EMBEDDED = (("gsm_symbolic", "train", 600), ("gsm_symbolic", "dev", 200), ("gsm_symbolic", "test", 400), ("asdiv", "train", 1300),
-("asdiv", "dev", 200), ("asdiv", "test", 600))
+("asdiv", "dev", 200), ("asdiv", "test", 600), ("sums", "train", 2000), ("sums", "dev", 500), ("sums", "test", 1000))
+
+
+def test_sums():
+    by_split = {split: tasks.problems("sums", split, n) for split, n in tasks.get("sums").sizes.items()}
+    questions = [p.question for made in by_split.values() for p in made]
+    assert len(set(questions)) == len(questions) == 3500
+    for p in by_split["dev"]:
+        a, sign, b = re.fullmatch(r"Calculate ([0-9]{1,2}) ([+-]) ([0-9]{1,2})\.", p.question).groups()
+        assert int(p.answer) == int(a) + int(sign + b) >= 0
+        assert p.solution == f"{a} {sign} {b} = {p.answer}\nAnswer: {p.answer}" and p.template == sign
+    assert 0.28 < sum(p.template == "-" for p in by_split["test"]) / 1000 < 0.40  # about a third: half of the differences would be negative
 
 
 @pytest.mark.parametrize(("name", "split", "n"), EMBEDDED)

@@ -23,7 +23,7 @@ from agentark.report import collect
 from agentark.tasks import gsm8k, math, medmcqa, metamathqa, symbolic
 
 # file, teacher, student, training set: every architecture and every training set of the three files
-WAYS = [("smollm2", "smollm2-135m", "smollm2-135m", "medmcqa_embedded"), ("qwen3", "Qwen3-8B", "Qwen3-0.6B", "gsm8k"),
+WAYS = [("smollm2", "smollm2-135m", "smollm2-135m", "sums"), ("qwen3", "Qwen3-8B", "Qwen3-0.6B", "gsm8k"),
         ("paper", "Qwen3-32B", "Meta-Llama-3-8B-Instruct", "math"), ("paper", "gemma-3-27b-it", "gemma-7b-it", "metamathqa"),
         ("paper", "Qwen3-8B", "Qwen3-1.7B", "medmcqa")]
 SHORT = {"max_new_tokens": 6}
@@ -239,8 +239,8 @@ def test_smollm2_needs_no_hub():
             assert len(tasks.problems(task, split, told.sizes.of(split, task))) == told.sizes.of(split, task)
 
 
-OFFLINE_TRAIN = {"gsm_symbolic": 4000, "asdiv": 1300, "medmcqa_embedded": 2091}
-OFFLINE_TEST = {"gsm_symbolic": 1000, "asdiv": 600, "medmcqa_embedded": 1667, "medmcqa": 4183, "truthfulqa_embedded": 817, "pubmedqa": 500}
+OFFLINE_TRAIN = {"sums": 2000, "gsm_symbolic": 4000, "asdiv": 1300, "medmcqa_embedded": 2091}
+OFFLINE_TEST = {"sums": 1000, "gsm_symbolic": 1000, "asdiv": 600, "medmcqa_embedded": 1667, "medmcqa": 4183, "truthfulqa_embedded": 817, "pubmedqa": 500}
 
 
 def test_sets_that_share_problems_are_known():

