@@ -81,13 +81,14 @@ notebooks: $(STAMP) ## execute the committed notebooks again, in place, on their
 	    --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False $$notebook || exit 1; \
 	done   # each alone: what another left of a slice would be said in its outputs
 
-reference: ## make the finished run of TIER the committed reference: rows, tables, manifests and figures, no weights
+reference: ## make the finished run of TIER the committed reference: rows, tables, manifests, figures, no weights; executed notebooks with NOTEBOOKS=yes
 	@test -f results/$(TIER)/main_results.csv || { echo "There is no finished run in results/$(TIER): make reproduce TIER=$(TIER) first." >&2; exit 1; }
 	@rm -rf results/reference/$(TIER) figures/reference/$(TIER)
 	@mkdir -p results/reference/$(TIER) figures/reference/$(TIER)
 	@cd results/$(TIER) && find . \( -name '*.parquet' -o -name '*.csv' -o -name '*.manifest.json' -o -name training.json -o -name '*.tsv' \) \
 	  ! -name rows.parquet ! -path './notebooks/*' | tar cf - -T - | tar xf - -C ../reference/$(TIER)
 	@cp figures/$(TIER)/* figures/reference/$(TIER)/
+	@if [ -n "$(NOTEBOOKS)" ]; then mkdir results/reference/$(TIER)/notebooks && cp results/$(TIER)/notebooks/*.ipynb results/reference/$(TIER)/notebooks/; fi
 	@du -sh results/reference/$(TIER) figures/reference/$(TIER)
 
 zoo: $(STAMP) ## train the mini zoo anew, from params/zoo.yaml

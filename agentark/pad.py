@@ -23,6 +23,7 @@ from . import cells, engines, params, store, study, tasks
 from .evaluate import predict, process
 from .extract import steps as known_steps
 from .mas import prompts
+from .source import source_hash
 
 SCORED = 64  # completions that go through the reward model together
 
@@ -105,7 +106,7 @@ def _train(checkpoint: Path, told: params.Params, model: Path | None, *, policy:
     grader, known = tasks.get(task), {p.id: p for p in problems}
     rl = told.rl.model_copy(update={"verifiable_weight": 1.0}) if method == "rlvr" else told.rl
     identity = store.identity(model) if model else "none"
-    about = {**who, "reward": identity, "dev": dev_n}
+    about = {**who, "reward": identity, "dev": dev_n, "tasks": source_hash(*tasks.modules(task))}
 
     @cache
     def prm() -> prm_model.StepScorer:

@@ -92,6 +92,16 @@ class Sizes(Section):
         return self
 
 
+def best_dtype() -> str:
+    """What `dtype: auto` means: "bfloat16" where this machine computes with it (a GPU that has it, a CPU with AMX or AVX-512 BF16), else "float32"."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    can = torch.cpu.get_capabilities()
+    return "bfloat16" if can.get("amx_bf16") or can.get("avx512_bf16") else "float32"
+
+
 class Engine(Section):
     """How text is made.  A key that belongs to other engines is None, the default.
 
@@ -130,8 +140,11 @@ class Engine(Section):
         return self
 
     def about(self) -> dict[str, Any]:
-        """What rows depend on, for their manifest: not how a server is reached, so that a run goes on when its server has moved."""
-        return self.model_dump(exclude_none=True, exclude={"base_url", "concurrency", "timeout_s", "retries", "requests_per_minute", "api_key_env"})
+        """What rows depend on, for their manifest: the dtype that `auto` is here, so that no run goes on in another one; not how a server is
+        reached, so that one goes on when its server has moved.
+        """
+        told = self.model_dump(exclude_none=True, exclude={"base_url", "concurrency", "timeout_s", "retries", "requests_per_minute", "api_key_env"})
+        return told | ({"dtype": best_dtype()} if self.dtype == "auto" else {})
 
 
 class Debate(Section):

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import params, source, store
+from . import params, source, store, tasks
 from .models import load
 
 @dataclass(frozen=True)
@@ -105,7 +105,8 @@ def jobs(told: params.Params, at: params.Coordinates) -> list[Job]:
         size["tasks"] = told.sizes.tasks
     seed = study.seeds[0]
     made: list[Job] = []
-    code = cache(lambda notebook: {"source": source.source_hash(*STAGES[notebook]), "cells": _cells(notebook)})
+    made_by = tasks.modules(*study.train_tasks, *study.test_tasks)
+    code = cache(lambda notebook: {"source": source.source_hash(*STAGES[notebook], *made_by), "cells": _cells(notebook)})
 
     def add(notebook: str, at: dict, inputs: list[Path], outputs: list[Path], sections: tuple[str, ...], models: list[str], *parts: str):
         key = {"at": at, "limit": limit, "sizes": size, "params": {name: _said(told, name) for name in sections},

@@ -53,7 +53,8 @@ def test_every_cell_of_the_study_is_there(reference, made):
     taught = main[main.train != "-"]
     assert len(taught) == len(s.teachers) * len(s.students) * len(s.train_tasks) * len(s.methods) * len(s.test_tasks) * len(s.seeds)
     assert set(main[main.train == "-"].method) == {"base", "base_majority", "teacher_single", "teacher_majority", "teacher_debate"}
-    assert (taught.n >= 1000).all() and (main.n >= told.sizes.debate_test).all()
+    assert (taught.n == [told.sizes.of("test", test) for test in taught.test]).all()
+    assert (main.n >= [told.sizes.of("debate_test", test) for test in main.test]).all()
 
 
 def test_it_was_made_with_what_is_here(reference):
@@ -66,6 +67,8 @@ def test_it_was_made_with_what_is_here(reference):
         assert manifest["machine"] and manifest["versions"]["torch"] and manifest["seconds"] >= 0
         for section in ("debate", "extract", "distill", "prm", "rl", "evaluate", "engine"):
             said, here = about.get(section), getattr(told, section).model_dump()
+            if section == "engine" and here["dtype"] == "auto":
+                here["dtype"] = said and said["dtype"]  # what it was there
             if section == "prm" and said:
                 said = {**said, "shuffled_labels": False}  # true of the control
             if isinstance(said, dict) and about.get("method") not in ("rlvr", "ppo"):  # which have rl as their method needs it

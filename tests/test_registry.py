@@ -11,6 +11,7 @@ import pytest
 import torch
 from huggingface_hub import errors
 
+from agentark import params
 from agentark.models import load, registry, smollm2
 from agentark.models.load import ModelError
 from agentark.models.registry import MODELS, Model
@@ -247,12 +248,12 @@ def test_the_best_precision(monkeypatch, cuda, emulated, cpu, best):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: emulated)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: cpu)
-    assert load.best_dtype() == best
+    assert params.best_dtype() == best
 
 
 @pytest.mark.parametrize("best", ["float32", "bfloat16"])
 def test_auto_is_the_best_precision(monkeypatch, networks, best):
-    monkeypatch.setattr(load, "best_dtype", lambda: best)
+    monkeypatch.setattr(params, "best_dtype", lambda: best)
     assert load.load(networks["qwen3"], "auto")[0].dtype == getattr(torch, best)
 
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from agentark import source
+from agentark import source, tasks
 
 # Earlier rooms first: a room may import from itself and from those before it (DESIGN.md).
 ORDER = (("params",), ("source",), ("wheels",), ("store",), ("tasks",), ("models",), ("study",), ("engines",), ("mas",), ("extract",), ("distill",), ("evaluate",),
@@ -74,21 +74,39 @@ def test_unknown_module(package, name):
 def test_the_debate_depends_on_what_it_imports_alone(tmp_path, monkeypatch):
     copied = tmp_path / "agentark"
     shutil.copytree(source.PACKAGE, copied, ignore=lambda folder, names: [n for n in names if n in ("__pycache__", "paper") or n.endswith((".safetensors", ".json"))])
-    original = source.source_hash("agentark.mas.stage")
+    roots = ("agentark.mas.stage", *tasks.modules("mini_gsm"))
+    original = source.source_hash(*roots)
     monkeypatch.setattr(source, "PACKAGE", copied)
-    assert source.source_hash("agentark.mas.stage") == original
-    used = source.modules("agentark.mas.stage")
+    assert source.source_hash(*roots) == original
+    used = source.modules(*roots)
     assert {"agentark.mas.prompts", "agentark.mas.votes", "agentark.tasks.mini_gsm", "agentark.engines.transformers_engine", "agentark.params"} <= set(used)
     for module in ("agentark.mas.votes", "agentark.tasks.problem", "agentark.engines.transformers_engine"):
         file = source._file(module)
         text = file.read_text()
         file.write_text(text + "\n# changed\n")
-        assert source.source_hash("agentark.mas.stage") != original, module
+        assert source.source_hash(*roots) != original, module
         file.write_text(text)
-        assert source.source_hash("agentark.mas.stage") == original
+        assert source.source_hash(*roots) == original
     for file in (p for name in ("report", "extract", "distill", "evaluate", "zoo") for p in (copied / name).glob("*.py")):
         file.write_text("broken(")
-    assert source.source_hash("agentark.mas.stage") == original
+    assert source.source_hash(*roots) == original
+
+
+def test_a_stage_depends_on_the_tasks_that_it_reads():
+    alone, sums = source.modules("agentark.mas.stage"), source.modules("agentark.mas.stage", *tasks.modules("sums"))
+    named = {module for module in alone if module.startswith("agentark.tasks.")}
+    assert named <= {"agentark.tasks.problem"} and "agentark.tasks" in alone  # the table, and none that it names
+    assert {"agentark.tasks.sums", "agentark.tasks.answers"} <= set(sums) and "agentark.tasks.asdiv" not in sums
+
+
+@pytest.mark.parametrize(("name", "module"), [("mini_gsm", "mini_gsm"), ("math_500", "math"), ("medmcqa_embedded", "medmcqa"), ("sums", "sums")])
+def test_the_module_of_a_task(name, module):
+    assert tasks.modules(name) == [f"agentark.tasks.{module}"]
+
+
+def test_the_module_of_your_own_questions(tmp_path):
+    (tmp_path / "mine.jsonl").write_text('{"question": "1 + 1?", "answer": 2}\n')
+    assert tasks.modules(str(tmp_path / "mine.jsonl")) == ["agentark.tasks.jsonl"]
 
 
 def test_all_modules_are_found():

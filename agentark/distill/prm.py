@@ -182,7 +182,7 @@ def run(out: Path, steps: pd.DataFrame, *, steps_id: str, base: str, task: str, 
     `steps_id` stands for the table in the manifest.  Returns the training log with `counts` (what was used, and what was left out
     and why).  What is there already is read.
     """
-    about = {"stage": "prm", "source": source_hash(__name__), "steps": steps_id, "base": base, "revision": revision(base), "task": task,
+    about = {"stage": "prm", "source": source_hash(__name__, *tasks.modules(task)), "steps": steps_id, "base": base, "revision": revision(base), "task": task,
              "split": split, "n": n, "seed": seed, "prm": told.model_dump()}
     if store.is_done(out, about):
         return json.loads((out / "training.json").read_text())

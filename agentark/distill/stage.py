@@ -21,7 +21,7 @@ def run(out: Path, traces: pd.DataFrame, *, traces_id: str, student: str, method
     Returns the training log with `dropped` (examples longer than max_length).  What is there already is read.
     """
     about = {
-        "stage": "distill", "source": source_hash(__name__), "traces": traces_id, "student": student, "revision": revision(student),
+        "stage": "distill", "source": source_hash(__name__, *tasks.modules(task)), "traces": traces_id, "student": student, "revision": revision(student),
         "method": method, "task": task, "n": n, "seed": seed, "distill": told.model_dump()}
     if store.is_done(out, about):
         return json.loads((out / "training.json").read_text())

@@ -206,7 +206,7 @@ def _load(model: str, folder: str, told: params.Engine):
         if current_platform.is_cpu():
             # Compiling takes a minute more; a prompt computed in pieces ends vLLM 0.32 where its reply has a seed; blocks are multiples of 32.
             optional |= {"enforce_eager": True, "enable_chunked_prefill": False, "block_size": 32}
-        llm = LLM(folder, dtype=models.best_dtype() if told.dtype == "auto" else told.dtype, tensor_parallel_size=told.tensor_parallel,
+        llm = LLM(folder, dtype=params.best_dtype() if told.dtype == "auto" else told.dtype, tensor_parallel_size=told.tensor_parallel,
                   max_num_seqs=told.batch, enable_prefix_caching=told.share_prefix, generation_config="vllm", trust_remote_code=False, seed=0,
                   load_format="safetensors", disable_log_stats=True, **{key: value for key, value in optional.items() if value is not None})
     return llm

@@ -104,7 +104,7 @@ def run(path: Path, predictions: Mapping[str, pd.DataFrame], *, task: str, split
                          "them; ask for at most 2, or sample")
     ids = sample(predictions, told.items, seed)
     judged = texts(predictions, ids)
-    about = {"stage": "judge", "source": source_hash(__name__), "prompts": prompts.identity("judge"), "revision": revision(told.model), "task": task,
+    about = {"stage": "judge", "source": source_hash(__name__, *tasks.modules(task)), "prompts": prompts.identity("judge"), "revision": revision(told.model), "task": task,
              "split": split, "n": n, "seed": seed, "judge": told.model_dump(), "engine": engine.about(),
              "texts": store.digest([[*key, text] for key, text in judged.items()])}
     if store.is_done(path, about):

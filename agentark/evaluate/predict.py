@@ -29,7 +29,7 @@ def run(path: Path, *, model: str, who: dict, task: str, split: str, n: int, sam
     test sets share one loaded model.  Returns, and writes to `path`, one row a completion; a killed run goes on at its first
     unfinished chunk.
     """
-    about = {"stage": "evaluate", "source": source_hash(__name__), "model": who, "revision": revision(model), "task": task, "split": split, "n": n,
+    about = {"stage": "evaluate", "source": source_hash(__name__, *tasks.modules(task)), "model": who, "revision": revision(model), "task": task, "split": split, "n": n,
              "samples": samples, "seed": seed, "evaluate": told.model_dump(), "engine": engine.about()}
     if store.is_done(path, about):
         return pd.read_parquet(path)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from agentark import engines, params, store
+from agentark import engines, params, store, tasks
 from agentark.models import load
 from agentark.source import source_hash
 
@@ -26,7 +26,7 @@ def run(path: Path, log: pd.DataFrame, *, log_id: str, teacher: str, task: str, 
     `overlapping` (`decontaminate.overlaps`) are problems that are left out.  What is there already is read.
     """
     rolled = told.prm.labeller == "rollout"
-    about = {"stage": "label", "source": source_hash(__name__), "log": log_id, "teacher": teacher, "task": task, "split": split,
+    about = {"stage": "label", "source": source_hash(__name__, *tasks.modules(task)), "log": log_id, "teacher": teacher, "task": task, "split": split,
              "wording": told.debate.wording}
     if overlapping:
         about["overlapping"] = sorted(overlapping)

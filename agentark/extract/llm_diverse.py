@@ -143,7 +143,7 @@ def run(path: Path, traces: pd.DataFrame, log: pd.DataFrame, *, log_id: str, tas
     """
     if how == "extract" and distilled is None:
         raise ValueError("to extract, say by what model: `distilled` is missing")
-    about = {"stage": "llm_diverse", "source": source_hash(__name__), "prompts": prompts.identity("diverse", "extract"), "how": how, "log": log_id,
+    about = {"stage": "llm_diverse", "source": source_hash(__name__, *tasks.modules(task)), "prompts": prompts.identity("diverse", "extract"), "how": how, "log": log_id,
              "traces": store.digest(traces[["problem", "agent", "text", "kind"]].values.tolist()), "task": task, "split": split, "seed": seed,
              "wording": wording, "most": most, "judge": judged.model_dump(), "judge_revision": revision(judged.model),
              "distiller": distilled.model_dump() if how == "extract" else None,

@@ -62,7 +62,7 @@ def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, se
     verdict ("correct", "incorrect", "unparsed": no verdict could be read, or "no answer"), verified (bool: the verdict is "correct")
     and reply.  Raises ValueError where the log was made from other data.
     """
-    about = {"stage": "llm_verify", "source": source_hash(__name__), "prompts": prompts.identity("verify"), "model": told.model,
+    about = {"stage": "llm_verify", "source": source_hash(__name__, *tasks.modules(task)), "prompts": prompts.identity("verify"), "model": told.model,
              "revision": revision(told.model), "log": log_id, "task": task, "split": split, "seed": seed, "verifier": told.model_dump(),
              "engine": engine.about()}
     if store.is_done(path, about):

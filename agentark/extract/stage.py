@@ -63,7 +63,7 @@ def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, se
     correct, kind, rsft (chosen for R-SFT, or for its control), diversity_rank (0, 1, 2 for DA; -1: not chosen), reason (why a
     trace is not kept).  counts: everything that was dropped, by reason.
     """
-    about = {"stage": "extract", "source": source_hash(__name__), "log": log_id, "task": task, "split": split, "seed": seed, "extract": told.model_dump(),
+    about = {"stage": "extract", "source": source_hash(__name__, *tasks.modules(task)), "log": log_id, "task": task, "split": split, "seed": seed, "extract": told.model_dump(),
              "wording": wording}
     overlapping = overlapping or {}
     if overlapping:

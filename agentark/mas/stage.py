@@ -31,7 +31,7 @@ def run(path: Path, *, model: str, task: str, split: str, n: int, protocol: str,
     already is read; a killed run goes on at its first unfinished chunk.
     """
     about = {
-        "stage": "debate", "source": source_hash(__name__), "model": model, "revision": load.revision(model), "task": task, "split": split,
+        "stage": "debate", "source": source_hash(__name__, *tasks.modules(task)), "model": model, "revision": load.revision(model), "task": task, "split": split,
         "n": n, "protocol": protocol, "seed": seed, "debate": told.model_dump(), "engine": engine.about()}
     if store.is_done(path, about):
         return pd.read_parquet(path)

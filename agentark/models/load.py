@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
+from agentark import params
 from agentark.wheels import WheelError
 
 from . import registry, smollm2
@@ -153,16 +154,6 @@ def template_options(name: str) -> dict:
     return dict(known.template) if known else {}
 
 
-def best_dtype() -> str:
-    """"bfloat16" where this machine computes with it (a GPU that has it, a CPU with AMX or AVX-512 BF16), else "float32"."""
-    import torch
-
-    if torch.cuda.is_available():
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    can = torch.cpu.get_capabilities()
-    return "bfloat16" if can.get("amx_bf16") or can.get("avx512_bf16") else "float32"
-
-
 def check_weights(name: str) -> None:
     """ModelError where the files of a network of the zoo, or of SmolLM2's cache, are not those of its card (sha256)."""
     card = Path(resolve(name)) / "card.json"
@@ -237,7 +228,7 @@ def first_line(error: Exception) -> str:
 
 
 def load(name: str, dtype: str = "float32"):
-    """A network in evaluation mode and its tokenizer; `dtype` is float32, bfloat16, or auto (see `best_dtype`).
+    """A network in evaluation mode and its tokenizer; `dtype` is float32, bfloat16, or auto (`params.best_dtype`).
 
     Adapters are merged into their base.  Raises ModelError where files cannot be had, are damaged or of another architecture, and for
     a model that needs code of its repository.
@@ -252,7 +243,7 @@ def load(name: str, dtype: str = "float32"):
     if known and known.remote_code:
         raise ModelError(f"{known.hub} has its architecture in code of its repository, which is never run here: "
                          "serve it with vLLM elsewhere and say engine.name: openai")
-    dtype = best_dtype() if dtype == "auto" else dtype
+    dtype = params.best_dtype() if dtype == "auto" else dtype
     check_name(name)
     check_weights(name)
     tokenizer = load_tokenizer(name)

@@ -29,6 +29,13 @@ def get(name: str) -> Task:
     return TASKS[name] if name in TASKS else BENCHMARKS[name]
 
 
+def modules(*names: str) -> list[str]:
+    """The modules of this package that make these tasks: rows depend on them, beside the stage's own source (agentark/source.py)."""
+    made = (get(name).problems for name in names)
+    found = {getattr(function, "func", function).__module__ for function in made}  # of a partial, the function in it
+    return sorted(module for module in found if module.startswith("agentark."))
+
+
 def problems(name: str, split: str, n: int) -> list[Problem]:
     """The first `n` problems of a task's split; ValueError where the split is unknown or empty."""
     if split not in SPLITS:
@@ -49,4 +56,4 @@ def counts(name: str, before: Mapping[str, dict[str, int]] | None = None) -> dic
     return {what: dict(found) for what, found in (("dropped", task.dropped), ("compared", compared)) if found}
 
 
-__all__ = ["BENCHMARKS", "TASKS", "Parsed", "Problem", "Task", "counts", "get", "problems"]
+__all__ = ["BENCHMARKS", "TASKS", "Parsed", "Problem", "Task", "counts", "get", "modules", "problems"]
