@@ -105,7 +105,8 @@ def best_dtype() -> str:
 class Engine(Section):
     """How text is made.  A key that belongs to other engines is None, the default.
 
-    `transformers`: batch (sequences decoded together), dtype, share_prefix (compute a shared prompt prefix once).
+    `transformers`: batch (sequences decoded together), dtype, share_prefix (compute a shared prompt prefix once); optional drop_finished (rows
+    that have ended leave the batch; the same greedy replies, other samples).
     `vllm`: these (batch is the most sequences at a time) and tensor_parallel, data_parallel; optional gpu_memory_utilization (share of the
     memory, on a CPU too) and max_model_len (tokens of context; the model's own where not told).
     `openai` (any compatible server): base_url (with /v1, never with a key), concurrency (requests at a time), timeout_s (of a request),
@@ -116,6 +117,7 @@ class Engine(Section):
     batch: Positive | None = None
     dtype: Literal["auto", "float32", "bfloat16"] | None = None
     share_prefix: bool | None = None
+    drop_finished: bool | None = None
     tensor_parallel: Positive | None = None
     data_parallel: Positive | None = None
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -129,7 +131,7 @@ class Engine(Section):
 
     @model_validator(mode="after")
     def _own_keys(self):
-        own = {"transformers": (("batch", "dtype", "share_prefix"), ()),
+        own = {"transformers": (("batch", "dtype", "share_prefix"), ("drop_finished",)),
                "vllm": (("batch", "dtype", "share_prefix", "tensor_parallel", "data_parallel"), ("gpu_memory_utilization", "max_model_len")),
                "openai": (("base_url", "concurrency", "timeout_s", "retries"), ("requests_per_minute", "api_key_env"))}
         needed, optional = own[self.name]

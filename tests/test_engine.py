@@ -5,7 +5,7 @@ import tiny
 import torch
 
 from agentark.engines import EngineError, Sampling
-from agentark.engines.transformers_engine import LEAST_PREFIX, TransformersEngine, _batches, group_by_prefix
+from agentark.engines.transformers_engine import LEAST_PREFIX, HalfEnded, TransformersEngine, _batches, group_by_prefix
 from agentark.mas import prompts
 from agentark.mas.prompts import ask
 
@@ -204,3 +204,60 @@ def test_grouped_attention_is_attention(heads, shared):
     ours, _ = grouped_sdpa(module, query, key, value, mask, scaling=0.3)
     theirs, _ = sdpa_attention_forward(module, query, key, value, mask, scaling=0.3)
     torch.testing.assert_close(ours, theirs)
+
+
+# drop_finished
+
+
+def test_half_ended():
+    halts = HalfEnded([7, 9])
+    rows = [[1, 1, 1, 1, 1], [7, 2, 2, 2, 2], [3, 9, 3, 3, 3], [7, 4, 4, 7, 4]]  # each step's last tokens; row 0 ended before
+    assert [halts(torch.tensor(step)[:, None], None).tolist() for step in rows] == [[False] * 5] * 2 + [[False] * 5, [True] * 5]
+
+
+def ending(engine, prompts_told, at):
+    """The network with one end more: the token that most greedy replies have at place `at`, so that rows end at different steps."""
+    replies = alone(engine, batch=64).generate(prompts_told, Sampling(0.0, 12), 0)
+    more = max(set(c.token_ids[at] for c in replies), key=[c.token_ids[at] for c in replies].count)
+    other = alone(engine, batch=64)
+    other.ends = sorted({*engine.ends, more})
+    return other
+
+
+@pytest.mark.parametrize("at", [1, 4])
+@pytest.mark.parametrize("batch", [64, 5])
+def test_dropping_finished_rows_changes_no_greedy_reply(engine, at, batch):
+    engine = ending(engine, GROUPS, at)
+    sampling = Sampling(0.0, 12, logprobs=True)
+    made = {}
+    for drop in (False, True):
+        other = alone(engine, batch=batch, drop_finished=drop)
+        other.ends = engine.ends
+        made[drop] = other.generate(GROUPS, sampling, 0)
+    assert ids(made[True]) == ids(made[False])
+    assert [(c.finish, c.tokens_in, c.tokens_cached) for c in made[True]] == [(c.finish, c.tokens_in, c.tokens_cached) for c in made[False]]
+    for a, b in zip(made[True], made[False]):
+        assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
+    lengths = {len(c.token_ids) for c in made[True]}
+    assert len(lengths) > 1 and max(lengths) <= 12  # some ended before others: the test can fail
+
+
+def test_dropping_computes_fewer_rows(qwen, monkeypatch):
+    engine = ending(qwen, GROUPS, 1)
+    seen = []
+    forward = engine.model.forward
+    monkeypatch.setattr(engine.model, "forward", lambda *args, **kwargs: (seen.append((args[0] if args else kwargs["input_ids"]).shape[0]), forward(*args, **kwargs))[1])
+    computed = {}
+    for drop in (False, True):
+        other = alone(engine, batch=64, drop_finished=drop, share_prefix=False)
+        other.ends = engine.ends
+        seen.clear()
+        other.generate(GROUPS, Sampling(0.0, 12), 0)
+        computed[drop] = sum(seen)
+    assert computed[True] < computed[False] and seen == sorted(seen, reverse=True)
+
+
+def test_samples_with_rows_dropped_are_the_same_again(qwen):
+    engine = alone(qwen, batch=64, drop_finished=True)
+    first, again, other = (ids(engine.generate(GROUPS, Sampling(1.0, 12), seed)) for seed in (3, 3, 4))
+    assert first == again != other and all(1 <= len(reply) <= 12 for reply in first)

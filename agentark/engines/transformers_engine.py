@@ -2,6 +2,9 @@
 
 Neighbouring chats whose prompts begin alike (the agents of a problem) form a group.  The group's common prefix is run through
 the network once and its keys and values are handed to all members; then the whole batch is decoded by `generate`.
+
+With `drop_finished`, decoding halts whenever half of the rows have ended, and goes on with the others: a batch costs what its tokens
+cost, not its rows times its longest reply.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, GenerationConfig
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, GenerationConfig, StoppingCriteria, StoppingCriteriaList
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
@@ -35,6 +38,19 @@ AttentionInterface.register("grouped_sdpa", grouped_sdpa)
 AttentionMaskInterface.register("grouped_sdpa", sdpa_mask)
 
 LEAST_PREFIX = 16  # tokens: sharing less does not pay for the extra forward pass
+
+
+class HalfEnded(StoppingCriteria):
+    """Halts a batch as soon as half of its rows have ended; one batch long."""
+
+    def __init__(self, ends: list[int]):
+        self.ends, self.ended = torch.tensor(ends), None
+
+    def __call__(self, input_ids: torch.Tensor, scores, **kwargs) -> torch.Tensor:
+        """input_ids (B, T) with the token just made; returns (B,), all True where the batch halts."""
+        ends = torch.isin(input_ids[:, -1], self.ends.to(input_ids.device))
+        self.ended = ends if self.ended is None else self.ended | ends
+        return torch.full_like(self.ended, bool(2 * self.ended.sum() >= len(self.ended)))
 
 
 class TransformersEngine:
@@ -92,19 +108,34 @@ class TransformersEngine:
             cache.batch_select_indices(member)
             ids = torch.cat([prefix_GP[member], suffix_BS], dim=1)
             mask = torch.cat([prefix_mask_GP[member], suffix_mask_BS], dim=1)
-        if hasattr(self.model.base_model, "rope_deltas"):
-            self.model.base_model.rope_deltas = None  # Qwen2.5-VL keeps the last batch's image offsets; text has none
-        out = self.model.generate(
-            ids, attention_mask=mask, past_key_values=cache, generation_config=self._config(sampling))
-        replies = out.sequences[:, ids.shape[1]:].tolist()
-        logprobs_BT = None
-        if sampling.logprobs:
-            logits_BTV = torch.stack(out.logits, dim=1).float()
-            chosen = out.sequences[:, ids.shape[1]:].unsqueeze(-1)
-            logprobs_BT = logits_BTV.log_softmax(-1).gather(-1, chosen).squeeze(-1).tolist()
+        replies, logprobs = self._decode(ids, mask, cache, sampling)
         cached = [0 if n == group[0] else length for length, group in zip(shared, groups) for n in group]
-        return {n: tokens.completion(self.tokenizer, self.ends, replies[row], len(prompts[n]), cached[row], logprobs_BT[row] if logprobs_BT else None)
+        return {n: tokens.completion(self.tokenizer, self.ends, replies[row], len(prompts[n]), cached[row], logprobs[row] if sampling.logprobs else None)
                 for row, n in enumerate(order)}
+
+    def _decode(self, ids: torch.Tensor, mask: torch.Tensor, cache: DynamicCache | None, sampling: Sampling) -> tuple[list[list[int]], list[list[float]]]:
+        """The replies of all rows of `ids` (B, T), as token ids, what follows an end included; and, where asked for, their log-probabilities."""
+        replies: list[list[int]] = [[] for _ in ids]
+        logprobs: list[list[float]] = [[] for _ in ids]
+        rows = list(range(len(ids)))  # those that go on, as `ids`, `mask` and `cache` have them
+        while rows:
+            if hasattr(self.model.base_model, "rope_deltas"):
+                self.model.base_model.rope_deltas = None  # Qwen2.5-VL keeps the last batch's image offsets; text has none
+            halts = StoppingCriteriaList([HalfEnded(self.ends)] if self.told.drop_finished and len(rows) > 1 else [])
+            out = self.model.generate(ids, attention_mask=mask, past_key_values=cache, stopping_criteria=halts,
+                                      generation_config=self._config(sampling, sampling.max_new_tokens - len(replies[rows[0]])))
+            made_BT = out.sequences[:, ids.shape[1]:]
+            if sampling.logprobs:
+                chosen_BT = torch.stack(out.logits, dim=1).float().log_softmax(-1).gather(-1, made_BT.unsqueeze(-1)).squeeze(-1)
+            for at, row in enumerate(rows):
+                replies[row] += made_BT[at].tolist()
+                logprobs[row] += chosen_BT[at].tolist() if sampling.logprobs else []
+            left = [at for at, row in enumerate(rows) if len(replies[row]) < sampling.max_new_tokens and not set(self.ends) & set(made_BT[at].tolist())]
+            rows = [rows[at] for at in left]
+            if rows:
+                ids, mask, cache = out.sequences[left], torch.cat([mask, torch.ones_like(made_BT)], dim=1)[left], out.past_key_values
+                cache.batch_select_indices(torch.tensor(left, device=ids.device))
+        return replies, logprobs
 
     def _forward(self, ids: torch.Tensor, mask: torch.Tensor, cache: DynamicCache, keep: int = 0) -> torch.Tensor:
         """Logits of `ids`, which go on from the cache; `mask` (cache and ids) says what is padding.  `keep` positions of them, 0 for all."""
@@ -155,11 +186,11 @@ class TransformersEngine:
             found.setdefault(n, []).append((sum(logprobs) + end, logprobs))
         return found
 
-    def _config(self, sampling: Sampling) -> GenerationConfig:
+    def _config(self, sampling: Sampling, most: int) -> GenerationConfig:
         greedy = sampling.temperature == 0
         return GenerationConfig(
             do_sample=not greedy, temperature=None if greedy else sampling.temperature, top_p=None if greedy else sampling.top_p,
-            top_k=None if greedy else 0, max_new_tokens=sampling.max_new_tokens, eos_token_id=self.ends,
+            top_k=None if greedy else 0, max_new_tokens=most, eos_token_id=self.ends,
             pad_token_id=self.tokenizer.pad_token_id, return_dict_in_generate=True, output_logits=sampling.logprobs)
 
     def _pad(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
