@@ -354,13 +354,15 @@ def test_a_language_model_verifies_and_chooses(tmp_path, monkeypatch):
     problems = tasks.problems("mini_gsm", "train", 2)
     log = pd.DataFrame([{"problem": p.id, "round": 1, "agent": agent, "text": f"{agent}+{agent}={2 * agent}\nAnswer: {agent}", "answer": str(agent), "strict": True,
                          "finish": "stop", "tokens_out": 3, "gold": p.answer, "template": ""} for p in problems for agent in (1, 2)])
-    judges = params.Judges(verifier=ASK, diversity=ASK, distiller=None, quality=None)
-    told = TOLD.model_copy(update={"diversity": "judge"})
-    made, counts = stage.run(tmp_path / "t.parquet", log, log_id="x", task="mini_gsm", split="train", seed=0, told=told, wording="terse", judges=judges,
-                             engine=params.Engine(name="transformers", batch=2, dtype="float32", share_prefix=False))
+    at = dict(log_id="x", task="mini_gsm", split="train", seed=0, told=TOLD.model_copy(update={"diversity": "judge"}), wording="terse",
+              judges=params.Judges(verifier=ASK, diversity=ASK, distiller=None, quality=None),
+              engine=params.Engine(name="transformers", batch=2, dtype="float32", share_prefix=False))
+    made, counts = stage.run(tmp_path / "t.parquet", log, **at)
     assert made[made.source == "debate"].correct.all()  # the verifier's word, not the task's
     assert sorted(made[made.diversity_rank >= 0].groupby("problem").size()) == [2, 2]
     assert counts["LLM verifier, traces: correct"] == 4 and counts["LLM diversity judge, kept"] == 4
+    made, counts = stage.run(tmp_path / "u.parquet", log, **at, overlapping={problems[0].id: "shares 8 words"})
+    assert set(made.problem) == {problems[1].id} and counts["LLM diversity judge, kept"] == 2
 
 
 def test_overlapping_problems_are_left_out_and_counted(tmp_path):

@@ -54,6 +54,14 @@ def test_rollout_labels_come_from_the_teacher(tmp_path, network):
     assert made.rollout.between(0, 1).all()
 
 
+def test_overlapping_problems_have_no_labels(labelled, tmp_path, network):
+    whole, left_out = labelled[1], sorted(set(labelled[1].problem))[0]
+    made = label.run(tmp_path / "s.parquet", gold_log("train", 6), log_id="x", teacher=network, task=TASK, split="train", seed=0, told=TOLD,
+                     overlapping={left_out: "shares 8 words"})
+    pd.testing.assert_frame_equal(made, whole[whole.problem != left_out].reset_index(drop=True), check_dtype=False)
+    assert '"traces": 10' in store.manifest_path(tmp_path / "s.parquet").read_text()
+
+
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory, labelled, network):
     files = study.Files(tmp_path_factory.mktemp("study"))

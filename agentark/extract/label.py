@@ -36,10 +36,9 @@ def run(path: Path, log: pd.DataFrame, *, log_id: str, teacher: str, task: str, 
     if store.is_done(path, about):
         return pd.read_parquet(path)
     started = time.time()
-    log = verify(log, task, split)
-    log = log[~log.problem.isin(overlapping or {})]
-    made = steps.table(log, task, split, told.debate.wording, completer(teacher, told, seed) if rolled else None, told.prm.rollouts)
-    store.finish(made, path, about, started, **steps.count(log, made))
+    log, without = verify(log, task, split), overlapping or {}
+    made = steps.table(log, task, split, told.debate.wording, completer(teacher, told, seed) if rolled else None, told.prm.rollouts, without=without)
+    store.finish(made, path, about, started, **steps.count(log[~log.problem.isin(without)], made))
     return made
 
 

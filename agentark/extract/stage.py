@@ -80,7 +80,7 @@ def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, se
         verdicts = llm_verify.run(path.with_name(path.stem + "_verdicts.parquet"), log, log_id=log_id, task=task, split=split, seed=seed, told=judges.verifier,
                                   engine=judges.verifier.engine or engine)
         log, counts = llm_verify.apply(log, verdicts), {f"LLM verifier, {what}": n for what, n in llm_verify.count(verdicts).items()}
-    log = log[~log.problem.isin(overlapping)].copy()
+    whole, log = log, log[~log.problem.isin(overlapping)].copy()
     if log.empty:
         raise ValueError(f"{task}: every training problem shares {told.decontaminate_words} words with a test set; nothing is left to learn from")
     log["text"] = [prompts.without_critique(text, prompts.WORDINGS[wording]) for text in log.text]
@@ -94,7 +94,7 @@ def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, se
     traces["rsft"], traces["diversity_rank"] = False, -1
     _choose(traces, told, seed)
     if told.diversity != "structural":
-        traces, chosen = _chosen_by_model(path, traces, log, log_id, task, split, wording, seed, told, judges, engine)
+        traces, chosen = _chosen_by_model(path, traces, whole, log_id, task, split, wording, seed, told, judges, engine)
         counts |= chosen
     traces = traces[["problem", "source", "agent", "round", "text", "answer", "correct", "kind", "rsft", "diversity_rank", "reason",
                      "tokens_out", "gold", "template"]]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from fractions import Fraction
 
 import pandas as pd
@@ -178,8 +178,10 @@ def rollout(generate: Generate, task: Task, problems: Sequence[Problem], traces:
 
 
 def table(log: pd.DataFrame, task: str, split_name: str, wording: str, generate: Generate | None = None, samples: int = 0,
-          splitter: Splitter = split) -> pd.DataFrame:
-    """A row a step of each agent's trace in a verified log (the aggregator's left out).
+          splitter: Splitter = split, without: Collection[str] = ()) -> pd.DataFrame:
+    """A row a step of each agent's trace in a verified log (the aggregator's left out), `without` some of its problems.
+
+    The log is a split's first problems, none missing: by their number they are read again.
 
     The line that a reply addresses to its peers, if the debate's `wording` has one, is no part of a trace (as in extraction).
     Columns: problem, agent, round, step (from 0), text, trace (the whole trace), trace_correct, outcome (bool), arithmetic (boolean,
@@ -187,7 +189,7 @@ def table(log: pd.DataFrame, task: str, split_name: str, wording: str, generate:
     no row; `count` says how many there were.
     """
     known = {p.id: p for p in tasks.problems(task, split_name, log.problem.nunique())}
-    rows = log[log.agent > 0]
+    rows = log[(log.agent > 0) & ~log.problem.isin(without)]
     traces = [prompts.without_critique(text, prompts.WORDINGS[wording]).strip() for text in rows.text]
     steps = [splitter(trace) for trace in traces]
     shares = rollout(generate, tasks.get(task), [known[p] for p in rows.problem], steps, samples) if generate else [None] * len(steps)
