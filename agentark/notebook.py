@@ -48,14 +48,19 @@ class Run:
     def seed(self) -> int:
         return self.at.seed
 
-    def size(self, what: str) -> int:
-        """How many problems of "train", "dev", "test" or "debate_test" this run uses."""
-        n = getattr(self.params.sizes, what)
+    def size(self, what: str, task: str) -> int:
+        """How many problems of a task's "train", "dev", "test" or "debate_test" this run uses."""
+        n = self.params.sizes.of(what, task)
         return min(n, self.at.limit) if self.at.limit else n
 
-    def debated(self, split: str) -> int:
-        """How many problems of a split are put to the debate."""
-        return self.size("debate_test" if split == "test" else split)
+    @property
+    def tests(self) -> dict[str, int]:
+        """The study's test sets, and how many problems of each this run uses."""
+        return {test: self.size("test", test) for test in self.params.study.test_tasks}
+
+    def debated(self, split: str, task: str) -> int:
+        """How many problems of a task's split are put to the debate."""
+        return self.size("debate_test" if split == "test" else split, task)
 
     def committed(self, table: str, **where: Any) -> pd.DataFrame:
         """Rows of a committed reference table whose columns are as in `where`; says so, and gives none, where there is no reference."""

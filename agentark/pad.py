@@ -79,13 +79,13 @@ def _aggregate(scores: list[float], how: str) -> float:
 
 
 def taught(files: study.Files, told: params.Params, steps: pd.DataFrame, steps_id: str, *, teacher: str, students: list[str], method: str, task: str,
-           train_n: int, dev_n: int, test_n: int, seed: int) -> tuple[pd.DataFrame, dict[str, dict]]:
+           train_n: int, dev_n: int, tests: dict[str, int], seed: int) -> tuple[pd.DataFrame, dict[str, dict]]:
     """Teach each student by a reward on the training problems and let it answer every test set.
 
     A slice of the training set (`train_n` below `sizes.train`) gets as many passes over its problems, so fewer steps.  Returns (per-item
     rows, each student's training log).
     """
-    steps_of_slice = max(1, round(told.rl.steps * train_n / told.sizes.train))
+    steps_of_slice = max(1, round(told.rl.steps * train_n / told.sizes.of("train", task)))
     told = told.model_copy(update={"rl": told.rl.model_copy(update={"steps": steps_of_slice})})
     rows, logs, known = [], {}, set(steps.problem)  # what labelling left out is not practised
     for student in students:
@@ -95,7 +95,7 @@ def taught(files: study.Files, told: params.Params, steps: pd.DataFrame, steps_i
         checkpoint = files.checkpoint(teacher, student, method, task, seed)
         logs[student] = _train(checkpoint, told, model, policy=policy, method=method, task=task, problems=[p for p in tasks.problems(task, "train", train_n) if p.id in known], dev_n=min(dev_n, told.rl.dev_problems), seed=seed,
                                who={"teacher": teacher, "student": student, "method": method, "task": task})
-        rows.append(cells.answers(files, told, student, str(checkpoint), (teacher, method, task), test_n, told.evaluate.samples, seed))
+        rows.append(cells.answers(files, told, student, str(checkpoint), (teacher, method, task), tests, told.evaluate.samples, seed))
     return pd.concat(rows), logs
 
 

@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--show", type=int, default=0, help="replies to print of each task")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     args = parser.parse_args()
-    told = params.Engine(name="transformers", batch=min(args.n, 64), dtype="auto", share_prefix=True)
+    told = params.Engine(name="transformers", batch=min(args.n, 128), dtype="auto", share_prefix=True, drop_finished=True)
     engine = cache(lambda: engines.make(args.model, told))
     print(f"{args.model}, one sample at temperature {args.temperature}, at most {args.tokens} tokens; {store.machine()}")
     rows = []

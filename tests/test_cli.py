@@ -183,3 +183,13 @@ def test_a_dead_runs_lock_is_taken_away_and_a_living_ones_is_not(tmp_path, monke
     owner.write_text("1")  # init is always alive
     with pytest.raises(store.StoreError, match="another run is at work"):
         cli._unlock(MINI, 0, [])
+
+
+def test_a_task_may_have_sizes_of_its_own():
+    sizes = {"train": 400, "test": 100, "debate_test": 50, "tasks": {"mini_med": {"train": 90, "test": 30}}}
+    run = notebook.check({"sizes": sizes, "limit": 0}, "test")
+    assert (run.size("train", "mini_gsm"), run.size("train", "mini_med")) == (400, 90)
+    assert run.tests == {"mini_gsm": 100, "mini_med": 30}
+    assert (run.debated("test", "mini_gsm"), run.debated("test", "mini_med"), run.debated("train", "mini_med")) == (50, 30, 90)
+    cut = notebook.check({"sizes": sizes, "limit": 40}, "test")
+    assert cut.size("train", "mini_med") == 40 and cut.tests == {"mini_gsm": 40, "mini_med": 30}

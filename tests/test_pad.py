@@ -67,7 +67,7 @@ def taught(tmp_path_factory, labelled, network):
     files = study.Files(tmp_path_factory.mktemp("study"))
     at = dict(teacher="t", task=TASK, seed=0)
     folders = [pad.reward(files, TOLD, labelled[1], "x", student=network, n=6, shuffled=shuffled, **at) for shuffled in (False, True)]
-    made = {method: pad.taught(files, TOLD, labelled[1], "x", students=[network], method=method, train_n=6, dev_n=2, test_n=3, **at)
+    made = {method: pad.taught(files, TOLD, labelled[1], "x", students=[network], method=method, train_n=6, dev_n=2, tests={TASK: 3}, **at)
             for method in params.RL_METHODS}
     return files, folders, made
 
@@ -92,18 +92,18 @@ def test_what_rewards_what(taught, network):
 def test_what_is_there_is_read(taught, labelled, network):
     files = taught[0]
     before = files.checkpoint("t", network, "pad", TASK, 0).stat().st_mtime_ns
-    rows, _ = pad.taught(files, TOLD, labelled[1], "x", teacher="t", students=[network], method="pad", task=TASK, train_n=6, dev_n=2, test_n=3, seed=0)
+    rows, _ = pad.taught(files, TOLD, labelled[1], "x", teacher="t", students=[network], method="pad", task=TASK, train_n=6, dev_n=2, tests={TASK: 3}, seed=0)
     assert files.checkpoint("t", network, "pad", TASK, 0).stat().st_mtime_ns == before and len(rows)
 
 
 def test_a_slice_has_fewer_steps(taught, labelled, tmp_path, network):
-    _, logs = pad.taught(study.Files(tmp_path), TOLD, labelled[1], "x", teacher="t", students=[network], method="rlvr", task=TASK, train_n=3, dev_n=1, test_n=1, seed=0)
+    _, logs = pad.taught(study.Files(tmp_path), TOLD, labelled[1], "x", teacher="t", students=[network], method="rlvr", task=TASK, train_n=3, dev_n=1, tests={TASK: 1}, seed=0)
     assert logs[network]["steps"] == 1
 
 
 def test_a_reward_model_of_another_tokenizer_is_given_text(tmp_path, labelled, network):
     told = TOLD.model_copy(update={"prm": but(TOLD.prm, backbone="zoo/qwen3-0.6b"), "rl": but(TOLD.rl, steps=1)})
-    _, logs = pad.taught(study.Files(tmp_path), told, labelled[1], "x", teacher="t", students=[network], method="pad", task=TASK, train_n=6, dev_n=1, test_n=1, seed=0)
+    _, logs = pad.taught(study.Files(tmp_path), told, labelled[1], "x", teacher="t", students=[network], method="pad", task=TASK, train_n=6, dev_n=1, tests={TASK: 1}, seed=0)
     assert 0 < logs[network]["log"][0]["reward"] < 1
 
 

@@ -138,6 +138,7 @@ def test_a_tier_goes_through_every_stage(offline, tmp_path, name, teacher, stude
     tier = load(name)
     told, files = cut(tier, teacher, student, task), study.Files(tmp_path / "study")
     n, seed, (train, test) = told.sizes, told.study.seeds[0], ("train", "test")
+    tests = dict.fromkeys(told.study.test_tasks, n.test)
 
     # 01 debate: up to agents × rounds replies a problem, and the summing up
     def discuss(of: str, split: str, protocol: str, size: int) -> pd.DataFrame:
@@ -163,9 +164,9 @@ def test_a_tier_goes_through_every_stage(offline, tmp_path, name, teacher, stude
     assert counts["correct final traces (T)"] >= 2 * n.train and counts["DA problems"] == counts["R-SFT traces"] == n.train
 
     # 03-05 the students, and their answers to every test set
-    rows = [cells.base(files, told, students=[student], test_n=n.test, seed=seed)]
+    rows = [cells.base(files, told, students=[student], tests=tests, seed=seed)]
     for method in [m for m in told.study.methods if m not in params.RL_METHODS]:
-        found, logs = cells.taught(files, told, traces, store.identity(path), teacher=teacher, students=[student], method=method, train_n=n.train, test_n=n.test, **at)
+        found, logs = cells.taught(files, told, traces, store.identity(path), teacher=teacher, students=[student], method=method, train_n=n.train, tests=tests, **at)
         rows.append(found)
         assert logs[student]["steps"] > 0 and logs[student]["dropped"] == 0
         assert (files.checkpoint(teacher, student, method, task, seed) / ("adapter_config.json" if tier.distill.lora else "config.json")).exists()
@@ -175,7 +176,7 @@ def test_a_tier_goes_through_every_stage(offline, tmp_path, name, teacher, stude
     own = pad.own_rollouts(files, told, student=student, split="dev", n=n.dev, **at)
     assert steps.trace_correct.any() and not steps.trace_correct.all() and (own["sample"] >= 0).sum() == n.dev * told.evaluate.base_votes
     found, logs = pad.taught(files, told, steps, store.identity(files.steps(teacher, task, seed)), teacher=teacher, students=[student], method="pad",
-                             train_n=n.train, dev_n=n.dev, test_n=n.test, **at)
+                             train_n=n.train, dev_n=n.dev, tests=tests, **at)
     rows.append(found)
     assert logs[student]["steps"] == 2 and all(0 < step["reward"] < 1 for step in logs[student]["log"] if "reward" in step)
     prm = json.loads((files.prm(teacher, student, task, seed) / "training.json").read_text())

@@ -83,7 +83,7 @@ def _make(files: study.Files, data: Data, told: params.Params, teacher: str, stu
     if not store.manifest_path(checkpoint).exists():
         for name in dict.fromkeys((student,) if method == "sft" else (teacher, student)):
             load.load_tokenizer(name)  # a network that cannot be had is said before hours of debate
-    at = {"teacher": teacher, "students": [student], "task": task, "train_n": n, "test_n": test_n, "seed": seed}
+    at = {"teacher": teacher, "students": [student], "task": task, "train_n": n, "tests": {task: test_n}, "seed": seed}
     overlapping = overlaps(task, n, {task: test_n}, told.extract.decontaminate_words)
     if len(overlapping) == n:
         raise DistillError(f"every training question shares {told.extract.decontaminate_words} words in a row with a held-out one, and is left out: "
@@ -98,7 +98,7 @@ def _make(files: study.Files, data: Data, told: params.Params, teacher: str, stu
                                      wording=told.debate.wording, overlapping=overlapping, judges=told.judges, engine=told.engine)
         _check_traces(counts, method)
         traces_id, made_of = store.identity(path), [debates, path]
-    base = cells.base(files, told, students=[student], test_n=test_n, seed=seed)
+    base = cells.base(files, told, students=[student], tests={task: test_n}, seed=seed)
     if method == "pad":
         first = [cells.taught(files, told, traces, traces_id, method="rsft", **at)[0]] if told.rl.init == "rsft" else []
         steps = files.steps(teacher, task, seed)
