@@ -50,8 +50,8 @@ class Rates:
 MINI = Rates("core", "measured: the committed reference run of params/mini.yaml on two AMD EPYC cores; reading is within generating",
              generated=5000, sampled=5000, read=math.inf, trained=3000,  # results/reference/mini: benchmarks/, training_cost.csv
              question=54, reply=40, debating=0.45, start_s=12)  # inference_cost.csv, debate_rounds.csv
-SMOLLM2 = Rates("core", "measured: benchmarks/choose_task.py and a few steps of training on one AMD EPYC core in float32",
-                generated=60, sampled=60, read=250, trained=35, question=110, reply=110, debating=0.95, start_s=30)
+SMOLLM2 = Rates("core", "measured: the committed reference run of params/smollm2.yaml on two AMD EPYC cores in bfloat16",
+                generated=170, sampled=30, read=250, trained=110, question=80, reply=30, debating=0.92, start_s=20)
 # H100, bfloat16.  generated: vLLM with Qwen3-32B on one H100 gave 2,353 tokens a second on ShareGPT, of which about half were generated
 # (docs.gpustack.ai/2.0/performance-lab/qwen3-32b/h100): 1,170 × 32.8.  sampled: transformers' generate, a tenth of that.  read, trained: 2 and 6 FLOP
 # a token and parameter at 30 and 15 % of 989 TFLOP/s.  Texts: GSM8K's and MATH's lengths, told not to think.

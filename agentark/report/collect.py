@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -100,7 +101,7 @@ def judged(files: study.Files) -> pd.DataFrame:
     """
     found = [pd.read_csv(path) for path in sorted((files.root / "prms").glob("*.csv"))]
     if not found:
-        print(f"there are no reward models under {files.root}")
+        print(f"there are no reward models under {os.path.relpath(files.root, store.ROOT)}")
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["student", "task", "seed", "traces", "measure", "prm", "control", "good", "passed"])
 
 
