@@ -10,7 +10,7 @@ from math import inf, isnan, sqrt
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import binom, norm
+from scipy.stats import binom, norm, ttest_rel
 
 
 def _z(level: float) -> float:
@@ -59,6 +59,12 @@ def wilson(k: float, n: float, level: float = 0.95) -> tuple[float, float]:
     return (0.0 if k == 0 else max(0.0, middle - half)), (1.0 if k == n else min(1.0, middle + half))
 
 
+def mean_interval(scores, level: float = 0.95) -> tuple[float, float]:
+    """An interval of the mean of (n,) scores: Wilson's where all are 0 or 1, else the percentile bootstrap's.  ValueError for none, or NaN."""
+    scores, zero = _pair(scores, np.zeros(len(scores)))
+    return wilson(int(scores.sum()), len(scores), level) if _binary(scores) else paired_bootstrap(zero, scores, level=level)[1:]
+
+
 def effective_size(correct, items) -> float:
     """How many independent answers several answers an item are worth: p(1 - p) over the variance of the mean of item means.
 
@@ -104,6 +110,12 @@ def mcnemar_exact(a, b) -> float:
     if only_a + only_b == 0:
         return 1.0
     return float(min(1.0, 2 * binom.cdf(min(only_a, only_b), only_a + only_b, 0.5)))
+
+
+def paired_p(a, b) -> float:
+    """Two-sided p of a paired difference of (n,) scores: McNemar's exact test where all are 0 or 1, else the paired t-test; 1 where no item differs."""
+    a, b = _pair(a, b)
+    return mcnemar_exact(a, b) if _binary(a, b) else float(ttest_rel(b, a).pvalue) if (a != b).any() else 1.0
 
 
 def paired_bootstrap(a, b, resamples: int = 10_000, seed: int = 0, level: float = 0.95) -> tuple[float, float, float]:
@@ -204,6 +216,14 @@ def smallest_detectable(n: int, discordant_share: float, level: float = 0.95, po
         return inf
     d = sqrt(s) * (z * sqrt(n) + w * sqrt(n + w * w - z * z)) / (n + w * w)
     return d if 0 < d <= s else float(brentq(lambda x: sqrt(n * x) - z - w * sqrt(1 - x), 0.0, 1.0))
+
+
+def smallest_detectable_of(a, b, level: float = 0.95, power: float = 0.8) -> float:
+    """`smallest_detectable` of two models' (n,) scores; where they are not 0 or 1, the paired t-test's: (z_level + z_power) sd(b - a) / sqrt(n)."""
+    a, b = _pair(a, b)
+    if _binary(a, b):
+        return smallest_detectable(len(a), float((a != b).mean()), level, power)
+    return (_z(level) + float(norm.ppf(power))) * float((b - a).std(ddof=1)) / sqrt(len(a)) if len(a) > 1 else inf
 
 
 def verdict(difference: float, low: float, high: float, p_holm: float, alpha: float = 0.05) -> str:

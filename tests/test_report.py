@@ -57,6 +57,30 @@ def test_main_results(main):
     assert (row["ci_low"], row["ci_high"]) == stats.wilson(28, 40)
 
 
+def test_an_open_ended_test_is_counted_by_its_score():
+    base, rsft = cell("base", 0.0, student="a"), cell("rsft", 0.0, "big", "a", "gsm")
+    both = pd.concat([base.assign(score=[0.0, 0.2] * 20), rsft.assign(score=[0.3, 0.5, 0.4, 0.4] * 10)])
+    main = tables.main_results(both).set_index("method")
+    assert main.accuracy.to_dict() == pytest.approx({"base": 0.1, "rsft": 0.4}) and (main.ci_low < main.accuracy).all() and (main.ci_high < 0.6).all()
+    row = tables.comparisons(both).iloc[0]
+    assert row["difference"] == pytest.approx(0.3) and row["verdict"] == "better" and row["p"] < 1e-6
+    # the rows of a table without scores: right or wrong
+    assert tables.main_results(both.assign(score=None)).accuracy.tolist() == [0.0, 0.0]
+
+
+def test_a_debates_free_answers_have_the_score_of_their_task():
+    from agentark import tasks
+    from agentark.evaluate import overlap
+    from agentark.report import collect
+
+    problems = tasks.problems("mini_truthful", "test", 3)
+    rows = cell("teacher_debate", 0.0, "big", test="mini_truthful", n=3, sample=0).assign(
+        item=[p.id for p in problems], answer_flexible=[problems[0].references[0], problems[1].incorrect[0], None], score=0.0)
+    found = collect._measured(rows).score.tolist()
+    assert found == [overlap.score(problems[0].references[0], problems[0], "truth"), 0.0, 0.0] and found[0] == 1.0
+    assert collect._measured(rows.assign(method="base")).score.tolist() == [0.0] * 3  # has its own already
+
+
 @pytest.mark.parametrize("function", [tables.main_results, tables.accuracies])
 def test_intervals_are_of_the_level_that_is_told(predictions, function):
     for level in (0.5, 0.99):

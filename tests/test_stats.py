@@ -190,3 +190,17 @@ def test_paired_bootstrap_takes_rounding_for_zero():
 def test_crossed_bootstrap_refuses(differences, says):
     with pytest.raises(ValueError, match=says):
         stats.crossed_bootstrap(differences)
+
+
+def test_scores_between_0_and_1():
+    a, b = np.array([0.0, 0.2, 0.4, 0.5]), np.array([0.1, 0.4, 0.4, 0.9])
+    d = b - a  # mean 0.175, standard deviation 0.170783, standard error 0.0853913, t = 2.04939; p = 1 - 2 (atan x + x / (1 + x²)) / pi, x = t / sqrt(3)
+    assert stats.paired_p(a, b) == pytest.approx(0.132842, abs=1e-5) and stats.paired_p(a, a) == 1.0
+    assert stats.smallest_detectable_of(a, b, 0.95, 0.8) == pytest.approx((1.959964 + 0.841621) * d.std(ddof=1) / 2)
+    low, high = stats.mean_interval(b)
+    assert 0.1 <= low < b.mean() < high <= 0.9
+    # right and wrong are what they were
+    right, other = np.array([1, 1, 0, 1.0]), np.array([0, 0, 0, 1.0])
+    assert stats.paired_p(other, right) == stats.mcnemar_exact(other, right) == 0.5
+    assert stats.mean_interval(right) == stats.wilson(3, 4)
+    assert stats.smallest_detectable_of(other, right) == stats.smallest_detectable(4, 0.5)

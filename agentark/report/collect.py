@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from agentark import store, study
-from agentark.evaluate import group
+from agentark import store, study, tasks
+from agentark.evaluate import group, overlap
 from agentark.extract.verify import verify
 
 from . import figures, tables
@@ -54,7 +54,17 @@ def predictions(files: study.Files, found: list[tuple[dict, pd.DataFrame]]) -> p
         elif at["protocol"] == "self_consistency":
             samples = spent.get((at["model"], at["task"]))
             tabled.append(group.majority(log, at["task"], who | {"method": "teacher_majority"}, samples))
-    return pd.concat(tabled, ignore_index=True)
+    return pd.concat([_measured(table) for table in tabled], ignore_index=True)
+
+
+def _measured(rows: pd.DataFrame) -> pd.DataFrame:
+    """One cell's rows; a debate's or a vote's answers to an open-ended test with their score by its measure, as a single model's have it."""
+    task = tasks.get(rows.test.iloc[0])
+    if task.measure == "accuracy" or rows.method.iloc[0] not in tables.ONE_SAMPLE:
+        return rows
+    known = {p.id: p for p in tasks.problems(task.name, "test", rows["item"].nunique())}
+    return rows.assign(score=[overlap.score(answer if isinstance(answer, str) else None, known[item], task.measure)
+                              for answer, item in zip(rows.answer_flexible, rows["item"])])
 
 
 def debate_rounds(found: list[tuple[dict, pd.DataFrame]]) -> pd.DataFrame:

@@ -1,8 +1,8 @@
 """The tables: pure functions of per-item prediction rows.
 
 A row is one answer: teacher, student, method, train, test, seed, item, template, held_out, sample (-1 greedy, 0.. sampled),
-text, answer_strict, answer_flexible, gold, correct_strict, correct_flexible, tokens_in, tokens_cached, tokens_out, finish,
-calls.  Where a coordinate means nothing it is "-" (base: teacher and train; teacher_*: student and train).
+text, answer_strict, answer_flexible, gold, correct_strict, correct_flexible, score (the task's measure; where there is none,
+correct_flexible), tokens_in, tokens_cached, tokens_out, finish, calls.  Where a coordinate means nothing it is "-" (base: teacher and train; teacher_*: student and train).
 
 The headline is the flexible extraction of the greedy answer; debates and majority votes have one row an item, sample 0.
 A slice of a study gives a slice of a table: absent methods are absent rows, never errors.
@@ -70,23 +70,31 @@ def headline(predictions: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
+def scores(rows: pd.DataFrame) -> pd.Series:
+    """What each row is worth by its task's measure: right or wrong, as 0 or 1, but for open-ended answers, whose overlap is between."""
+    correct = rows["correct_flexible"].astype(float)
+    return rows["score"].astype(float).fillna(correct) if "score" in rows else correct
+
+
 def _cell(row) -> str:
     return ", ".join(f"{key} {row[key]}" for key in KEYS)
 
 
 def main_results(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """The main table: MAIN, a row a cell; accuracy as a fraction with Wilson's interval at `level`."""
+    """The main table: MAIN, a row a cell; accuracy as a fraction with Wilson's interval at `level`.
+
+    Of an open-ended test `accuracy` is the mean of its measure (`scores`), and the interval is bootstrapped.
+    """
     check(predictions, [*KEYS, "item", "sample", "correct_flexible"], "predictions")
-    groups = headline(predictions).groupby(KEYS, sort=False)["correct_flexible"]
-    counts = groups.agg(n="size", k="sum").reset_index()
-    ends = [stats.wilson(int(k), int(n), level) for k, n in zip(counts["k"], counts["n"], strict=True)]
-    counts["accuracy"] = counts["k"].astype(float) / counts["n"]
-    counts["ci_low"], counts["ci_high"] = zip(*ends, strict=True)
-    return ordered(counts)[MAIN]
+    rows = headline(predictions)
+    groups = rows.assign(score=scores(rows)).groupby(KEYS, sort=False)["score"]
+    made = groups.agg(n="size", accuracy="mean").reset_index()
+    made["ci_low"], made["ci_high"] = zip(*(stats.mean_interval(of, level) for _, of in groups), strict=True)
+    return ordered(made)[MAIN]
 
 
 def accuracies(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """Every accuracy: KEYS, decoding, extraction, half, n, accuracy, ci_low, ci_high, unparsed, truncated.
+    """Every share of right answers (of an open-ended test: of exact ones): KEYS, decoding, extraction, half, n, accuracy, ci_low, ci_high, unparsed, truncated.
 
     decoding: "greedy" | "sampled" (all samples of an item; n counts answers, and the interval is widened to what
     they are worth together).  extraction: "strict" | "flexible".  half: "all", and, where a test has both,
@@ -148,14 +156,13 @@ def comparisons(predictions: pd.DataFrame, resamples: int = 10_000, alpha: float
     """Each method against base, controls and its teacher's debate, on the same items: COMPARISONS, a row a pair.
 
     difference = accuracy of `method` minus that of `against` (headline rows, inner join on item), with the paired bootstrap's
-    95 % interval.  p is McNemar's exact, p_holm Holm's over this whole table.  smallest_detectable is meant for the
+    95 % interval.  p is McNemar's exact (of an open-ended test's scores: the paired t-test's), p_holm Holm's over this whole table.  smallest_detectable is meant for the
     same table: at level 1 - alpha / rows, Holm's strictest step, with power 0.8.  ValueError where two cells have no item in
     common, or disagree about an item's gold answer.
     """
     check(predictions, [*KEYS, "item", "sample", "gold", "correct_flexible"], "predictions")
-    scored = {
-        key: part.set_index("item")[["gold", "correct_flexible"]] for key, part in headline(predictions).groupby(KEYS, sort=False)
-    }
+    counted = headline(predictions)
+    scored = {key: part.set_index("item")[["gold", "score"]] for key, part in counted.assign(score=scores(counted)).groupby(KEYS, sort=False)}
     rows = []
     for cell, other in _pairs([dict(zip(KEYS, key, strict=True)) for key in scored]):
         joined = scored[tuple(cell.values())].join(scored[tuple(other.values())].add_suffix("_other"), how="inner")
@@ -164,17 +171,17 @@ def comparisons(predictions: pd.DataFrame, resamples: int = 10_000, alpha: float
         differ = joined[joined["gold"] != joined["gold_other"]]
         if len(differ):
             raise ValueError(f"item {differ.index[0]!r} has different gold answers in {_cell(cell)} and in {_cell(other)}")
-        ours, theirs = joined["correct_flexible"].to_numpy(dtype=bool), joined["correct_flexible_other"].to_numpy(dtype=bool)
+        ours, theirs = joined["score"].to_numpy(), joined["score_other"].to_numpy()
         difference, low, high = stats.paired_bootstrap(theirs, ours, resamples=resamples)
         row = cell | {"teacher": other["teacher"] if cell["teacher"] == "-" else cell["teacher"], "against": other["method"]}
         rows.append(row | {"n": len(joined), "difference": difference, "low": low, "high": high,
-                           "p": stats.mcnemar_exact(theirs, ours), "discordant": float((ours != theirs).mean())})  # fmt: skip
+                           "p": stats.paired_p(theirs, ours), "pair": (theirs, ours)})  # fmt: skip
     if not rows:
         return pd.DataFrame(columns=COMPARISONS)
     table = pd.DataFrame(rows)
     table["p_holm"] = stats.holm(table["p"])
     level = 1 - alpha / len(table)
-    table["smallest_detectable"] = [stats.smallest_detectable(r.n, r.discordant, level) for r in table.itertuples()]
+    table["smallest_detectable"] = [stats.smallest_detectable_of(*pair, level) for pair in table["pair"]]
     table["verdict"] = [stats.verdict(r.difference, r.low, r.high, r.p_holm, alpha) for r in table.itertuples()]
     return ordered(table)[COMPARISONS]
 
