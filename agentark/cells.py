@@ -32,7 +32,10 @@ def taught(files: study.Files, told: params.Params, traces: pd.DataFrame, traces
 
 def answers(files: study.Files, told: params.Params, student: str, model: str, at: tuple[str, str, str], tests: dict[str, int], samples: int,
             seed: int) -> pd.DataFrame:
-    """One network on so many problems of each of the `tests`; it is loaded once, and only where there is something to answer.  `at` is its teacher, method and training set."""
+    """One network on so many problems of each of the `tests`; it is loaded once, and only where there is something to answer.
+
+    `at` is its teacher, method and training set.
+    """
     teacher, method, train = at
     load = cache(lambda: engines.make(model, told.engine))
     return pd.concat([

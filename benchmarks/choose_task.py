@@ -9,9 +9,10 @@ computed, medmcqa_embedded a letter of four.  Where none is in the range, the ne
 lies above guessing is said beside it, and decides nothing.
 
 None of these three was in the range.  `sums` was made after that, as the hardest form of arithmetic with a single step that SmolLM2-135M does at all:
-in the range by 160 samples of 32 problems, just below it by the 128 problems of choose_task.csv.  It stands last.  Ways of asking that were tried on dev before it, and kept out of the range: four worked examples as earlier turns of
-the chat (asdiv 9 %), worked examples within the question (2 %), the bare question (0 %); chains of three or four one-digit numbers (17 % with six
-examples, 6 % without); options answered by their text (MedMCQA 16 %, CommonsenseQA 16 %, both below guessing).
+in the range by 160 samples of 32 problems, just below it by the 128 problems of choose_task.csv.  It stands last.  Ways of asking that were tried
+on dev before it, and kept out of the range: four worked examples as earlier turns of the chat (asdiv 9 %), worked examples within the question
+(2 %), the bare question (0 %); chains of three or four one-digit numbers (17 % with six examples, 6 % without); options answered by their text
+(MedMCQA 16 %, CommonsenseQA 16 %, both below guessing).
 """
 
 from __future__ import annotations

@@ -759,7 +759,7 @@ def test_the_optimizers_state_comes_back(tokenizer, tmp_path):
     torch.save(optimizer.state_dict(), tmp_path / "state")
     other = copy.deepcopy(model)
     resumed = train.MuonAdamW(other, 0.01, 0.001, 0.05)
-    resumed.load_state_dict(torch.load(tmp_path / "state"))
+    resumed.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
     assert [group["lr"] for group in resumed.param_groups] == [0.01 / 4, 0.001 / 4]
     fresh = copy.deepcopy(model)
     expected, found, without = step(model, optimizer), step(other, resumed), step(fresh, train.MuonAdamW(fresh, 0.01 / 4, 0.001 / 4, 0.05))

@@ -2,7 +2,8 @@
 
 A row is one answer: teacher, student, method, train, test, seed, item, template, held_out, sample (-1 greedy, 0.. sampled),
 text, answer_strict, answer_flexible, gold, correct_strict, correct_flexible, score (the task's measure; where there is none,
-correct_flexible), tokens_in, tokens_cached, tokens_out, finish, calls.  Where a coordinate means nothing it is "-" (base: teacher and train; teacher_*: student and train).
+correct_flexible), tokens_in, tokens_cached, tokens_out, finish, calls.  Where a coordinate means nothing it is "-" (base: teacher and train;
+teacher_*: student and train).
 
 The headline is the flexible extraction of the greedy answer; debates and majority votes have one row an item, sample 0.
 A slice of a study gives a slice of a table: absent methods are absent rows, never errors.
@@ -94,7 +95,8 @@ def main_results(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame
 
 
 def accuracies(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """Every share of right answers (of an open-ended test: of exact ones): KEYS, decoding, extraction, half, n, accuracy, ci_low, ci_high, unparsed, truncated.
+    """Every share of right answers (of an open-ended test: of exact ones): KEYS, decoding, extraction, half, n, accuracy, ci_low, ci_high,
+    unparsed, truncated.
 
     decoding: "greedy" | "sampled" (all samples of an item; n counts answers, and the interval is widened to what
     they are worth together).  extraction: "strict" | "flexible".  half: "all", and, where a test has both,
@@ -156,8 +158,8 @@ def comparisons(predictions: pd.DataFrame, resamples: int = 10_000, alpha: float
     """Each method against base, controls and its teacher's debate, on the same items: COMPARISONS, a row a pair.
 
     difference = accuracy of `method` minus that of `against` (headline rows, inner join on item), with the paired bootstrap's
-    95 % interval.  p is McNemar's exact (of an open-ended test's scores: the paired t-test's), p_holm Holm's over this whole table.  smallest_detectable is meant for the
-    same table: at level 1 - alpha / rows, Holm's strictest step, with power 0.8.  ValueError where two cells have no item in
+    95 % interval.  p is McNemar's exact (of an open-ended test's scores: the paired t-test's), p_holm Holm's over this whole table.
+    smallest_detectable is meant for the same table: at level 1 - alpha / rows, Holm's strictest step, with power 0.8.  ValueError where two cells have no item in
     common, or disagree about an item's gold answer.
     """
     check(predictions, [*KEYS, "item", "sample", "gold", "correct_flexible"], "predictions")
