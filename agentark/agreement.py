@@ -11,8 +11,17 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 
-def kappa(a: Sequence, b: Sequence, clusters: Sequence[Hashable], categories: Sequence, *, quadratic: bool = False, resamples: int,
-          seed: int = 0, level: float = 0.95) -> dict[str, float]:
+def kappa(
+    a: Sequence,
+    b: Sequence,
+    clusters: Sequence[Hashable],
+    categories: Sequence,
+    *,
+    quadratic: bool = False,
+    resamples: int,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, float]:
     """Agreement of two raters on the same things.
 
     a, b: (n,) their ratings, each one of `categories` (in order, where `quadratic`: disagreement then counts by the squared distance, else
@@ -37,12 +46,20 @@ def kappa(a: Sequence, b: Sequence, clusters: Sequence[Hashable], categories: Se
     distance = np.subtract.outer(np.arange(c), np.arange(c))
     cost_CC = (distance**2 if quadratic else distance != 0).astype(float)
     counts_CC = counts_GCC.sum(0)
-    times_RG = np.random.default_rng(seed).multinomial(len(counts_GCC), np.full(len(counts_GCC), 1 / len(counts_GCC)), size=resamples)
+    times_RG = np.random.default_rng(seed).multinomial(
+        len(counts_GCC), np.full(len(counts_GCC), 1 / len(counts_GCC)), size=resamples
+    )
     drawn = _kappa((times_RG @ counts_GCC.reshape(len(counts_GCC), -1)).reshape(-1, c, c), cost_CC)
     defined = drawn[~np.isnan(drawn)]
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]) if len(defined) else (np.nan, np.nan)
-    return {"n": len(a), "agreement": float(np.trace(counts_CC) / len(a)), "kappa": float(_kappa(counts_CC[None], cost_CC)[0]), "low": float(low),
-            "high": float(high), "undefined": float(np.isnan(drawn).mean())}
+    return {
+        "n": len(a),
+        "agreement": float(np.trace(counts_CC) / len(a)),
+        "kappa": float(_kappa(counts_CC[None], cost_CC)[0]),
+        "low": float(low),
+        "high": float(high),
+        "undefined": float(np.isnan(drawn).mean()),
+    }
 
 
 def _kappa(counts_RCC: np.ndarray, cost_CC: np.ndarray) -> np.ndarray:

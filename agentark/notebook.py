@@ -83,14 +83,17 @@ class Run:
                 return candidate
         raise store.StoreError(
             f"there is no {' nor '.join(str(c.relative_to(store.ROOT)) for c in order)}: run the notebook that makes it first "
-            "(the README's table says which), or `agentark run` for the whole study")
+            "(the README's table says which), or `agentark run` for the whole study"
+        )
 
     def rows(self, path: Path, task: str, split: str) -> pd.DataFrame:
         """An earlier stage's rows of a task's split, cut to this run's slice: its first `limit` problems."""
         table = pd.read_parquet(self.found(path))
         if not self.at.limit:
             return table
-        return table[table.problem.isin([p.id for p in tasks.problems(task, split, self.at.limit)])].reset_index(drop=True)
+        return table[table.problem.isin([p.id for p in tasks.problems(task, split, self.at.limit)])].reset_index(
+            drop=True
+        )
 
 
 def begin(namespace: dict[str, Any]) -> Run:
@@ -103,7 +106,11 @@ def begin(namespace: dict[str, Any]) -> Run:
     injected = [source for source in cells if source.startswith("# Parameters\n")]
     declared = {name for source in cells if source not in injected for name in assigned(source)}
     refuse_undeclared({name for source in injected for name in assigned(source)}, declared, where)
-    given = {name: namespace[name] for name in params.SECTIONS + params.COORDINATES if name in namespace and not callable(namespace[name])}
+    given = {
+        name: namespace[name]
+        for name in params.SECTIONS + params.COORDINATES
+        if name in namespace and not callable(namespace[name])
+    }
     return check(given, where)
 
 
@@ -126,7 +133,10 @@ def check_names(told: params.Params, at: params.Coordinates) -> None:
             tasks.get(task)
         except ValueError as error:
             raise ParamsError(str(error)) from None
-    for model in sorted({*told.study.teachers, *told.study.students, *at.students, at.student, at.teacher, told.prm.backbone} - {"", "student"}):
+    for model in sorted(
+        {*told.study.teachers, *told.study.students, *at.students, at.student, at.teacher, told.prm.backbone}
+        - {"", "student"}
+    ):
         try:
             load.check_name(model)
         except load.ModelError as error:
@@ -141,7 +151,9 @@ def assigned(source: str) -> set[str]:
         return set()
     found: set[str] = set()
     for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
         found |= {target.id for target in targets if isinstance(target, ast.Name)}
     return found
 

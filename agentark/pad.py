@@ -28,15 +28,35 @@ from .source import source_hash
 SCORED = 64  # completions that go through the reward model together
 
 
-def reward(files: study.Files, told: params.Params, steps: pd.DataFrame, steps_id: str, *, teacher: str, student: str, task: str, n: int, seed: int,
-           shuffled: bool = False) -> Path:
+def reward(
+    files: study.Files,
+    told: params.Params,
+    steps: pd.DataFrame,
+    steps_id: str,
+    *,
+    teacher: str,
+    student: str,
+    task: str,
+    n: int,
+    seed: int,
+    shuffled: bool = False,
+) -> Path:
     """Train the process reward model of a cell, or its control on shuffled labels, from a table of steps of `n` problems.  Returns its folder."""
     from .distill import prm
 
     folder = files.prm(teacher, student, task, seed, shuffled)
     base = student if told.prm.backbone == "student" else told.prm.backbone
-    prm.run(folder, steps, steps_id=steps_id, base=base, task=task, split="train", n=n, seed=seed,
-            told=told.prm.model_copy(update={"shuffled_labels": shuffled}))
+    prm.run(
+        folder,
+        steps,
+        steps_id=steps_id,
+        base=base,
+        task=task,
+        split="train",
+        n=n,
+        seed=seed,
+        told=told.prm.model_copy(update={"shuffled_labels": shuffled}),
+    )
     return folder
 
 
@@ -48,13 +68,27 @@ def scorer(folder: Path, task: str) -> process.Score:
     return lambda problems, traces: model.score([prompts.ask(ask(p)) for p in problems], list(traces), SCORED)
 
 
-def own_rollouts(files: study.Files, told: params.Params, *, student: str, task: str, split: str, n: int, seed: int) -> pd.DataFrame:
+def own_rollouts(
+    files: study.Files, told: params.Params, *, student: str, task: str, split: str, n: int, seed: int
+) -> pd.DataFrame:
     """The student's own sampled solutions of a split, `base_votes` a problem: what the reward model will judge."""
-    return predict.run(files.rollouts(student, task, split, seed), model=student, who={"student": student}, task=task, split=split, n=n,
-                       samples=told.evaluate.base_votes, seed=seed, told=told.evaluate, engine=told.engine)
+    return predict.run(
+        files.rollouts(student, task, split, seed),
+        model=student,
+        who={"student": student},
+        task=task,
+        split=split,
+        n=n,
+        samples=told.evaluate.base_votes,
+        seed=seed,
+        told=told.evaluate,
+        engine=told.engine,
+    )
 
 
-def judged(told: params.Params, *, model: Path, control: Path, task: str, logs: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def judged(
+    told: params.Params, *, model: Path, control: Path, task: str, logs: dict[str, pd.DataFrame]
+) -> pd.DataFrame:
     """Does this reward model deserve to be a reward?  `process.verdict` of it and its control on dev problems, from which neither learnt.
 
     logs: verified logs by whose traces they are ("teacher", "own").  The first half of their problems fixes the threshold, on the other
@@ -65,9 +99,11 @@ def judged(told: params.Params, *, model: Path, control: Path, task: str, logs: 
     for whose, log in logs.items():
         problems = tasks.problems(task, "dev", log.problem.nunique())
         steps = known_steps.table(log, task, "dev", told.debate.wording)
-        fixing = steps.problem.isin([p.id for p in problems[:len(problems) // 2]])
-        ours, theirs = (process.examine(scorer(folder, task), steps[fixing], steps[~fixing], task, problems, aggregate=aggregate)
-                        for folder in (model, control))
+        fixing = steps.problem.isin([p.id for p in problems[: len(problems) // 2]])
+        ours, theirs = (
+            process.examine(scorer(folder, task), steps[fixing], steps[~fixing], task, problems, aggregate=aggregate)
+            for folder in (model, control)
+        )
         found.append(process.verdict(ours, theirs).reset_index().assign(traces=whose))
     return pd.concat(found, ignore_index=True)[["traces", "measure", "prm", "control", "good", "passed"]]
 
@@ -78,8 +114,21 @@ def _aggregate(scores: list[float], how: str) -> float:
     return rewards.aggregate(scores, how)
 
 
-def taught(files: study.Files, told: params.Params, steps: pd.DataFrame, steps_id: str, *, teacher: str, students: list[str], method: str, task: str,
-           train_n: int, dev_n: int, tests: dict[str, int], seed: int) -> tuple[pd.DataFrame, dict[str, dict]]:
+def taught(
+    files: study.Files,
+    told: params.Params,
+    steps: pd.DataFrame,
+    steps_id: str,
+    *,
+    teacher: str,
+    students: list[str],
+    method: str,
+    task: str,
+    train_n: int,
+    dev_n: int,
+    tests: dict[str, int],
+    seed: int,
+) -> tuple[pd.DataFrame, dict[str, dict]]:
     """Teach each student by a reward on the training problems and let it answer every test set.
 
     A slice of the training set (`train_n` below `sizes.train`) gets as many passes over its problems, so fewer steps.  Returns (per-item
@@ -89,17 +138,57 @@ def taught(files: study.Files, told: params.Params, steps: pd.DataFrame, steps_i
     told = told.model_copy(update={"rl": told.rl.model_copy(update={"steps": steps_of_slice})})
     rows, logs, known = [], {}, set(steps.problem)  # what labelling left out is not practised
     for student in students:
-        model = None if method == "rlvr" else reward(
-            files, told, steps, steps_id, teacher=teacher, student=student, task=task, n=train_n, seed=seed, shuffled=method == "pad_shuffled")
+        model = (
+            None
+            if method == "rlvr"
+            else reward(
+                files,
+                told,
+                steps,
+                steps_id,
+                teacher=teacher,
+                student=student,
+                task=task,
+                n=train_n,
+                seed=seed,
+                shuffled=method == "pad_shuffled",
+            )
+        )
         policy = str(files.checkpoint(teacher, student, "rsft", task, seed)) if told.rl.init == "rsft" else student
         checkpoint = files.checkpoint(teacher, student, method, task, seed)
-        logs[student] = _train(checkpoint, told, model, policy=policy, method=method, task=task, problems=[p for p in tasks.problems(task, "train", train_n) if p.id in known], dev_n=min(dev_n, told.rl.dev_problems), seed=seed,
-                               who={"teacher": teacher, "student": student, "method": method, "task": task})
-        rows.append(cells.answers(files, told, student, str(checkpoint), (teacher, method, task), tests, told.evaluate.samples, seed))
+        logs[student] = _train(
+            checkpoint,
+            told,
+            model,
+            policy=policy,
+            method=method,
+            task=task,
+            problems=[p for p in tasks.problems(task, "train", train_n) if p.id in known],
+            dev_n=min(dev_n, told.rl.dev_problems),
+            seed=seed,
+            who={"teacher": teacher, "student": student, "method": method, "task": task},
+        )
+        rows.append(
+            cells.answers(
+                files, told, student, str(checkpoint), (teacher, method, task), tests, told.evaluate.samples, seed
+            )
+        )
     return pd.concat(rows), logs
 
 
-def _train(checkpoint: Path, told: params.Params, model: Path | None, *, policy: str, method: str, task: str, problems: list[tasks.Problem], dev_n: int, seed: int, who: dict) -> dict:
+def _train(
+    checkpoint: Path,
+    told: params.Params,
+    model: Path | None,
+    *,
+    policy: str,
+    method: str,
+    task: str,
+    problems: list[tasks.Problem],
+    dev_n: int,
+    seed: int,
+    who: dict,
+) -> dict:
     from .distill import grpo, ppo, prm_model  # import torch and TRL
     from .models.load import load_tokenizer
 
@@ -115,19 +204,35 @@ def _train(checkpoint: Path, told: params.Params, model: Path | None, *, policy:
     def score(chats, completions):
         if model is None:
             return [[0.0]] * len(completions)
-        ids = completions if prm().takes_ids else load_tokenizer(policy).batch_decode(completions, skip_special_tokens=True)
+        ids = (
+            completions
+            if prm().takes_ids
+            else load_tokenizer(policy).batch_decode(completions, skip_special_tokens=True)
+        )
         return prm().score(chats, ids, SCORED)
 
     options = {"step_ends": lambda ids: prm().prm.ends(ids)} if method == "ppo" else {}
     return (ppo if method == "ppo" else grpo).run(
-        checkpoint, policy=policy, prompts={p.id: grader.prompt(p) for p in problems}, score=score,
-        verify=lambda text, name: grader.verify(text, known[name])[2], evaluate_dev=_accuracy(told, task, dev_n), told=rl, seed=seed, about=about, **options)
+        checkpoint,
+        policy=policy,
+        prompts={p.id: grader.prompt(p) for p in problems},
+        score=score,
+        verify=lambda text, name: grader.verify(text, known[name])[2],
+        evaluate_dev=_accuracy(told, task, dev_n),
+        told=rl,
+        seed=seed,
+        about=about,
+        **options,
+    )
 
 
 def _accuracy(told: params.Params, task: str, n: int) -> Callable:
     """What measures a network in training on the first `n` dev problems, greedily: (model, tokenizer) to a share."""
     problems, grader = tasks.problems(task, "dev", n), tasks.get(task)
-    chats, sampling = [prompts.ask(grader.prompt(p)) for p in problems], engines.Sampling(0.0, told.evaluate.max_new_tokens)
+    chats, sampling = (
+        [prompts.ask(grader.prompt(p)) for p in problems],
+        engines.Sampling(0.0, told.evaluate.max_new_tokens),
+    )
 
     def measure(model, tokenizer) -> float:
         from .engines.transformers_engine import TransformersEngine

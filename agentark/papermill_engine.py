@@ -23,9 +23,18 @@ class Engine(NBClientEngine):
         """Check the notebook's parameters, then run it.  Raises ParamsError before anything is started."""
         given = dict(nb_man.nb.metadata.get("papermill", {}).get("parameters", {}))
         cells = nb_man.nb.cells
-        declared = {name for cell in cells if "parameters" in cell.metadata.get("tags", []) for name in notebook.assigned(cell.source)}
+        declared = {
+            name
+            for cell in cells
+            if "parameters" in cell.metadata.get("tags", [])
+            for name in notebook.assigned(cell.source)
+        }
         notebook.refuse_undeclared(set(given), declared, "papermill's parameters")
         notebook.check(given, "papermill's parameters")
-        with TemporaryDirectory(prefix="agentark-") as folder:  # a folder a kernel: by default all would share one socket's name
+        with TemporaryDirectory(
+            prefix="agentark-"
+        ) as folder:  # a folder a kernel: by default all would share one socket's name
             sockets = Config({"ConnectionFileMixin": {"transport": "ipc", "ip": f"{folder}/kernel"}})
-            return super().execute_managed_notebook(nb_man, kernel_name, iopub_timeout=120, config=sockets, store_widget_state=False, **kwargs)
+            return super().execute_managed_notebook(
+                nb_man, kernel_name, iopub_timeout=120, config=sockets, store_widget_state=False, **kwargs
+            )

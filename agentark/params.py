@@ -59,7 +59,9 @@ class Study(Section):
         for train in self.train_tasks:
             for test in self.test_tasks:
                 if why := SHARED.get((train, test)):
-                    raise ValueError(f"what is learnt from {train} cannot be tested on {test} ({why}): test on {train}, or train on another set")
+                    raise ValueError(
+                        f"what is learnt from {train} cannot be tested on {test} ({why}): test on {train}, or train on another set"
+                    )
         return self
 
 
@@ -84,11 +86,15 @@ class Sizes(Section):
     @model_validator(mode="after")
     def _within(self):
         if self.debate_test > self.test:
-            raise ValueError(f"debate_test ({self.debate_test}) is more than test ({self.test}): both are the first problems of one set")
+            raise ValueError(
+                f"debate_test ({self.debate_test}) is more than test ({self.test}): both are the first problems of one set"
+            )
         for task, own in self.tasks.items():
             for what, n in own.items():
                 if n > getattr(self, what):
-                    raise ValueError(f"tasks.{task}.{what} ({n}) is more than {what} ({getattr(self, what)}), which is the most of any task")
+                    raise ValueError(
+                        f"tasks.{task}.{what} ({n}) is more than {what} ({getattr(self, what)}), which is the most of any task"
+                    )
         return self
 
 
@@ -131,21 +137,35 @@ class Engine(Section):
 
     @model_validator(mode="after")
     def _own_keys(self):
-        own = {"transformers": (("batch", "dtype", "share_prefix"), ("drop_finished",)),
-               "vllm": (("batch", "dtype", "share_prefix", "tensor_parallel", "data_parallel"), ("gpu_memory_utilization", "max_model_len")),
-               "openai": (("base_url", "concurrency", "timeout_s", "retries"), ("requests_per_minute", "api_key_env"))}
+        own = {
+            "transformers": (("batch", "dtype", "share_prefix"), ("drop_finished",)),
+            "vllm": (
+                ("batch", "dtype", "share_prefix", "tensor_parallel", "data_parallel"),
+                ("gpu_memory_utilization", "max_model_len"),
+            ),
+            "openai": (("base_url", "concurrency", "timeout_s", "retries"), ("requests_per_minute", "api_key_env")),
+        }
         needed, optional = own[self.name]
         if missing := [key for key in needed if getattr(self, key) is None]:
             raise ValueError(f"the engine {self.name} needs {', '.join(missing)}")
-        if strange := [key for key in type(self).model_fields if key not in ("name", *needed, *optional) and getattr(self, key) is not None]:
-            raise ValueError(f"{', '.join(strange)} belongs to another engine than {self.name}; take it out (or write null)")
+        if strange := [
+            key
+            for key in type(self).model_fields
+            if key not in ("name", *needed, *optional) and getattr(self, key) is not None
+        ]:
+            raise ValueError(
+                f"{', '.join(strange)} belongs to another engine than {self.name}; take it out (or write null)"
+            )
         return self
 
     def about(self) -> dict[str, Any]:
         """What rows depend on, for their manifest: the dtype that `auto` is here, so that no run goes on in another one; not how a server is
         reached, so that one goes on when its server has moved.
         """
-        told = self.model_dump(exclude_none=True, exclude={"base_url", "concurrency", "timeout_s", "retries", "requests_per_minute", "api_key_env"})
+        told = self.model_dump(
+            exclude_none=True,
+            exclude={"base_url", "concurrency", "timeout_s", "retries", "requests_per_minute", "api_key_env"},
+        )
         return told | ({"dtype": best_dtype()} if self.dtype == "auto" else {})
 
 
@@ -327,20 +347,28 @@ class Params(Section):
         known = (*self.study.train_tasks, *self.study.test_tasks)
         for task in self.sizes.tasks:
             if task not in known:
-                raise ValueError(f"sizes.tasks: the study has no task {unknown(task, known).removeprefix('unknown key ')}")
+                raise ValueError(
+                    f"sizes.tasks: the study has no task {unknown(task, known).removeprefix('unknown key ')}"
+                )
         return self
 
     @model_validator(mode="after")
     def _who_chooses(self):
-        needed = {"structural": (), "judge": ("diversity",), "extract": ("diversity", "distiller")}[self.extract.diversity]
+        needed = {"structural": (), "judge": ("diversity",), "extract": ("diversity", "distiller")}[
+            self.extract.diversity
+        ]
         if missing := [name for name in needed if getattr(self.judges, name) is None]:
-            raise ValueError(f"extract.diversity = {self.extract.diversity} needs {' and '.join(f'judges.{name}' for name in missing)}: name a model there, or say structural")
+            raise ValueError(
+                f"extract.diversity = {self.extract.diversity} needs {' and '.join(f'judges.{name}' for name in missing)}: name a model there, or say structural"
+            )
         return self
 
     @model_validator(mode="after")
     def _initial_policies(self):
         if self.rl.init == "rsft" and set(RL_METHODS) & set(self.study.methods) and "rsft" not in self.study.methods:
-            raise ValueError("rl.init = rsft starts from the study's R-SFT checkpoints, and study.methods has no rsft: add it, or say init: base")
+            raise ValueError(
+                "rl.init = rsft starts from the study's R-SFT checkpoints, and study.methods has no rsft: add it, or say init: base"
+            )
         return self
 
 
@@ -407,7 +435,11 @@ def _sentence(error: dict) -> str:
     loc = [str(part) for part in error["loc"]]
     key = ".".join(loc) or "the file"
     if error["type"] == "extra_forbidden":
-        known = {"distill.lora": Lora, "judges.quality": Judge, **dict.fromkeys(("judges.verifier", "judges.diversity", "judges.distiller"), Ask)}.get(".".join(loc[:-1])) or Params.model_fields[loc[0]].annotation
+        known = {
+            "distill.lora": Lora,
+            "judges.quality": Judge,
+            **dict.fromkeys(("judges.verifier", "judges.diversity", "judges.distiller"), Ask),
+        }.get(".".join(loc[:-1])) or Params.model_fields[loc[0]].annotation
         return f"in {'.'.join(loc[:-1])}: {unknown(loc[-1], tuple(known.model_fields))}"
     if error["type"] == "missing":
         return f"{key} is missing"

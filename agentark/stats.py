@@ -62,7 +62,11 @@ def wilson(k: float, n: float, level: float = 0.95) -> tuple[float, float]:
 def mean_interval(scores, level: float = 0.95) -> tuple[float, float]:
     """An interval of the mean of (n,) scores: Wilson's where all are 0 or 1, else the percentile bootstrap's.  ValueError for none, or NaN."""
     scores, zero = _pair(scores, np.zeros(len(scores)))
-    return wilson(int(scores.sum()), len(scores), level) if _binary(scores) else paired_bootstrap(zero, scores, level=level)[1:]
+    return (
+        wilson(int(scores.sum()), len(scores), level)
+        if _binary(scores)
+        else paired_bootstrap(zero, scores, level=level)[1:]
+    )
 
 
 def effective_size(correct, items) -> float:
@@ -73,7 +77,9 @@ def effective_size(correct, items) -> float:
     """
     correct, items = np.asarray(correct, dtype=float), np.asarray(items)
     if len(correct) != len(items) or not len(items):
-        raise ValueError(f"as many items as answers are needed, and at least one: {len(correct)} answers, {len(items)} items")
+        raise ValueError(
+            f"as many items as answers are needed, and at least one: {len(correct)} answers, {len(items)} items"
+        )
     groups, at = np.unique(items, return_inverse=True)
     means = np.bincount(at, weights=correct) / np.bincount(at)
     p, rows, n = correct.mean(), len(correct), len(groups)
@@ -147,7 +153,9 @@ def paired_bootstrap(a, b, resamples: int = 10_000, seed: int = 0, level: float 
     return float(difference.mean()), float(low), float(high)
 
 
-def crossed_bootstrap(differences, resamples: int = 10_000, seed: int = 0, level: float = 0.95) -> tuple[float, float, float, float]:
+def crossed_bootstrap(
+    differences, resamples: int = 10_000, seed: int = 0, level: float = 0.95
+) -> tuple[float, float, float, float]:
     """(mean, low, high, two-sided p) of differences between two methods over training seeds and test items, both resampled.
 
     differences: (S seeds, n items), S at least 2: every seed met the same items, so that seeds and items are drawn independently.
@@ -162,14 +170,18 @@ def crossed_bootstrap(differences, resamples: int = 10_000, seed: int = 0, level
     _z(level)
     (seeds, n), rng, mean = d.shape, np.random.default_rng(seed), d.mean()
     of_seeds = rng.multinomial(seeds, [1 / seeds] * seeds, size=resamples) / seeds
-    widened = mean + (d.mean(axis=1) - mean) * sqrt(seeds / (seeds - 1))  # seeds' own means, spread as independent ones are
+    widened = mean + (d.mean(axis=1) - mean) * sqrt(
+        seeds / (seeds - 1)
+    )  # seeds' own means, spread as independent ones are
     residual = d - d.mean(axis=1, keepdims=True)  # items about their seed's mean
     means = np.empty(resamples)
     chunk = max(1, 2_000_000 // n)
     for at in range(0, resamples, chunk):
         size = min(chunk, resamples - at)
         of_items = rng.multinomial(n, [1 / n] * n, size=size) / n
-        means[at : at + size] = of_seeds[at : at + size] @ widened + ((of_items @ residual.T) * of_seeds[at : at + size]).sum(axis=1)
+        means[at : at + size] = of_seeds[at : at + size] @ widened + (
+            (of_items @ residual.T) * of_seeds[at : at + size]
+        ).sum(axis=1)
     means = _without_noise(means, np.abs(d).max())
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     p = min(1.0, 2 * max(min((means <= 0).mean(), (means >= 0).mean()), 1 / resamples))

@@ -51,8 +51,11 @@ def chunk_seed(*parts: Any) -> int:
 def differences(old: Any, new: Any, at: str = "") -> list[str]:
     """Where two nested mappings differ, as sentences "key: was 1, now 2"."""
     if isinstance(old, dict) and isinstance(new, dict):
-        return [line for key in sorted(old.keys() | new.keys(), key=str)
-                for line in differences(old.get(key), new.get(key), f"{at}.{key}" if at else str(key))]
+        return [
+            line
+            for key in sorted(old.keys() | new.keys(), key=str)
+            for line in differences(old.get(key), new.get(key), f"{at}.{key}" if at else str(key))
+        ]
     return [] if old == new else [f"{at}: was {old!r}, now {new!r}"]
 
 
@@ -78,13 +81,19 @@ class Journal:
         lines = data.split(b"\n")
         head = _line(lines[0])
         if head is None or "journal" not in head:
-            if b"\n" not in data and re.fullmatch(rb"[0-9a-f]{0,8}( (\{.*)?)?", data, re.DOTALL):  # killed while the first line was written: nothing is lost
+            if b"\n" not in data and re.fullmatch(
+                rb"[0-9a-f]{0,8}( (\{.*)?)?", data, re.DOTALL
+            ):  # killed while the first line was written: nothing is lost
                 self.path.unlink()
                 return
-            raise StoreError(f"{self.path} is no journal of this program (its first line cannot be read); move it away to start anew")
+            raise StoreError(
+                f"{self.path} is no journal of this program (its first line cannot be read); move it away to start anew"
+            )
         if head["about"] != about:
             changed = "; ".join(differences(head["about"], about)[:6])
-            raise StoreError(f"{self.path} was made with other parameters ({changed}). Delete it to start anew, or give the study another name")
+            raise StoreError(
+                f"{self.path} was made with other parameters ({changed}). Delete it to start anew, or give the study another name"
+            )
         good = [lines[0]]
         for line in lines[1:]:
             if not line:
@@ -96,7 +105,10 @@ class Journal:
             self.chunks[entry["chunk"]] = entry["rows"]
             good.append(line)
         if self.dropped or not data.endswith(b"\n"):
-            print(f"{self.path}: {self.dropped} damaged or half-written line(s) dropped; their chunks are made anew", file=sys.stderr)
+            print(
+                f"{self.path}: {self.dropped} damaged or half-written line(s) dropped; their chunks are made anew",
+                file=sys.stderr,
+            )
             _replace(self.path, b"\n".join(good) + b"\n")
 
     def _append(self, entry: dict, mode: str = "ab") -> None:
@@ -113,7 +125,8 @@ class Journal:
         except OSError as error:
             raise StoreError(
                 f"could not write to {self.path} ({error.strerror}): {len(self.chunks)} finished chunks are kept; "
-                "make room and run again") from error
+                "make room and run again"
+            ) from error
 
     def add(self, chunk: str, rows: list[dict]) -> None:
         """Record a finished chunk."""
@@ -167,10 +180,23 @@ def write_manifest(artifact: Path, about: dict[str, Any], started: float, **more
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = None
-    _replace(manifest_path(artifact), json.dumps({
-        "about": json.loads(canonical(about)), "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "seconds": round(time.time() - started, 1), "peak_memory_mb": peak_memory_mb(), "versions": versions,
-        "python": platform.python_version(), "machine": machine(), **more}, indent=1).encode() + b"\n")
+    _replace(
+        manifest_path(artifact),
+        json.dumps(
+            {
+                "about": json.loads(canonical(about)),
+                "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "seconds": round(time.time() - started, 1),
+                "peak_memory_mb": peak_memory_mb(),
+                "versions": versions,
+                "python": platform.python_version(),
+                "machine": machine(),
+                **more,
+            },
+            indent=1,
+        ).encode()
+        + b"\n",
+    )
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
@@ -186,10 +212,14 @@ def _replace(path: Path, data: bytes) -> None:
         os.replace(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise StoreError(f"could not write {path} ({error.strerror}): make room and run again; journaled chunks are kept") from error
+        raise StoreError(
+            f"could not write {path} ({error.strerror}): make room and run again; journaled chunks are kept"
+        ) from error
 
 
-def finish(frame: pd.DataFrame, path: Path, about: dict[str, Any], started: float, journal: Journal | None = None, **more: Any) -> None:
+def finish(
+    frame: pd.DataFrame, path: Path, about: dict[str, Any], started: float, journal: Journal | None = None, **more: Any
+) -> None:
     """Write a stage's table and manifest, then let its journal go."""
     write_table(frame, path)
     write_manifest(path, about, started, rows=len(frame), repaired_lines=journal.dropped if journal else 0, **more)
@@ -232,7 +262,11 @@ def machine() -> str:
     """This machine in words: processor, cores, memory, accelerator."""
     model = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
-        named = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        named = [
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ]
         model = named[0] if named else model
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     torch = sys.modules.get("torch")

@@ -25,14 +25,20 @@ def data(distribution: str, pattern: str) -> Path:
         raise WheelError(f"the package {distribution} is not installed: {INSTALL}") from None
     found = [file for file in files or [] if fnmatchcase(file.as_posix(), pattern)]
     if not found:
-        raise WheelError(f"{distribution} {version(distribution)} has no file {pattern!r}: install the version that assets.txt asks for: {INSTALL}")
+        raise WheelError(
+            f"{distribution} {version(distribution)} has no file {pattern!r}: install the version that assets.txt asks for: {INSTALL}"
+        )
     if len(found) > 1:
         named = ", ".join(sorted(file.as_posix() for file in found)[:5])
-        raise WheelError(f"{distribution} {version(distribution)} has {len(found)} files that match {pattern!r}: "
-                         f"{named}{', ...' if len(found) > 5 else ''}")
+        raise WheelError(
+            f"{distribution} {version(distribution)} has {len(found)} files that match {pattern!r}: "
+            f"{named}{', ...' if len(found) > 5 else ''}"
+        )
     path = Path(found[0].locate())
     if not path.is_file():
-        raise WheelError(f"{distribution} is installed but its file {path} is missing; install it again: {INSTALL} --force-reinstall")
+        raise WheelError(
+            f"{distribution} is installed but its file {path} is missing; install it again: {INSTALL} --force-reinstall"
+        )
     return path
 
 

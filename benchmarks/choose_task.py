@@ -32,7 +32,9 @@ CANDIDATES = ("gsm_symbolic", "asdiv", "medmcqa_embedded", "sums")
 RANGE = (0.20, 0.60)
 
 
-def measure(task: str, n: int, engine: engines.Engine, sampling: engines.Sampling) -> tuple[dict, list[engines.Completion]]:
+def measure(
+    task: str, n: int, engine: engines.Engine, sampling: engines.Sampling
+) -> tuple[dict, list[engines.Completion]]:
     """What one sample a problem is worth on the first `n` dev problems, with what it took; and the samples."""
     problems, grader = tasks.problems(task, "dev", n), tasks.get(task)
     wall, core = time.perf_counter(), time.process_time()
@@ -43,10 +45,21 @@ def measure(task: str, n: int, engine: engines.Engine, sampling: engines.Samplin
     low, high = wilson(right, n)
     tokens = sum(c.tokens_out for c in made)
     chance = max(1 / len(p.options) if p.options else 0.0 for p in problems)
-    return {"task": task, "n": n, "accuracy": right / n, "low": low, "high": high, "chance": chance,
-            "strict": sum(strict for _, strict, _ in judged) / n, "unparsed": sum(parsed.flexible is None for parsed, _, _ in judged) / n,
-            "truncated": sum(c.finish == "length" for c in made) / n, "tokens in": sum(c.tokens_in for c in made) / n, "tokens out": tokens / n,
-            "seconds": wall, "tokens a core-second": tokens / core}, made
+    return {
+        "task": task,
+        "n": n,
+        "accuracy": right / n,
+        "low": low,
+        "high": high,
+        "chance": chance,
+        "strict": sum(strict for _, strict, _ in judged) / n,
+        "unparsed": sum(parsed.flexible is None for parsed, _, _ in judged) / n,
+        "truncated": sum(c.finish == "length" for c in made) / n,
+        "tokens in": sum(c.tokens_in for c in made) / n,
+        "tokens out": tokens / n,
+        "seconds": wall,
+        "tokens a core-second": tokens / core,
+    }, made
 
 
 def chosen(table: pd.DataFrame) -> tuple[str, str]:
@@ -68,18 +81,26 @@ def main() -> None:
     parser.add_argument("--show", type=int, default=0, help="replies to print of each task")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     args = parser.parse_args()
-    told = params.Engine(name="transformers", batch=min(args.n, 128), dtype="auto", share_prefix=True, drop_finished=True)
+    told = params.Engine(
+        name="transformers", batch=min(args.n, 128), dtype="auto", share_prefix=True, drop_finished=True
+    )
     engine = cache(lambda: engines.make(args.model, told))
-    print(f"{args.model}, one sample at temperature {args.temperature}, at most {args.tokens} tokens; {store.machine()}")
+    print(
+        f"{args.model}, one sample at temperature {args.temperature}, at most {args.tokens} tokens; {store.machine()}"
+    )
     rows = []
     for task in args.tasks:
         row, made = measure(task, args.n, engine(), engines.Sampling(args.temperature, args.tokens))
         rows.append(row)
         print(pd.DataFrame([row]).round(3).to_string(index=False), flush=True)
-        for c in made[:args.show]:
+        for c in made[: args.show]:
             print(f"--- {c.finish}\n{c.text}")
-    order = pd.DataFrame(rows).sort_values("task", key=lambda names: names.map({name: n for n, name in enumerate(CANDIDATES)}), ignore_index=True)
-    order.assign(model=args.model, temperature=args.temperature, **{"most tokens": args.tokens}).round(4).to_csv(args.out, index=False)
+    order = pd.DataFrame(rows).sort_values(
+        "task", key=lambda names: names.map({name: n for n, name in enumerate(CANDIDATES)}), ignore_index=True
+    )
+    order.assign(model=args.model, temperature=args.temperature, **{"most tokens": args.tokens}).round(4).to_csv(
+        args.out, index=False
+    )
     task, warning = chosen(order)
     print(f"\nthe rule chooses {task}" + (f": {warning}" if warning else ""))
 

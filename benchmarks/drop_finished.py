@@ -25,7 +25,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = parser.parse_args()
     told, _ = params.load(args.params)
-    model, task, sampling = told.study.teachers[0], told.study.train_tasks[0], engines.Sampling(told.debate.temperature, told.evaluate.max_new_tokens)
+    model, task, sampling = (
+        told.study.teachers[0],
+        told.study.train_tasks[0],
+        engines.Sampling(told.debate.temperature, told.evaluate.max_new_tokens),
+    )
     grader = tasks.get(task)
     chats = [prompts.ask(grader.prompt(p)) for p in tasks.problems(task, "dev", args.n)]
     made: dict[tuple[int, bool], list[tuple[float, int]]] = {}
@@ -36,11 +40,20 @@ def main() -> None:
         made.setdefault((batch, drop), []).append((time.perf_counter() - start, sum(c.tokens_out for c in replies)))
     rate = {key: sum(n for _, n in tried) / sum(s for s, _ in tried) for key, tried in made.items()}
     first, last = args.batches[0], args.batches[-1]
-    found = {"machine": store.machine(), "model": model, "task": task, "prompts": args.n, "dtype": told.engine.about()["dtype"],
-             "most_tokens": sampling.max_new_tokens, "tokens_a_reply": sum(n for tried in made.values() for _, n in tried) / (2 * len(made) * args.n),
-             "tokens_a_second": {f"batch {batch}, {'dropped' if drop else 'not dropped'}": value for (batch, drop), value in rate.items()},
-             "ratio of dropping": {str(batch): rate[batch, True] / rate[batch, False] for batch in args.batches},
-             f"ratio of batch {last} to {first}, dropped": rate[last, True] / rate[first, True]}
+    found = {
+        "machine": store.machine(),
+        "model": model,
+        "task": task,
+        "prompts": args.n,
+        "dtype": told.engine.about()["dtype"],
+        "most_tokens": sampling.max_new_tokens,
+        "tokens_a_reply": sum(n for tried in made.values() for _, n in tried) / (2 * len(made) * args.n),
+        "tokens_a_second": {
+            f"batch {batch}, {'dropped' if drop else 'not dropped'}": value for (batch, drop), value in rate.items()
+        },
+        "ratio of dropping": {str(batch): rate[batch, True] / rate[batch, False] for batch in args.batches},
+        f"ratio of batch {last} to {first}, dropped": rate[last, True] / rate[first, True],
+    }
     args.out.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 

@@ -22,7 +22,13 @@ HERE = Path(__file__).parent
 TERSE = prompts.WORDINGS["terse"]
 ENGINES = {
     "transformers": {"name": "transformers"},
-    "vllm": {"name": "vllm", "tensor_parallel": 1, "data_parallel": 1, "gpu_memory_utilization": 0.2, "max_model_len": 2048},
+    "vllm": {
+        "name": "vllm",
+        "tensor_parallel": 1,
+        "data_parallel": 1,
+        "gpu_memory_utilization": 0.2,
+        "max_model_len": 2048,
+    },
 }
 
 
@@ -40,10 +46,14 @@ def measure(model: str, about: dict, problems: int, new: int) -> dict:
         made = engine.generate(chats, sampling, number)
         seconds = time.perf_counter() - started
         found[f"round {number}"] = {
-            "completions": len(made), "prompt tokens": sum(c.tokens_in for c in made), "tokens generated": sum(c.tokens_out for c in made), "s": seconds,
+            "completions": len(made),
+            "prompt tokens": sum(c.tokens_in for c in made),
+            "tokens generated": sum(c.tokens_out for c in made),
+            "s": seconds,
             "tokens generated a second": sum(c.tokens_out for c in made) / seconds,
-            "share of prompt tokens not computed": sum(c.tokens_cached for c in made) / sum(c.tokens_in for c in made)}
-        traces = [[c.text for c in made[5 * k:5 * k + 5]] for k in range(problems)]
+            "share of prompt tokens not computed": sum(c.tokens_cached for c in made) / sum(c.tokens_in for c in made),
+        }
+        traces = [[c.text for c in made[5 * k : 5 * k + 5]] for k in range(problems)]
         chats = [prompts.revise(q, t, agent, "shared", TERSE) for q, t in zip(asked, traces) for agent in range(1, 6)]
     if hasattr(engine, "close"):
         engine.close()
@@ -58,8 +68,16 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=3)
     parser.add_argument("--new", type=int, default=48)
     args = parser.parse_args()
-    found = {"machine": store.machine(), "problems": args.problems, "agents": 5, "max_new_tokens": args.new,
-             "engines": {model: {name: measure(model, ENGINES[name], args.problems, args.new) for name in args.engines} for model in args.models}}
+    found = {
+        "machine": store.machine(),
+        "problems": args.problems,
+        "agents": 5,
+        "max_new_tokens": args.new,
+        "engines": {
+            model: {name: measure(model, ENGINES[name], args.problems, args.new) for name in args.engines}
+            for model in args.models
+        },
+    }
     rounded = json.loads(json.dumps(found), parse_float=lambda x: round(float(x), 3))
     (HERE / "engines.json").write_text(json.dumps(rounded, indent=1) + "\n")
     print(json.dumps(rounded, indent=1))

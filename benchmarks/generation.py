@@ -56,26 +56,50 @@ def main() -> None:
     n = args.agents
     first = [prompts.ask(p.question) for p in problems for _ in range(n)]
     _, made = timed(shared, first, sampling)
-    traces = [[c.text for c in made[n * k: n * k + n]] for k in range(len(problems))]
-    second = {layout: [prompts.revise(p.question, t, agent, layout, TERSE) for p, t in zip(problems, traces) for agent in range(1, n + 1)]
-              for layout in prompts.LAYOUTS}
+    traces = [[c.text for c in made[n * k : n * k + n]] for k in range(len(problems))]
+    second = {
+        layout: [
+            prompts.revise(p.question, t, agent, layout, TERSE)
+            for p, t in zip(problems, traces)
+            for agent in range(1, n + 1)
+        ]
+        for layout in prompts.LAYOUTS
+    }
     few = second["shared"][: 8 * n]
 
-    found: dict = {"machine": store.machine(), "torch_threads": torch.get_num_threads(), "model": args.model,
-                   "problems": len(problems), "agents": n, "repeats": args.repeats}
-    batching = alternate({"batched": lambda: timed(plain, few, sampling), "one by one": lambda: timed(one, few, sampling)}, args.repeats)
-    layouts = alternate({
-        "shared layout, prefix shared": lambda: timed(shared, second["shared"], sampling),
-        "shared layout, prefix not shared": lambda: timed(plain, second["shared"], sampling),
-        "own-history layout, prefix shared": lambda: timed(shared, second["own_history"], sampling)}, args.repeats)
+    found: dict = {
+        "machine": store.machine(),
+        "torch_threads": torch.get_num_threads(),
+        "model": args.model,
+        "problems": len(problems),
+        "agents": n,
+        "repeats": args.repeats,
+    }
+    batching = alternate(
+        {"batched": lambda: timed(plain, few, sampling), "one by one": lambda: timed(one, few, sampling)}, args.repeats
+    )
+    layouts = alternate(
+        {
+            "shared layout, prefix shared": lambda: timed(shared, second["shared"], sampling),
+            "shared layout, prefix not shared": lambda: timed(plain, second["shared"], sampling),
+            "own-history layout, prefix shared": lambda: timed(shared, second["own_history"], sampling),
+        },
+        args.repeats,
+    )
     found["completions per second, round 2"] = {**batching, **layouts}
     found["ratios"] = {
         "batched / one by one": batching["batched"] / batching["one by one"],
         "prefix shared / not": layouts["shared layout, prefix shared"] / layouts["shared layout, prefix not shared"],
-        "shared layout / own history": layouts["shared layout, prefix shared"] / layouts["own-history layout, prefix shared"]}
+        "shared layout / own history": layouts["shared layout, prefix shared"]
+        / layouts["own-history layout, prefix shared"],
+    }
     found["share of prompt tokens not computed"] = {
         label: sum(c.tokens_cached for c in made) / sum(c.tokens_in for c in made)
-        for label, made in {"round 1": timed(shared, first, sampling)[1], **{f"round 2, {k}": timed(shared, chats, sampling)[1] for k, chats in second.items()}}.items()}
+        for label, made in {
+            "round 1": timed(shared, first, sampling)[1],
+            **{f"round 2, {k}": timed(shared, chats, sampling)[1] for k, chats in second.items()},
+        }.items()
+    }
     rounded = json.loads(json.dumps(found), parse_float=lambda x: round(float(x), 3))
     (HERE / "generation.json").write_text(json.dumps(rounded, indent=1) + "\n")
     print(json.dumps(rounded, indent=1))

@@ -29,11 +29,30 @@ def main(rates: list[float], root: Path = store.ROOT / "results" / "reference" /
             for student in told.study.students:
                 for rate in rates:
                     out = Path(folder) / f"{task}{Path(student).name}{rate}"
-                    stage.run(out, pd.read_parquet(path), traces_id=store.identity(path), student=student, method="rsft", task=task, n=told.sizes.train,
-                              seed=0, told=told.distill.model_copy(update={"learning_rate": rate}))
-                    made = engines.make(str(out), told.engine).generate([prompts.ask(grader.prompt(p)) for p in problems], greedy, 0)
+                    stage.run(
+                        out,
+                        pd.read_parquet(path),
+                        traces_id=store.identity(path),
+                        student=student,
+                        method="rsft",
+                        task=task,
+                        n=told.sizes.train,
+                        seed=0,
+                        told=told.distill.model_copy(update={"learning_rate": rate}),
+                    )
+                    made = engines.make(str(out), told.engine).generate(
+                        [prompts.ask(grader.prompt(p)) for p in problems], greedy, 0
+                    )
                     right = sum(grader.verify(c.text, p)[2] for c, p in zip(made, problems))
-                    rows.append({"task": task, "student": student, "rate": rate, "dev accuracy": right / len(problems), "n": len(problems)})
+                    rows.append(
+                        {
+                            "task": task,
+                            "student": student,
+                            "rate": rate,
+                            "dev accuracy": right / len(problems),
+                            "n": len(problems),
+                        }
+                    )
     table = pd.DataFrame(rows)
     print(table.pivot_table(index=["task", "student"], columns="rate", values="dev accuracy").round(3).to_string())
     print(table.groupby("rate")["dev accuracy"].mean().round(4).to_string())

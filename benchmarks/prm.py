@@ -37,11 +37,27 @@ VARIANTS = {  # what differs from params/mini.yaml's section prm
     "the teacher's backbone, arithmetic labels": {"backbone": "zoo/qwen3-32b", "labeller": "arithmetic"},
     "own rollouts of 400": {"rollouts_of": 400},
     "own rollouts of 400, arithmetic labels": {"rollouts_of": 400, "labeller": "arithmetic"},
-    "own rollouts of 400, cross-entropy, arithmetic labels": {"rollouts_of": 400, "loss": "ce", "labeller": "arithmetic"},
+    "own rollouts of 400, cross-entropy, arithmetic labels": {
+        "rollouts_of": 400,
+        "loss": "ce",
+        "labeller": "arithmetic",
+    },
     "own rollouts of 400, the teacher's backbone": {"rollouts_of": 400, "backbone": "zoo/qwen3-32b"},
 }
-KEPT = ["first-error F1", "step AUROC", "  steps before the answer", "best of N", "majority vote", "random choice", "pass at N", "drop at an error",
-        "errors that lower the score", "reward of right traces", "reward of off-topic text", "minimum on the last step"]
+KEPT = [
+    "first-error F1",
+    "step AUROC",
+    "  steps before the answer",
+    "best of N",
+    "majority vote",
+    "random choice",
+    "pass at N",
+    "drop at an error",
+    "errors that lower the score",
+    "reward of right traces",
+    "reward of off-topic text",
+    "minimum on the last step",
+]
 
 
 def main() -> None:
@@ -57,32 +73,67 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         files = study.Files(Path(folder))
         for task in args.tasks:
-            logs = {split: verify(pd.read_parquet(reference.debates(teacher, task, split, "debate", seed)), task, split) for split in ("train", "dev")}
+            logs = {
+                split: verify(pd.read_parquet(reference.debates(teacher, task, split, "debate", seed)), task, split)
+                for split in ("train", "dev")
+            }
             taught_by = {0: steps.table(logs["train"], task, "train", told.debate.wording)}
-            own = process.as_log(pad.own_rollouts(files, told, student=args.student, task=task, split="dev", n=n, seed=seed))
+            own = process.as_log(
+                pad.own_rollouts(files, told, student=args.student, task=task, split="dev", n=n, seed=seed)
+            )
             for name in args.only:
-                made = pd.read_csv(args.out) if args.out.exists() else pd.DataFrame(columns=["student", "task", "variant"])
+                made = (
+                    pd.read_csv(args.out) if args.out.exists() else pd.DataFrame(columns=["student", "task", "variant"])
+                )
                 if len(made[(made.student == args.student) & (made.task == task) & (made.variant == name)]):
                     continue
                 changes = dict(VARIANTS[name])
                 more = changes.pop("rollouts_of", 0)
                 if more not in taught_by:
-                    rolled = predict.run(files.rollouts(args.student, task, "train", seed), model=args.student, who={"student": args.student}, task=task, split="train",
-                                         n=more, samples=8, seed=seed, told=told.evaluate.model_copy(update={"samples": 8}), engine=told.engine)
+                    rolled = predict.run(
+                        files.rollouts(args.student, task, "train", seed),
+                        model=args.student,
+                        who={"student": args.student},
+                        task=task,
+                        split="train",
+                        n=more,
+                        samples=8,
+                        seed=seed,
+                        told=told.evaluate.model_copy(update={"samples": 8}),
+                        engine=told.engine,
+                    )
                     taught_by[more] = steps.table(process.as_log(rolled), task, "train", told.debate.wording)
                 changed = params.Prm.model_validate({**told.prm.model_dump(), **changes})
                 started, out = time.process_time(), files.root / f"{task}.{name.replace(' ', '_').replace('/', '_')}"
-                log = prm.run(out, taught_by[more], steps_id=name, base=args.student if changed.backbone == "student" else changed.backbone, task=task, split="train",
-                              n=more or told.sizes.train, seed=seed, told=changed)
+                log = prm.run(
+                    out,
+                    taught_by[more],
+                    steps_id=name,
+                    base=args.student if changed.backbone == "student" else changed.backbone,
+                    task=task,
+                    split="train",
+                    n=more or told.sizes.train,
+                    seed=seed,
+                    told=changed,
+                )
                 seconds = time.process_time() - started
                 problems = tasks.problems(task, "dev", n)
                 rows = []
                 for whose, its in (("teacher", logs["dev"]), ("own", own)):
                     table = steps.table(its, task, "dev", told.debate.wording)
-                    fixing = table.problem.isin([p.id for p in problems[:n // 2]])
+                    fixing = table.problem.isin([p.id for p in problems[: n // 2]])
                     found = process.examine(pad.scorer(out, task), table[fixing], table[~fixing], task, problems)
-                    rows.append({"student": args.student, "task": task, "variant": name, "traces": whose, "cpu_seconds": round(seconds), "learnt_from": log["traces"],
-                                 **{key.strip(): round(found[key], 4) for key in KEPT}})
+                    rows.append(
+                        {
+                            "student": args.student,
+                            "task": task,
+                            "variant": name,
+                            "traces": whose,
+                            "cpu_seconds": round(seconds),
+                            "learnt_from": log["traces"],
+                            **{key.strip(): round(found[key], 4) for key in KEPT},
+                        }
+                    )
                 pd.concat([made, pd.DataFrame(rows)]).to_csv(args.out, index=False)
                 print(pd.DataFrame(rows).T.to_string(), flush=True)
 

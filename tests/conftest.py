@@ -2,9 +2,9 @@
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")   # torch reads both when it is imported
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads both when it is imported
 os.environ.setdefault("MKL_NUM_THREADS", "1")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")    # HF_HUB_OFFLINE=0 pytest -m hub
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # HF_HUB_OFFLINE=0 pytest -m hub
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest  # noqa: E402

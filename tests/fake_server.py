@@ -19,7 +19,11 @@ class FakeServer:
 
     def __init__(self, answer, owner="somebody", model=MODEL, models=None, port=0):
         self.answer, self.requests, self.starts, self.most, self._now = answer, [], [], 0, 0
-        self.models = models if models is not None else (200, {"object": "list", "data": [{"id": model, "object": "model", "owned_by": owner}]})
+        self.models = (
+            models
+            if models is not None
+            else (200, {"object": "list", "data": [{"id": model, "object": "model", "owned_by": owner}]})
+        )
         self._lock = threading.Lock()
         self.release = threading.Event()  # ends what hangs
         outer = self
@@ -48,7 +52,11 @@ class FakeServer:
                 data = (json.dumps(body) if isinstance(body, dict) else body).encode()
                 try:
                     self.send_response(status)
-                    for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **headers}.items():
+                    for name, value in {
+                        "Content-Type": "application/json",
+                        "Content-Length": str(len(data)),
+                        **headers,
+                    }.items():
                         self.send_header(name, value)
                     self.end_headers()
                     self.wfile.write(data)
@@ -78,19 +86,31 @@ class FakeServer:
 
     def told(self, **changes):
         """Params of an engine that asks this server."""
-        return params.Engine(**{"name": "openai", "base_url": self.url, "concurrency": 4, "timeout_s": 30.0, "retries": 2, **changes})
+        return params.Engine(
+            **{"name": "openai", "base_url": self.url, "concurrency": 4, "timeout_s": 30.0, "retries": 2, **changes}
+        )
 
 
 def said(text, finish="stop", tokens_in=7, tokens_out=3, cached=None, **more):
     """The body of a chat completion."""
-    return {"object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish, **more}],
-            "usage": {"prompt_tokens": tokens_in, "completion_tokens": tokens_out,
-                      **({} if cached is None else {"prompt_tokens_details": {"cached_tokens": cached}})}}
+    return {
+        "object": "chat.completion",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish, **more}],
+        "usage": {
+            "prompt_tokens": tokens_in,
+            "completion_tokens": tokens_out,
+            **({} if cached is None else {"prompt_tokens_details": {"cached_tokens": cached}}),
+        },
+    }
 
 
 def failed(status, message, **headers):
     """An error as OpenAI's servers say it."""
-    return status, {"error": {"message": message, "type": "error"}}, {name.replace("_", "-"): value for name, value in headers.items()}
+    return (
+        status,
+        {"error": {"message": message, "type": "error"}},
+        {name.replace("_", "-"): value for name, value in headers.items()},
+    )
 
 
 def vllm_like(engine, block=16):
@@ -99,17 +119,41 @@ def vllm_like(engine, block=16):
 
     def answer(_, body):
         chat, choices = body["messages"], (body.get("structured_outputs") or {}).get("choice")
-        assert body.get("continue_final_message", False) == (chat[-1]["role"] == "assistant") != body.get("add_generation_prompt", True)
-        sampling = Sampling(body["temperature"], body["max_tokens"], body.get("top_p", 1.0), bool(body.get("logprobs")), tuple(choices) if choices else None)
+        assert (
+            body.get("continue_final_message", False)
+            == (chat[-1]["role"] == "assistant")
+            != body.get("add_generation_prompt", True)
+        )
+        sampling = Sampling(
+            body["temperature"],
+            body["max_tokens"],
+            body.get("top_p", 1.0),
+            bool(body.get("logprobs")),
+            tuple(choices) if choices else None,
+        )
         with lock:
             try:
                 [made] = engine.generate([chat], sampling, body.get("seed", 0))
             except EngineError as error:
                 return failed(400, f"This model's maximum context length is {engine.context} tokens. {error}")
             prompt = engine.tokenizer.apply_chat_template(chat, tokenize=True, return_dict=False)
-            shared = max((next((k for k, (a, b) in enumerate(zip(prompt, other)) if a != b), min(len(prompt), len(other))) for other in seen), default=0)
+            shared = max(
+                (
+                    next((k for k, (a, b) in enumerate(zip(prompt, other)) if a != b), min(len(prompt), len(other)))
+                    for other in seen
+                ),
+                default=0,
+            )
             seen.append(prompt)
         steps = {"content": [{"token": "", "logprob": x} for x in made.logprobs]} if made.logprobs else None
-        return said(made.text, made.finish, made.tokens_in, made.tokens_out, shared // block * block, token_ids=list(made.token_ids), logprobs=steps)
+        return said(
+            made.text,
+            made.finish,
+            made.tokens_in,
+            made.tokens_out,
+            shared // block * block,
+            token_ids=list(made.token_ids),
+            logprobs=steps,
+        )
 
     return answer

@@ -15,18 +15,53 @@ CHATML = ("<|im_start|>", "<|im_end|>")
 SMOLLM2 = (  # Apache-2.0, HuggingFaceTB/SmolLM2-135M-Instruct
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"
     "You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n"
-    "' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
+    "' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
 
 # by architecture: TRL's name of the template, special tokens, bos, eos, pad, the token that ends a turn
 FAMILIES = {
     "qwen3": ("qwen3", (*CHATML, "<|endoftext|>"), None, "<|im_end|>", "<|endoftext|>", "<|im_end|>"),
     "qwen2": ("qwen2_5", (*CHATML, "<|endoftext|>"), None, "<|im_end|>", "<|endoftext|>", "<|im_end|>"),
-    "qwen2_5_vl": ("qwen2_5_vl", (*CHATML, "<|endoftext|>", "<|image_pad|>"), None, "<|im_end|>", "<|endoftext|>", "<|im_end|>"),
-    "gemma": ("gemma", ("<bos>", "<eos>", "<pad>", "<start_of_turn>", "<end_of_turn>"), "<bos>", "<eos>", "<pad>", "<end_of_turn>"),
-    "gemma3": ("gemma3", ("<bos>", "<eos>", "<pad>", "<start_of_turn>", "<end_of_turn>", "<image_soft_token>"), "<bos>", "<eos>", "<pad>", "<end_of_turn>"),
-    "gemma3_text": ("gemma3", ("<bos>", "<eos>", "<pad>", "<start_of_turn>", "<end_of_turn>"), "<bos>", "<eos>", "<pad>", "<end_of_turn>"),
-    "llama": ("llama3", ("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
-              "<|begin_of_text|>", "<|eot_id|>", None, "<|eot_id|>"),
+    "qwen2_5_vl": (
+        "qwen2_5_vl",
+        (*CHATML, "<|endoftext|>", "<|image_pad|>"),
+        None,
+        "<|im_end|>",
+        "<|endoftext|>",
+        "<|im_end|>",
+    ),
+    "gemma": (
+        "gemma",
+        ("<bos>", "<eos>", "<pad>", "<start_of_turn>", "<end_of_turn>"),
+        "<bos>",
+        "<eos>",
+        "<pad>",
+        "<end_of_turn>",
+    ),
+    "gemma3": (
+        "gemma3",
+        ("<bos>", "<eos>", "<pad>", "<start_of_turn>", "<end_of_turn>", "<image_soft_token>"),
+        "<bos>",
+        "<eos>",
+        "<pad>",
+        "<end_of_turn>",
+    ),
+    "gemma3_text": (
+        "gemma3",
+        ("<bos>", "<eos>", "<pad>", "<start_of_turn>", "<end_of_turn>"),
+        "<bos>",
+        "<eos>",
+        "<pad>",
+        "<end_of_turn>",
+    ),
+    "llama": (
+        "llama3",
+        ("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+        "<|begin_of_text|>",
+        "<|eot_id|>",
+        None,
+        "<|eot_id|>",
+    ),
     "smollm2": (None, ("<|endoftext|>", *CHATML), "<|im_start|>", "<|im_end|>", "<|im_end|>", "<|im_end|>"),
 }
 
@@ -61,22 +96,54 @@ def save(architecture: str, folder: Path) -> str:
     from agentark.models.load import auto_class
 
     tok = tokenizer(architecture)
-    ids = {name: tok.convert_tokens_to_ids(token) if token else None
-           for name, token in zip(("bos_token_id", "eos_token_id", "pad_token_id"), FAMILIES[architecture][2:5])}
+    ids = {
+        name: tok.convert_tokens_to_ids(token) if token else None
+        for name, token in zip(("bos_token_id", "eos_token_id", "pad_token_id"), FAMILIES[architecture][2:5])
+    }
     text = {**tiny.SIZE, "vocab_size": len(tok), "max_position_embeddings": 1024, "initializer_range": 0.4, **ids}
     images = {"image_token_id": tok.convert_tokens_to_ids("<|image_pad|>")}
     mrope = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}}
-    windows = {"query_pre_attn_scalar": 16, "sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"]}
+    windows = {
+        "query_pre_attn_scalar": 16,
+        "sliding_window": 16,
+        "layer_types": ["sliding_attention", "full_attention"],
+    }
     told = {
-        "qwen3": text | {"tie_word_embeddings": True}, "qwen2": text | {"tie_word_embeddings": False}, "llama": text | {"tie_word_embeddings": False},
-        "smollm2": text | {"tie_word_embeddings": True}, "gemma": text | {"num_key_value_heads": 2}, "gemma3_text": text | windows,
-        "gemma3": {**ids, "text_config": text | windows, "image_token_index": tok.convert_tokens_to_ids("<image_soft_token>"), "mm_tokens_per_image": 4,
-                   "initializer_range": 0.4,
-                   "vision_config": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28,
-                                     "patch_size": 14}},
-        "qwen2_5_vl": {**ids, **images, "tie_word_embeddings": True, "text_config": text | mrope | {"tie_word_embeddings": True},
-                       "vision_config": {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 32,
-                                         "fullatt_block_indexes": [0]}},
+        "qwen3": text | {"tie_word_embeddings": True},
+        "qwen2": text | {"tie_word_embeddings": False},
+        "llama": text | {"tie_word_embeddings": False},
+        "smollm2": text | {"tie_word_embeddings": True},
+        "gemma": text | {"num_key_value_heads": 2},
+        "gemma3_text": text | windows,
+        "gemma3": {
+            **ids,
+            "text_config": text | windows,
+            "image_token_index": tok.convert_tokens_to_ids("<image_soft_token>"),
+            "mm_tokens_per_image": 4,
+            "initializer_range": 0.4,
+            "vision_config": {
+                "hidden_size": 16,
+                "intermediate_size": 32,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "image_size": 28,
+                "patch_size": 14,
+            },
+        },
+        "qwen2_5_vl": {
+            **ids,
+            **images,
+            "tie_word_embeddings": True,
+            "text_config": text | mrope | {"tie_word_embeddings": True},
+            "vision_config": {
+                "depth": 1,
+                "hidden_size": 32,
+                "intermediate_size": 32,
+                "num_heads": 2,
+                "out_hidden_size": 32,
+                "fullatt_block_indexes": [0],
+            },
+        },
     }[architecture]
     torch.manual_seed(0)
     config = AutoConfig.for_model("llama" if architecture == "smollm2" else architecture, **told)
@@ -95,7 +162,11 @@ def stand_in(monkeypatch, folder: Path) -> None:
     from agentark.models import registry, smollm2
 
     def of(architecture: str) -> str:
-        return str(folder / architecture) if (folder / architecture / "config.json").exists() else save(architecture, folder / architecture)
+        return (
+            str(folder / architecture)
+            if (folder / architecture / "config.json").exists()
+            else save(architecture, folder / architecture)
+        )
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda hub, **_: of(registry.find(hub).architecture))
     monkeypatch.setattr(smollm2, "folder", lambda: Path(of("smollm2")))

@@ -16,7 +16,11 @@ from agentark.tasks import answers, choices, symbolic
 from agentark.tasks.problem import Problem
 
 OPTIONS = ("heart", "liver", "skin", "dry mouth")
-READS = {"number": (answers.parse_number, answers.same), "formula": (answers.parse, answers.same), "choice": (choices.parse, choices.equal)}
+READS = {
+    "number": (answers.parse_number, answers.same),
+    "formula": (answers.parse, answers.same),
+    "choice": (choices.parse, choices.equal),
+}
 
 
 def cases(rows):
@@ -26,8 +30,14 @@ def cases(rows):
 def _cases(rows):
     for gold, said, judged, kind in rows:
         why = KNOWN.get((gold, said))
-        yield pytest.param(gold, said, judged, kind, marks=[pytest.mark.xfail(reason=why, strict=True)] if why else [],
-            id=f"{kind}-{gold}-{said}"[:60])
+        yield pytest.param(
+            gold,
+            said,
+            judged,
+            kind,
+            marks=[pytest.mark.xfail(reason=why, strict=True)] if why else [],
+            id=f"{kind}-{gold}-{said}"[:60],
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +56,19 @@ def test_there_are_enough_pairs_and_none_twice():
     assert len(PAIRS) + len(TEXTS) >= 200
     assert max(Counter((gold, said) for gold, said, _, _ in PAIRS + TEXTS).values()) == 1
     kinds = Counter(kind.split()[0] for _, _, _, kind in PAIRS) + Counter(kind for _, _, _, kind in TEXTS)
-    assert {"number", "fraction", "interval", "tuple", "set", "unit", "percent", "latex", "letter", "refusal", "choice article"} <= set(kinds)
+    assert {
+        "number",
+        "fraction",
+        "interval",
+        "tuple",
+        "set",
+        "unit",
+        "percent",
+        "latex",
+        "letter",
+        "refusal",
+        "choice article",
+    } <= set(kinds)
     assert 0.3 < sum(judged for _, _, judged, _ in PAIRS + TEXTS) / len(PAIRS + TEXTS) < 0.7
     assert set(KNOWN) <= {(gold, said) for gold, said, _, _ in PAIRS + TEXTS}
 
@@ -66,49 +88,119 @@ def test_text(gold, text, right, kind):
 # Numbers
 
 
-@pytest.mark.parametrize(("text", "value", "percent"), [
-    ("$1,234.50", Fraction(2469, 2), False), ("3/4", Fraction(3, 4), False), ("1 1/2", Fraction(3, 2), False), ("50%", Fraction(50), True),
-    ("2e3", Fraction(2000), False),
-    ("-$3", Fraction(-3), False), ("12 apples", Fraction(12), False), (r"\frac{3}{4}", Fraction(3, 4), False),
-    ("2 million", Fraction(2_000_000), False),
-])
+@pytest.mark.parametrize(
+    ("text", "value", "percent"),
+    [
+        ("$1,234.50", Fraction(2469, 2), False),
+        ("3/4", Fraction(3, 4), False),
+        ("1 1/2", Fraction(3, 2), False),
+        ("50%", Fraction(50), True),
+        ("2e3", Fraction(2000), False),
+        ("-$3", Fraction(-3), False),
+        ("12 apples", Fraction(12), False),
+        (r"\frac{3}{4}", Fraction(3, 4), False),
+        ("2 million", Fraction(2_000_000), False),
+    ],
+)
 def test_number(text, value, percent):
     assert answers.number(text) == (value, percent)
 
 
-@pytest.mark.parametrize("text", ["", "x", "2x", "12 or 13", "3 apples and 4 pears", "5:45", "1/0", "1,23", "--3", "٣", "1e999", "9" * 1001,
-    "12 plus", "1.2.3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "2x",
+        "12 or 13",
+        "3 apples and 4 pears",
+        "5:45",
+        "1/0",
+        "1,23",
+        "--3",
+        "٣",
+        "1e999",
+        "9" * 1001,
+        "12 plus",
+        "1.2.3",
+    ],
+)
 def test_no_number(text):
     assert answers.number(text) is None
 
 
-@pytest.mark.parametrize(("text", "figure"), [("1,234.50", "1234.5"), ("2/3", "2/3"), ("-1/2", "-0.5"), ("50 %", "50%"), ("0.05", "0.05"),
-("012", "12"), ("two", None)])
+@pytest.mark.parametrize(
+    ("text", "figure"),
+    [
+        ("1,234.50", "1234.5"),
+        ("2/3", "2/3"),
+        ("-1/2", "-0.5"),
+        ("50 %", "50%"),
+        ("0.05", "0.05"),
+        ("012", "12"),
+        ("two", None),
+    ],
+)
 def test_figure_is_the_plain_form(text, figure):
     assert answers.figure(text) == figure
 
 
 def test_numbers_in_a_text():
-    assert answers.numbers("10-3=7, -5, $1,234.50 or 3/4; x2, a 50% share (−4).") == ["10", "3", "7", "-5", "$1,234.50", "3/4", "50%", "−4"]
+    assert answers.numbers("10-3=7, -5, $1,234.50 or 3/4; x2, a 50% share (−4).") == [
+        "10",
+        "3",
+        "7",
+        "-5",
+        "$1,234.50",
+        "3/4",
+        "50%",
+        "−4",
+    ]
 
 
 def test_strict_is_the_answer_line_only():
     problem = Problem("x/0", "", "12", "")
     for parse in (answers.parse_number, answers.parse):
-        assert parse("Answer: 12", problem).strict == "12" and parse(r"\boxed{12}", problem).strict is None and parse("The answer is 12",
-            problem).strict is None
+        assert (
+            parse("Answer: 12", problem).strict == "12"
+            and parse(r"\boxed{12}", problem).strict is None
+            and parse("The answer is 12", problem).strict is None
+        )
 
 
-@pytest.mark.parametrize(("text", "inside"), [(r"\boxed{\frac{1}{2}}", [r"\frac{1}{2}"]), (r"\boxed{1} \fbox{2}", ["1", "2"]), (r"\boxed{1", []),
-    (r"\boxed{a{b}c}{d}", ["a{b}c"])])
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        (r"\boxed{\frac{1}{2}}", [r"\frac{1}{2}"]),
+        (r"\boxed{1} \fbox{2}", ["1", "2"]),
+        (r"\boxed{1", []),
+        (r"\boxed{a{b}c}{d}", ["a{b}c"]),
+    ],
+)
 def test_boxes(text, inside):
     assert answers.boxes(text) == inside
 
 
-@pytest.mark.parametrize("text", ["12 " + "a-" * 450 + "?", "a" * 5000, "Answer:" + " " * 50_000 + "x", "Answer: " * 20_000, "\\boxed{" * 2000,
-    "9," * 50_000, "-" * 50_000,
-                                  "1 " * 50_000,
-                                  "answer is " * 10_000, "#### " * 10_000, "(A" * 20_000, "\x00", "Answer: \udc80", "\n" * 50_000, "**" * 20_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "12 " + "a-" * 450 + "?",
+        "a" * 5000,
+        "Answer:" + " " * 50_000 + "x",
+        "Answer: " * 20_000,
+        "\\boxed{" * 2000,
+        "9," * 50_000,
+        "-" * 50_000,
+        "1 " * 50_000,
+        "answer is " * 10_000,
+        "#### " * 10_000,
+        "(A" * 20_000,
+        "\x00",
+        "Answer: \udc80",
+        "\n" * 50_000,
+        "**" * 20_000,
+    ],
+)
 def test_odd_texts_are_read_fast(text):
     start = time.monotonic()
     problem = Problem("x/0", "", "12", "")
@@ -120,11 +212,20 @@ def test_odd_texts_are_read_fast(text):
 # How pairs are decided
 
 
-@pytest.mark.parametrize(("gold", "answer", "how"), [
-    ("12", "12 apples", "number"), ("3/4", "0.75", "number"), ("12", "13", "number"), ("yes", "Yes.", "words"), ("12", "12", "words"),
-    ("12", "no idea", "words"), ("A", "B", "letter"),
-    ("x+y", "y+x", "symbolic"), ("x", "1" * 2000, "too long"),
-])
+@pytest.mark.parametrize(
+    ("gold", "answer", "how"),
+    [
+        ("12", "12 apples", "number"),
+        ("3/4", "0.75", "number"),
+        ("12", "13", "number"),
+        ("yes", "Yes.", "words"),
+        ("12", "12", "words"),
+        ("12", "no idea", "words"),
+        ("A", "B", "letter"),
+        ("x+y", "y+x", "symbolic"),
+        ("x", "1" * 2000, "too long"),
+    ],
+)
 def test_counted(counts, gold, answer, how):
     answers.same(gold, answer)
     assert counts == {how: 1}
@@ -132,7 +233,14 @@ def test_counted(counts, gold, answer, how):
 
 def test_ordinary_numbers_need_no_process(monkeypatch):
     monkeypatch.setattr(symbolic, "compare", None)
-    for gold, answer in (("12", "12.0"), ("1234", "$1,234"), ("3/4", r"\frac{3}{4}"), ("50%", "0.5"), ("A", "(A)"), ("12", "I do not know")):
+    for gold, answer in (
+        ("12", "12.0"),
+        ("1234", "$1,234"),
+        ("3/4", r"\frac{3}{4}"),
+        ("50%", "0.5"),
+        ("A", "(A)"),
+        ("12", "I do not know"),
+    ):
         answers.same(gold, answer)
 
 
@@ -165,10 +273,18 @@ def test_hostile_latex_is_ended_and_counted(short, answer):
     assert ends(answer) == {"timeout": 1}
 
 
-@pytest.mark.parametrize(("answer", "how"), [
-    ("x" * 10**6, "too long"), (r"\sqrt{" * 5000 + "2" + "}" * 5000, "too long"), ("1" * 10**6, "too long"), (r"\def\a{\a\a}\a", "no parse"),
-    (r"\frac{", "no parse"), ("\\" * 300, "no parse"), (r"\input{/etc/passwd}", "no parse"),
-])
+@pytest.mark.parametrize(
+    ("answer", "how"),
+    [
+        ("x" * 10**6, "too long"),
+        (r"\sqrt{" * 5000 + "2" + "}" * 5000, "too long"),
+        ("1" * 10**6, "too long"),
+        (r"\def\a{\a\a}\a", "no parse"),
+        (r"\frac{", "no parse"),
+        ("\\" * 300, "no parse"),
+        (r"\input{/etc/passwd}", "no parse"),
+    ],
+)
 def test_what_is_no_formula_is_counted(short, answer, how):
     assert ends(answer) == {how: 1}
 
@@ -181,8 +297,12 @@ def test_a_process_that_dies_is_replaced(short):
 
 
 def test_model_text_is_never_evaluated(short, tmp_path):
-    for form in ("__import__('os').mkdir('{0}')", "$__import__('os').mkdir('{0}')$", r"\text{{__import__('os').mkdir('{0}')}}",
-        "x+__import__('os').mkdir('{0}')"):
+    for form in (
+        "__import__('os').mkdir('{0}')",
+        "$__import__('os').mkdir('{0}')$",
+        r"\text{{__import__('os').mkdir('{0}')}}",
+        "x+__import__('os').mkdir('{0}')",
+    ):
         assert not answers.same("x+1", form.format(tmp_path / "made"))
     assert not (tmp_path / "made").exists()
 
@@ -204,7 +324,12 @@ def test_without_math_verify_the_message_says_what_to_install(monkeypatch, tmp_p
 
 def test_the_process_needs_nothing_of_the_package(tmp_path):
     file = Path(symbolic.__file__)
-    done = subprocess.run([sys.executable, "-P", str(file)], input=json.dumps({"gold": "$x+y$", "answer": "$y+x$"}) + "\n", capture_output=True,
-        text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-P", str(file)],
+        input=json.dumps({"gold": "$x+y$", "answer": "$y+x$"}) + "\n",
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
     assert done.stdout.split() == ["ready", "true"]
     assert not re.search(r"^\s*from \.", file.read_text(), re.MULTILINE)

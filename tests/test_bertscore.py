@@ -18,9 +18,15 @@ CAT = "A cat sat on the mat."
 
 
 def test_identical_texts_score_one_and_unrelated_ones_far_less():
-    found = bertscore([CAT, CAT, CAT], [[CAT], ["A kitten was sitting on a rug."], ["Inflation rose by two percent in May."]])
+    found = bertscore(
+        [CAT, CAT, CAT], [[CAT], ["A kitten was sitting on a rug."], ["Inflation rose by two percent in May."]]
+    )
     same, near, far = found.f1
-    assert same == pytest.approx(1, abs=1e-5) and found.precision[0] == pytest.approx(1, abs=1e-5) and found.recall[0] == pytest.approx(1, abs=1e-5)
+    assert (
+        same == pytest.approx(1, abs=1e-5)
+        and found.precision[0] == pytest.approx(1, abs=1e-5)
+        and found.recall[0] == pytest.approx(1, abs=1e-5)
+    )
     assert 0.5 < near < 0.95 and far < 0.4 and far < near - 0.2
     assert found.truncated == 0
 
@@ -32,7 +38,9 @@ def test_the_encoder_is_named_and_nothing_is_rescaled():
 
 def test_the_best_reference_counts():
     one, other = bertscore([CAT, CAT], [["Inflation rose."], ["A kitten sat there."]]).f1
-    assert bertscore([CAT], [["Inflation rose.", "A kitten sat there."]]).f1 == pytest.approx([max(one, other)], abs=1e-5)
+    assert bertscore([CAT], [["Inflation rose.", "A kitten sat there."]]).f1 == pytest.approx(
+        [max(one, other)], abs=1e-5
+    )
 
 
 def test_precision_and_recall_see_different_sides():
@@ -43,13 +51,17 @@ def test_precision_and_recall_see_different_sides():
 
 def test_no_answer_scores_zero():
     found = bertscore(["", None, "  ", CAT], [[CAT]] * 4)
-    assert found.f1[:3] == found.precision[:3] == found.recall[:3] == [0, 0, 0] and found.f1[3] == pytest.approx(1, abs=1e-5)
+    assert found.f1[:3] == found.precision[:3] == found.recall[:3] == [0, 0, 0] and found.f1[3] == pytest.approx(
+        1, abs=1e-5
+    )
     assert bertscore([None], [[CAT]]).f1 == [0] and bertscore([], []).f1 == []
 
 
 def test_scores_do_not_depend_on_the_company():
     alone = bertscore([CAT], [["A kitten sat there."]]).f1[0]
-    amid = bertscore(["One, two, three and some more words than that.", CAT], [["Three."], ["A kitten sat there."]], batch=1).f1[1]
+    amid = bertscore(
+        ["One, two, three and some more words than that.", CAT], [["Three."], ["A kitten sat there."]], batch=1
+    ).f1[1]
     assert amid == pytest.approx(alone, abs=1e-4)
 
 

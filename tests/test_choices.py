@@ -5,7 +5,12 @@ import pytest
 from agentark.tasks import choices
 from agentark.tasks.problem import Parsed, Problem
 
-NOSE = ("Sphenopalatine artery", "Anterior ethmoidal artery", "Greater palatine artery", "Septal branch of superior labial artery")
+NOSE = (
+    "Sphenopalatine artery",
+    "Anterior ethmoidal artery",
+    "Greater palatine artery",
+    "Septal branch of superior labial artery",
+)
 SPINE = ("Scoliosis", "Lordosis", "Kyphosis", "Kyphoscoliosis")
 VITAMINS = ("Vitamin A", "Vitamin B12", "Vitamin C", "A vitamin deficiency")
 BLOOD = ("B", "A", "AB", "O")  # option A is group B
@@ -130,7 +135,12 @@ TRAPS = [  # options, text, strict, flexible
     # broken off, or the options listed over
     (NOSE, "Let us look at each. (A) Sphenopalatine artery is a branch of", None, None),
     (NOSE, "(A) is one, (B) is", None, None),
-    (NOSE, "A. Sphenopalatine artery\nB. Anterior ethmoidal artery\nC. Greater palatine artery\nD. Septal branch of superior labial artery", None, None),
+    (
+        NOSE,
+        "A. Sphenopalatine artery\nB. Anterior ethmoidal artery\nC. Greater palatine artery\nD. Septal branch of superior labial artery",
+        None,
+        None,
+    ),
     (NOSE, "(A) Sphenopalatine artery\n(B) Anterior ethmoidal artery", None, None),
     (NOSE, "First the definition.\nAnswer:", None, None),
     (NOSE, "Step 1: Kiesselbach's plexus is where several vessels meet, and", None, None),
@@ -141,7 +151,9 @@ def problem(options) -> Problem:
     return Problem("x/test/0", "?\n" + choices.listed(options), "A", "Answer: A", options=options)
 
 
-@pytest.mark.parametrize(("options", "text", "strict", "flexible"), TRAPS, ids=[f"{n}-{trap[1][:30]!r}" for n, trap in enumerate(TRAPS)])
+@pytest.mark.parametrize(
+    ("options", "text", "strict", "flexible"), TRAPS, ids=[f"{n}-{trap[1][:30]!r}" for n, trap in enumerate(TRAPS)]
+)
 def test_trap(options, text, strict, flexible):
     assert choices.parse(text, problem(options)) == Parsed(strict, flexible)
 

@@ -33,7 +33,11 @@ def changed(**changes) -> set[str]:
 
 def test_a_parameter_changes_only_the_jobs_that_depend_on_it():
     assert changed(stats={"resamples": 5}) == {"08_main_results", "18_mini_zoo"}
-    assert changed(stats={"level": 0.9}) == {job.split("-")[0] for job in keys(told())} - {"01_debate_generation", "02_filtering", "06_prm"}
+    assert changed(stats={"level": 0.9}) == {job.split("-")[0] for job in keys(told())} - {
+        "01_debate_generation",
+        "02_filtering",
+        "06_prm",
+    }
     assert changed(extract={"max_traces": 2}) == {"02_filtering"}
     assert changed(distill={"epochs": 9}) == {"03_sft_baseline", "04_rsft", "05_da"} - changed_only_base()
     assert changed(debate={"temperature": 0.7}) == {"01_debate_generation"}
@@ -47,7 +51,9 @@ def test_one_teacher_of_a_study():
     assert one.study.teachers == ["zoo/llama3-8b"] and study.of_teachers(whole, []) == whole
     names = {job.name: job.key for job in study.jobs(whole, params.Coordinates()) if "llama3-8b" in job.parts}
     assert names and names.items() <= {job.name: job.key for job in study.jobs(one, params.Coordinates())}.items()
-    with pytest.raises(params.ParamsError, match="the study mini has no teacher zoo/qwen; it has zoo/qwen3-32b, zoo/llama3-8b"):
+    with pytest.raises(
+        params.ParamsError, match="the study mini has no teacher zoo/qwen; it has zoo/qwen3-32b, zoo/llama3-8b"
+    ):
         study.of_teachers(whole, ["zoo/qwen"])
 
 
@@ -76,14 +82,17 @@ def test_names_do_not_hang_on_the_machine():
     assert all(store.ROOT in path.parents for job in study.jobs(told(), params.Coordinates()) for path in job.outputs)
 
 
-@pytest.mark.parametrize("change, sentence", [
-    ("nothing.yaml", "no params file"),
-    ({"study": {"name": "other"}}, "it must be the file's name"),
-    ({"study": {"teachers": ["zoo/qwen3-23b"]}}, "did you mean 'zoo/qwen3-32b'"),
-    ({"study": {"train_tasks": ["mini_gms"]}}, "did you mean 'mini_gsm'"),
-    ({"study": {"methods": ["rstf"]}}, "did you mean 'rsft'"),
-    ({"debate": {"agent": 5}}, "did you mean 'agents'"),
-])
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        ("nothing.yaml", "no params file"),
+        ({"study": {"name": "other"}}, "it must be the file's name"),
+        ({"study": {"teachers": ["zoo/qwen3-23b"]}}, "did you mean 'zoo/qwen3-32b'"),
+        ({"study": {"train_tasks": ["mini_gms"]}}, "did you mean 'mini_gsm'"),
+        ({"study": {"methods": ["rstf"]}}, "did you mean 'rsft'"),
+        ({"debate": {"agent": 5}}, "did you mean 'agents'"),
+    ],
+)
 def test_what_cannot_be_ends_with_a_sentence_before_torch_is_imported(tmp_path, change, sentence):
     path = tmp_path / "nothing.yaml"
     if isinstance(change, dict):
@@ -114,7 +123,16 @@ def test_plan_options_are_checked(capsys):
 
 
 def cell(**given):
-    return {"In": ["", "limit: int = 2\nstudy: dict = {}", "# Parameters\n" + "\n".join(f"{k} = {v!r}" for k, v in given.items())], "limit": 2, "study": {}, **given}
+    return {
+        "In": [
+            "",
+            "limit: int = 2\nstudy: dict = {}",
+            "# Parameters\n" + "\n".join(f"{k} = {v!r}" for k, v in given.items()),
+        ],
+        "limit": 2,
+        "study": {},
+        **given,
+    }
 
 
 def test_begin_refuses_what_the_notebook_does_not_declare():
@@ -142,15 +160,52 @@ def test_earlier_rows_are_found_or_it_is_said_what_to_do(tmp_path, monkeypatch):
 @pytest.mark.parametrize("engine", ["agentark", None])
 def test_papermill_refuses_an_unknown_parameter(tmp_path, engine):
     named = ["--engine", engine] if engine else []
-    done = subprocess.run([sys.executable, "-m", "papermill", *named, "notebooks/02_filtering.ipynb", str(tmp_path / "out.ipynb"), "-p", "sede", "1"],
-                          cwd=store.ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "papermill",
+            *named,
+            "notebooks/02_filtering.ipynb",
+            str(tmp_path / "out.ipynb"),
+            "-p",
+            "sede",
+            "1",
+        ],
+        cwd=store.ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode != 0 and "did you mean 'seed'" in done.stderr
 
 
 def test_papermill_takes_the_params_file_and_overrides(tmp_path):
     out = tmp_path / "out.ipynb"
-    done = subprocess.run([sys.executable, "-m", "papermill", "--engine", "agentark", "notebooks/02_filtering.ipynb", str(out), "-f", "params/mini.yaml",
-                           "-p", "inputs", "reference", "-p", "limit", "5", "-p", "task", "mini_med"], cwd=store.ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "papermill",
+            "--engine",
+            "agentark",
+            "notebooks/02_filtering.ipynb",
+            str(out),
+            "-f",
+            "params/mini.yaml",
+            "-p",
+            "inputs",
+            "reference",
+            "-p",
+            "limit",
+            "5",
+            "-p",
+            "task",
+            "mini_med",
+        ],
+        cwd=store.ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     cells = json.loads(out.read_text())["cells"]
     assert any("mini-first5" in "".join(o.get("text", "")) for c in cells for o in c.get("outputs", []))
@@ -190,6 +245,10 @@ def test_a_task_may_have_sizes_of_its_own():
     run = notebook.check({"sizes": sizes, "limit": 0}, "test")
     assert (run.size("train", "mini_gsm"), run.size("train", "mini_med")) == (400, 90)
     assert run.tests == {"mini_gsm": 100, "mini_med": 30}
-    assert (run.debated("test", "mini_gsm"), run.debated("test", "mini_med"), run.debated("train", "mini_med")) == (50, 30, 90)
+    assert (run.debated("test", "mini_gsm"), run.debated("test", "mini_med"), run.debated("train", "mini_med")) == (
+        50,
+        30,
+        90,
+    )
     cut = notebook.check({"sizes": sizes, "limit": 40}, "test")
     assert cut.size("train", "mini_med") == 40 and cut.tests == {"mini_gsm": 40, "mini_med": 30}

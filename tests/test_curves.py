@@ -4,7 +4,10 @@ from agentark.report import curves
 
 
 def log(steps=4, dev=True):
-    rows = [{"step": n, "reward": 0.1 * n, "accuracy": 0.5, "zero_variance": 0.25, "length": 40.0, "kl": 0.01} for n in range(1, steps + 1)]
+    rows = [
+        {"step": n, "reward": 0.1 * n, "accuracy": 0.5, "zero_variance": 0.25, "length": 40.0, "kl": 0.01}
+        for n in range(1, steps + 1)
+    ]
     return {"log": rows, "dev": [{"step": 0, "accuracy": 0.4}, {"step": steps, "accuracy": 0.6}] if dev else []}
 
 

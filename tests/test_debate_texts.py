@@ -33,7 +33,7 @@ def test_both_layouts_hold_the_same_facts(n, layout, wording):
         text = flat(chat)
         assert text.count(QUESTION) == 1 and text.startswith(QUESTION)
         assert all(text.count(trace) == 1 for trace in given), "each trace once, the agent's own included"
-        assert [turn["role"] for turn in chat][::len(chat) - 1 or 1] in (["user"], ["user", "user"])
+        assert [turn["role"] for turn in chat][:: len(chat) - 1 or 1] in (["user"], ["user", "user"])
         assert given == traces(n)
 
 
@@ -56,8 +56,15 @@ def test_own_history_has_its_own_trace_as_its_turn(n, wording):
     given = traces(n)
     for agent in range(1, n + 1):
         first, own, last = prompts.revise(QUESTION, given, agent, "own_history", WORDINGS[wording])
-        assert (first, own) == ({"role": "user", "content": QUESTION}, {"role": "assistant", "content": given[agent - 1]})
-        assert last["role"] == "user" and given[agent - 1] not in last["content"] and f"Agent {agent}:" not in last["content"]
+        assert (first, own) == (
+            {"role": "user", "content": QUESTION},
+            {"role": "assistant", "content": given[agent - 1]},
+        )
+        assert (
+            last["role"] == "user"
+            and given[agent - 1] not in last["content"]
+            and f"Agent {agent}:" not in last["content"]
+        )
         peers = [k for k in range(1, n + 1) if k != agent]
         at = [last["content"].index(f"Agent {k}:\n{given[k - 1]}") for k in peers]  # numbers stay the agents' own
         assert at == sorted(at) and last["content"].endswith(WORDINGS[wording].revise)
@@ -67,7 +74,9 @@ def test_own_history_has_its_own_trace_as_its_turn(n, wording):
 def test_aggregator_sees_all(wording):
     (turn,) = prompts.aggregate(QUESTION, traces(5), WORDINGS[wording])
     shared = prompts.revise(QUESTION, traces(5), 1, "shared", WORDINGS[wording])[0]["content"]
-    assert turn["role"] == "user" and turn["content"].rsplit("\n", 1)[0] == shared.rsplit("\n", 1)[0]  # one prefix with the agents'
+    assert (
+        turn["role"] == "user" and turn["content"].rsplit("\n", 1)[0] == shared.rsplit("\n", 1)[0]
+    )  # one prefix with the agents'
     assert turn["content"].endswith(WORDINGS[wording].aggregate)
 
 
@@ -79,7 +88,11 @@ def test_odd_traces():
 
 def test_wordings_are_complete():
     for wording in WORDINGS.values():
-        assert "{k}" in wording.agent and "{k}" in wording.revise_as and "{" not in wording.heading + wording.revise + wording.aggregate
+        assert (
+            "{k}" in wording.agent
+            and "{k}" in wording.revise_as
+            and "{" not in wording.heading + wording.revise + wording.aggregate
+        )
         assert "\n" not in wording.revise_as
 
 
@@ -108,11 +121,23 @@ def test_majority():
     assert votes.majority([None], equal) is None and votes.majority([], equal) is None
 
 
-@pytest.mark.parametrize(("answers", "unanimous", "majority"), [
-    (["1", "1", "1"], True, True), (["1", "1.0", "1"], True, True), (["1", "1", "2"], False, True), (["1", "1", None], False, True),
-    (["1", "1", "2", "2"], False, False), (["1", "1", "2", "3"], False, False), (["1", "1", None, None], False, False), (["1", None, None], False, False),
-    ([None, None], False, False), (["1", "2", "3", "4", "5"], False, False), (["1"] * 11 + ["2"] * 9, False, True), (["1"] * 10 + ["2"] * 10, False, False),
-])
+@pytest.mark.parametrize(
+    ("answers", "unanimous", "majority"),
+    [
+        (["1", "1", "1"], True, True),
+        (["1", "1.0", "1"], True, True),
+        (["1", "1", "2"], False, True),
+        (["1", "1", None], False, True),
+        (["1", "1", "2", "2"], False, False),
+        (["1", "1", "2", "3"], False, False),
+        (["1", "1", None, None], False, False),
+        (["1", None, None], False, False),
+        ([None, None], False, False),
+        (["1", "2", "3", "4", "5"], False, False),
+        (["1"] * 11 + ["2"] * 9, False, True),
+        (["1"] * 10 + ["2"] * 10, False, False),
+    ],
+)
 def test_consensus(answers, unanimous, majority):
     assert votes.consensus(answers, equal, "unanimous") is unanimous
     assert votes.consensus(answers, equal, "majority") is majority

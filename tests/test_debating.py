@@ -11,35 +11,75 @@ GOLD = ["1", "2", "3", "4"]
 
 
 def row(n, number, agent, answer, text="", tokens=10):
-    return {"problem": PROBLEMS[n], "round": number, "agent": agent, "text": text or f"Answer: {answer}", "answer": answer, "finish": "stop", "tokens_in": tokens,
-            "tokens_cached": 0, "tokens_out": 1, "gold": GOLD[n], "template": "t", "held_out": False, "correct": answer == GOLD[n]}
+    return {
+        "problem": PROBLEMS[n],
+        "round": number,
+        "agent": agent,
+        "text": text or f"Answer: {answer}",
+        "answer": answer,
+        "finish": "stop",
+        "tokens_in": tokens,
+        "tokens_cached": 0,
+        "tokens_out": 1,
+        "gold": GOLD[n],
+        "template": "t",
+        "held_out": False,
+        "correct": answer == GOLD[n],
+    }
 
 
 def log_of(rounds):
     """{round: [answers of agents 1, 2, 3, for each problem or None]}; the aggregator repeats the last majority for nothing."""
-    rows = [row(n, number, agent, answer) for number, said in rounds.items() for n, answers in enumerate(said) if answers for agent, answer in enumerate(answers, 1)]
+    rows = [
+        row(n, number, agent, answer)
+        for number, said in rounds.items()
+        for n, answers in enumerate(said)
+        if answers
+        for agent, answer in enumerate(answers, 1)
+    ]
     last = {n: answers for said in rounds.values() for n, answers in enumerate(said) if answers}
     return pd.DataFrame(rows + [row(n, 9, 0, max(answers, key=answers.count), tokens=0) for n, answers in last.items()])
 
 
 DEBATE = log_of({1: ["111", "299", "935", "444"], 2: [None, "229", "935", None], 3: [None, "222", "333", None]})
 SHUFFLED = log_of({1: ["111", "299", "935", "444"], 2: [None, "999", "555", None]})
-SAMPLES = pd.DataFrame([row(n, 1, agent, answer) for n, answers in enumerate(["111111111", "222999992", "333555555", "444777777"]) for agent, answer in enumerate(answers, 1)])
-FOUND = [({"model": "t", "task": "mini_gsm", "split": split, "protocol": protocol}, log)
-         for split, protocol, log in (("dev", "debate", DEBATE), ("dev", "self_consistency", SAMPLES), ("dev", "shuffled", SHUFFLED), ("test", "debate", SHUFFLED))]
+SAMPLES = pd.DataFrame(
+    [
+        row(n, 1, agent, answer)
+        for n, answers in enumerate(["111111111", "222999992", "333555555", "444777777"])
+        for agent, answer in enumerate(answers, 1)
+    ]
+)
+FOUND = [
+    ({"model": "t", "task": "mini_gsm", "split": split, "protocol": protocol}, log)
+    for split, protocol, log in (
+        ("dev", "debate", DEBATE),
+        ("dev", "self_consistency", SAMPLES),
+        ("dev", "shuffled", SHUFFLED),
+        ("test", "debate", SHUFFLED),
+    )
+]
 
 
 def test_worth_by_hand():
     table = debating.worth(FOUND, "dev", resamples=500).set_index("what")
     # As many samples as the debate had completions: 3 of the first and of the last problem, 9 of the others.
-    right = {"one agent": 3, "majority of 3": 2 + 0 + 0, "majority of as many": 2, "debate, round 2": 3, "debate, round 3": 4,
-             "debate of shuffled peers, round 2": 2}
+    right = {
+        "one agent": 3,
+        "majority of 3": 2 + 0 + 0,
+        "majority of as many": 2,
+        "debate, round 2": 3,
+        "debate, round 3": 4,
+        "debate of shuffled peers, round 2": 2,
+    }
     # Problem 1, round 1: 9 by two votes.  Problem 2: 9 3 5, the first of equals.  Samples: 111 | 222999992 -> 9 | 333555555 -> 5 | 444.
     right["one agent"] = sum(answers[0] == gold for answers, gold in zip(["111", "299", "935", "444"], GOLD))
     assert (table.accuracy * 4).to_dict() == right
     assert (table.n == 4).all() and set(table.teacher) == {"t"}
     assert tuple(table.loc["debate, round 3", ["ci_low", "ci_high"]]) == stats.wilson(4, 4)
-    assert table.loc["debate, round 3", "difference"] == 0.5 and table.loc["debate, round 3", "p"] == 0.5  # two discordant, both one way
+    assert (
+        table.loc["debate, round 3", "difference"] == 0.5 and table.loc["debate, round 3", "p"] == 0.5
+    )  # two discordant, both one way
     assert pd.isna(table.loc["majority of as many", "difference"]) and table.loc["majority of as many", "verdict"] == ""
     assert list(table.p_holm.dropna()) == list(stats.holm(table.p.dropna()))
 
@@ -52,15 +92,31 @@ def test_a_log_that_is_not_there_is_no_row():
 def test_by_majority_size():
     table = debating.by_majority_size(DEBATE, "mini_gsm").set_index("right_at_first")
     assert table.problems.to_dict() == {1: 2, 3: 2}
-    assert table.loc[1, ["round_1", "round_2", "round_3"]].tolist() == [0.0, 0.5, 1.0] and table.loc[3, ["round_1", "round_3"]].tolist() == [1.0, 1.0]
+    assert table.loc[1, ["round_1", "round_2", "round_3"]].tolist() == [0.0, 0.5, 1.0] and table.loc[
+        3, ["round_1", "round_3"]
+    ].tolist() == [1.0, 1.0]
 
 
 def test_naming_by_hand():
-    first = [row(0, 1, 1, "1", "gets 1=1\nAnswer: 1"), row(0, 1, 2, "7", "gets 3=4\nAnswer: 7"), row(0, 1, 3, "1", "Answer: 1")]
-    second = [row(0, 2, 1, "1", "Check: agent 2 is wrong: gets 3=4\nAnswer: 1"),   # right, and quoted
-              row(0, 2, 2, "1", "Check: agent 1 is wrong: gets 3=4\nAnswer: 1"),   # agent 1 was right, and did not say that
-              row(0, 2, 3, "1", "Check: no mistake\nAnswer: 1")]                   # missed
-    third = [row(0, 3, 1, "1", "Check: no mistake\nAnswer: 1"), row(0, 3, 2, "1", "Check: agent 9 is wrong: x\nAnswer: 1"), row(0, 3, 3, "1", "Answer: 1")]
+    first = [
+        row(0, 1, 1, "1", "gets 1=1\nAnswer: 1"),
+        row(0, 1, 2, "7", "gets 3=4\nAnswer: 7"),
+        row(0, 1, 3, "1", "Answer: 1"),
+    ]
+    second = [
+        row(0, 2, 1, "1", "Check: agent 2 is wrong: gets 3=4\nAnswer: 1"),  # right, and quoted
+        row(0, 2, 2, "1", "Check: agent 1 is wrong: gets 3=4\nAnswer: 1"),  # agent 1 was right, and did not say that
+        row(0, 2, 3, "1", "Check: no mistake\nAnswer: 1"),
+    ]  # missed
+    third = [
+        row(0, 3, 1, "1", "Check: no mistake\nAnswer: 1"),
+        row(0, 3, 2, "1", "Check: agent 9 is wrong: x\nAnswer: 1"),
+        row(0, 3, 3, "1", "Answer: 1"),
+    ]
     table = debating.naming(pd.DataFrame(first + second + third), "mini_gsm", "Check:").set_index("round")
-    assert table.loc[2].to_dict() == pytest.approx({"replies": 3, "named": 2 / 3, "right_of_named": 1 / 2, "quoted": 1 / 2, "missed": 1 / 3, "silent": 0})
-    assert table.loc[3, ["replies", "named", "missed", "silent"]].to_dict() == pytest.approx({"replies": 3, "named": 0, "missed": 0, "silent": 1 / 3})
+    assert table.loc[2].to_dict() == pytest.approx(
+        {"replies": 3, "named": 2 / 3, "right_of_named": 1 / 2, "quoted": 1 / 2, "missed": 1 / 3, "silent": 0}
+    )
+    assert table.loc[3, ["replies", "named", "missed", "silent"]].to_dict() == pytest.approx(
+        {"replies": 3, "named": 0, "missed": 0, "silent": 1 / 3}
+    )

@@ -10,7 +10,9 @@ from agentark.tasks.problem import Problem
 
 
 def ask(name, question, *options) -> Problem:
-    return Problem(name, question + ("\n" + choices.listed(options) if options else ""), "A", "Answer: A", options=options)
+    return Problem(
+        name, question + ("\n" + choices.listed(options) if options else ""), "A", "Answer: A", options=options
+    )
 
 
 TEST = ask("test/0", "Ann has two red apples and three green pears. How many?")  # 11 words
@@ -26,25 +28,42 @@ def test_grams():
 def test_grams_leave_options_out_unless_the_question_is_short():
     assert grams(ask("", "One two three four", "five", "six"), 3) == ["one two three", "two three four"]
     assert grams(ask("", "One two", "five", "six"), 3) == ["one two a five b six"]
-    inside = Problem("", "five or\nsix they asked then", "A", "", options=("five", "six"))  # told otherwise than as a list at the end
+    inside = Problem(
+        "", "five or\nsix they asked then", "A", "", options=("five", "six")
+    )  # told otherwise than as a list at the end
     assert len(grams(inside, 3)) == 4
 
 
-@pytest.mark.parametrize(("question", "words"), [
-    (TEST.question, "ann has two red apples and three green"),
-    ("Bob said: two red apples and three green pears! How?", "two red apples and three green pears how"),  # eight in a row
-    ("ANN HAS   two red apples\nand three (green) plums.", "ann has two red apples and three green"),
-])
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        (TEST.question, "ann has two red apples and three green"),
+        (
+            "Bob said: two red apples and three green pears! How?",
+            "two red apples and three green pears how",
+        ),  # eight in a row
+        ("ANN HAS   two red apples\nand three (green) plums.", "ann has two red apples and three green"),
+    ],
+)
 def test_eight_words_in_a_row_are_an_overlap(question, words):
     report = decontaminate([ask("train/0", question)], {"gsm8k": [TEST]})
-    assert report.kept == [] and report.dropped == [Hit("train/0", "gsm8k", "test/0", words)] and report.counts == {"gsm8k": 1}
+    assert (
+        report.kept == []
+        and report.dropped == [Hit("train/0", "gsm8k", "test/0", words)]
+        and report.counts == {"gsm8k": 1}
+    )
 
 
-@pytest.mark.parametrize("question", [
-    "Bob said: two red apples and three green pears!",  # seven in a row
-    "Ann has two red apples, or three green pears. How many?",  # interrupted
-    "Ann has two blue apples and three green pears. How many?",
-    "", "Pears."])
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Bob said: two red apples and three green pears!",  # seven in a row
+        "Ann has two red apples, or three green pears. How many?",  # interrupted
+        "Ann has two blue apples and three green pears. How many?",
+        "",
+        "Pears.",
+    ],
+)
 def test_less_is_none(question):
     train = ask("train/0", question)
     report = decontaminate([train], {"gsm8k": [TEST]})
@@ -62,10 +81,17 @@ def test_a_short_question_is_hit_by_the_same_question_alone():
 
 def test_each_test_set_is_counted_and_the_first_item_named():
     other = ask("other/7", "She counts two red apples and three green pears, which is nice, so very nice.")
-    train = [ask("t/0", TEST.question), ask("t/1", "Nothing of the kind is asked here, not a single word of it."), ask("t/2", other.question)]
+    train = [
+        ask("t/0", TEST.question),
+        ask("t/1", "Nothing of the kind is asked here, not a single word of it."),
+        ask("t/2", other.question),
+    ]
     report = decontaminate(train, {"one": [TEST, ask("test/1", TEST.question)], "two": [other], "none": []})
     assert report.kept == [train[1]]
-    assert [(hit.problem, hit.test_set, hit.item) for hit in report.dropped] == [("t/0", "one", "test/0"), ("t/2", "two", "other/7")]
+    assert [(hit.problem, hit.test_set, hit.item) for hit in report.dropped] == [
+        ("t/0", "one", "test/0"),
+        ("t/2", "two", "other/7"),
+    ]
     assert report.counts == {"one": 1, "two": 1, "none": 0}
     both = decontaminate([ask("t/3", f"{TEST.question} {other.question}")], {"one": [TEST], "two": [other]})
     assert both.counts == {"one": 1, "two": 1} and len(both.dropped) == 2 and both.kept == []
@@ -78,7 +104,9 @@ def test_answers_and_solutions_do_not_count():
 
 def test_n_is_a_parameter():
     train = ask("t", "two red apples")
-    assert decontaminate([train], {"x": [TEST]}, n=3).counts == {"x": 1} and decontaminate([train], {"x": [TEST]}, n=4).counts == {"x": 0}
+    assert decontaminate([train], {"x": [TEST]}, n=3).counts == {"x": 1} and decontaminate(
+        [train], {"x": [TEST]}, n=4
+    ).counts == {"x": 0}
     with pytest.raises(ValueError, match="n must be at least 1"):
         decontaminate([train], {"x": [TEST]}, n=0)
 

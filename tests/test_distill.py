@@ -34,42 +34,60 @@ def tokenizer(networks):
 
 
 def decoded(tokenizer, row, keep):
-    return tokenizer.decode([t for t, label, weight in zip(row["input_ids"], row["labels"], row["weights"]) if keep(label, weight)])
+    return tokenizer.decode(
+        [t for t, label, weight in zip(row["input_ids"], row["labels"], row["weights"]) if keep(label, weight)]
+    )
 
 
 # Encoding
 
+
 def test_the_loss_is_on_the_completion_only(tokenizer):
     row = encode(LONG, tokenizer, 0.25)
-    assert decoded(tokenizer, row, lambda label, _: True) == f"<|user|>{LONG.prompt}<|end|><|assistant|>{LONG.completion}<|end|>"
+    assert (
+        decoded(tokenizer, row, lambda label, _: True)
+        == f"<|user|>{LONG.prompt}<|end|><|assistant|>{LONG.completion}<|end|>"
+    )
     assert decoded(tokenizer, row, lambda label, _: label == -100) == f"<|user|>{LONG.prompt}<|end|><|assistant|>"
-    assert [label for label in row["labels"] if label != -100] == row["input_ids"][row["labels"].count(-100):]
-    prompt = tokenizer.apply_chat_template([{"role": "user", "content": LONG.prompt}], add_generation_prompt=True, return_dict=False)
-    assert row["input_ids"][:len(prompt)] == prompt  # what the student sees when it is asked
+    assert [label for label in row["labels"] if label != -100] == row["input_ids"][row["labels"].count(-100) :]
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": LONG.prompt}], add_generation_prompt=True, return_dict=False
+    )
+    assert row["input_ids"][: len(prompt)] == prompt  # what the student sees when it is asked
 
 
-@pytest.mark.parametrize(("completion", "line"), [
-    (LONG.completion, "Answer: 7<|end|>"),
-    ("the answer is not 5\nas 2+1=3\nAnswer: 3", "Answer: 3<|end|>"),
-    ("Answer: 5\nwait: 2+1=3\nFinal answer: 3", "Final answer: 3<|end|>"),
-    ("Answer: 7", "Answer: 7<|end|>"),
-    ("gets 2+1=3\nso 3", ""),
-    ("Answer: 5\nno, I do not know", ""),
-    ("ä 🦊 2+1=3\nAnswer: 3 🦊", "Answer: 3 🦊<|end|>"),
-])
+@pytest.mark.parametrize(
+    ("completion", "line"),
+    [
+        (LONG.completion, "Answer: 7<|end|>"),
+        ("the answer is not 5\nas 2+1=3\nAnswer: 3", "Answer: 3<|end|>"),
+        ("Answer: 5\nwait: 2+1=3\nFinal answer: 3", "Final answer: 3<|end|>"),
+        ("Answer: 7", "Answer: 7<|end|>"),
+        ("gets 2+1=3\nso 3", ""),
+        ("Answer: 5\nno, I do not know", ""),
+        ("ä 🦊 2+1=3\nAnswer: 3 🦊", "Answer: 3 🦊<|end|>"),
+    ],
+)
 def test_the_answer_line_weighs_lambda(tokenizer, completion, line):
     row = encode(Example("a", "2 and 3? 🦊", completion, 0.5), tokenizer, 0.25)
     assert set(row["weights"]) <= {0.5, 0.125}
-    assert decoded(tokenizer, row, lambda _, weight: weight == 0.125) == line  # the end of the turn belongs to the answer
+    assert (
+        decoded(tokenizer, row, lambda _, weight: weight == 0.125) == line
+    )  # the end of the turn belongs to the answer
 
 
 def test_lambda_of_one_and_zero(tokenizer):
-    assert set(encode(LONG, tokenizer, 1.0)["weights"]) == {1.0} and set(encode(LONG, tokenizer, 0.0)["weights"]) == {0.0, 1.0}
+    assert set(encode(LONG, tokenizer, 1.0)["weights"]) == {1.0} and set(encode(LONG, tokenizer, 0.0)["weights"]) == {
+        0.0,
+        1.0,
+    }
 
 
 def test_a_template_that_rewrites_the_prompt_is_refused(networks):
     tokenizer = load_tokenizer(networks["qwen3"])
-    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}<think></think>{% endif %}"
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}<think></think>{% endif %}"
+    )
     with pytest.raises(DistillError, match="chat template"):
         encode(LONG, tokenizer, 1.0)
 
@@ -79,7 +97,10 @@ def test_too_long_examples_are_dropped_not_cut(tokenizer):
     limit = len(encode(LONG, tokenizer, 1.0)["input_ids"])
     assert encode_all(made, tokenizer, 1.0, limit, 0.0) == ([encode(e, tokenizer, 1.0) for e in made], 0)
     assert encode_all(made, tokenizer, 1.0, limit - 1, 0.1) == ([encode(SHORT, tokenizer, 1.0)] * 9, 1)
-    with pytest.raises(DistillError, match=rf"1 of 10 examples are longer than distill.max_length = {limit - 1} tokens \(the longest has {limit}\)"):
+    with pytest.raises(
+        DistillError,
+        match=rf"1 of 10 examples are longer than distill.max_length = {limit - 1} tokens \(the longest has {limit}\)",
+    ):
         encode_all(made, tokenizer, 1.0, limit - 1, 0.09)
 
 
@@ -90,19 +111,36 @@ def test_dropping_everything_is_an_error(tokenizer):
 
 # Examples
 
+
 def trace(problem, source, agent, text, rsft=False, rank=-1):
-    return {"problem": PROBLEMS[problem].id, "source": source, "agent": agent, "round": 3 if source == "debate" else 1, "text": text, "answer": "1",
-            "correct": rsft or rank >= 0, "kind": "direct", "rsft": rsft, "diversity_rank": rank}
+    return {
+        "problem": PROBLEMS[problem].id,
+        "source": source,
+        "agent": agent,
+        "round": 3 if source == "debate" else 1,
+        "text": text,
+        "answer": "1",
+        "correct": rsft or rank >= 0,
+        "kind": "direct",
+        "rsft": rsft,
+        "diversity_rank": rank,
+    }
 
 
-TRACES = pd.DataFrame([
-    trace(0, "debate", 1, "zero one\nAnswer: 1\n", rank=1),
-    trace(0, "debate", 2, " zero two\nAnswer: 1", rsft=True, rank=0),
-    trace(0, "debate", 3, "zero wrong"),
-    trace(1, "debate", 1, "one one\nAnswer: 1", rsft=True),
-    trace(2, "debate", 1, "two one", rank=0), trace(2, "debate", 2, "two two", rsft=True, rank=2), trace(2, "debate", 3, "two three", rank=1),
-    trace(0, "single", 1, "zero single", rsft=True), trace(3, "single", 1, "three single", rsft=True), trace(3, "single", 2, "three other"),
-])
+TRACES = pd.DataFrame(
+    [
+        trace(0, "debate", 1, "zero one\nAnswer: 1\n", rank=1),
+        trace(0, "debate", 2, " zero two\nAnswer: 1", rsft=True, rank=0),
+        trace(0, "debate", 3, "zero wrong"),
+        trace(1, "debate", 1, "one one\nAnswer: 1", rsft=True),
+        trace(2, "debate", 1, "two one", rank=0),
+        trace(2, "debate", 2, "two two", rsft=True, rank=2),
+        trace(2, "debate", 3, "two three", rank=1),
+        trace(0, "single", 1, "zero single", rsft=True),
+        trace(3, "single", 1, "three single", rsft=True),
+        trace(3, "single", 2, "three other"),
+    ]
+)
 
 
 def made(method, traces=TRACES, seed=0, tokenizer=None):
@@ -115,15 +153,21 @@ def made(method, traces=TRACES, seed=0, tokenizer=None):
 def test_what_each_method_learns():
     assert made("sft") == [(n, f"Answer: {p.answer}", 1.0) for n, p in enumerate(PROBLEMS)]
     assert made("rsft") == [(0, "zero two\nAnswer: 1", 1.0), (1, "one one\nAnswer: 1", 1.0), (2, "two two", 1.0)]
-    assert made("da") == [(0, "zero one\nAnswer: 1", 0.5), (0, "zero two\nAnswer: 1", 0.5),
-                          *[(2, text, 0.333333) for text in ("two one", "two two", "two three")]]
+    assert made("da") == [
+        (0, "zero one\nAnswer: 1", 0.5),
+        (0, "zero two\nAnswer: 1", 0.5),
+        *[(2, text, 0.333333) for text in ("two one", "two two", "two three")],
+    ]
     assert made("rsft_single") == [(0, "zero single", 1.0), (3, "three single", 1.0)]
 
 
 @pytest.mark.parametrize("length", [1, 40, 400])  # 400: more than all six gold solutions have
 def test_continued_has_as_many_tokens_as_rsft(tokenizer, length):
     traces = TRACES.assign(text=[t + " plums" * length for t in TRACES.text])
-    tokens = {method: data.completion_tokens(examples(method, TASK, PROBLEMS, traces, tokenizer, 0), tokenizer) for method in ("rsft", "continued")}
+    tokens = {
+        method: data.completion_tokens(examples(method, TASK, PROBLEMS, traces, tokenizer, 0), tokenizer)
+        for method in ("rsft", "continued")
+    }
     longest = max(data.completion_tokens([Example("", "", p.solution)], tokenizer) for p in PROBLEMS)
     assert 0 <= tokens["continued"] - tokens["rsft"] < longest
     found = made("continued", traces, 0, tokenizer)
@@ -143,11 +187,24 @@ def test_nothing_to_learn(tokenizer, method):
 
 # The loss
 
+
 def trainer_of(cls, network, rows, folder, collator):
     model, tokenizer = load(network)
-    args = SFTConfig(output_dir=str(folder), max_length=None, use_cpu=not torch.cuda.is_available(), bf16=False, gradient_checkpointing=False, report_to=[])
-    return cls(model=model, args=args, train_dataset=Dataset.from_list(rows), processing_class=tokenizer,
-               data_collator=collator(pad_token_id=tokenizer.pad_token_id))
+    args = SFTConfig(
+        output_dir=str(folder),
+        max_length=None,
+        use_cpu=not torch.cuda.is_available(),
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to=[],
+    )
+    return cls(
+        model=model,
+        args=args,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        data_collator=collator(pad_token_id=tokenizer.pad_token_id),
+    )
 
 
 @pytest.fixture(params=["qwen3", "llama"])
@@ -158,7 +215,9 @@ def student(request, networks):
 @pytest.fixture
 def weighted(student, tmp_path, tokenizer):
     """A trainer, as `train` makes it, of a tiny network."""
-    trainer = trainer_of(sft.WeightedSFTTrainer, student, [encode(LONG, tokenizer, 1.0)], tmp_path, sft.WeightedCollator)
+    trainer = trainer_of(
+        sft.WeightedSFTTrainer, student, [encode(LONG, tokenizer, 1.0)], tmp_path, sft.WeightedCollator
+    )
     trainer.model.train()
     return trainer
 
@@ -192,21 +251,33 @@ def count(rows):
 
 @pytest.mark.parametrize("answer_weight", [1.0, 0.3, 0.0])
 def test_the_loss_by_hand(weighted, tokenizer, answer_weight):
-    rows = [encode(Example("a", LONG.prompt, LONG.completion, 0.5), tokenizer, answer_weight),
-            encode(Example("b", SHORT.prompt, "gets 1+1=2\nAnswer: 2"), tokenizer, answer_weight)]
+    rows = [
+        encode(Example("a", LONG.prompt, LONG.completion, 0.5), tokenizer, answer_weight),
+        encode(Example("b", SHORT.prompt, "gets 1+1=2\nAnswer: 2"), tokenizer, answer_weight),
+    ]
     for tokens in (None, 100):
         expected = by_hand(weighted.model, rows, tokens or count(rows))
         assert loss_of(weighted, rows, tokens).item() == pytest.approx(expected.item(), rel=1e-5)
-        assert torch.allclose(grads(weighted, loss_of(weighted, rows, tokens)), grads(weighted, expected), rtol=1e-3, atol=1e-5)
+        assert torch.allclose(
+            grads(weighted, loss_of(weighted, rows, tokens)), grads(weighted, expected), rtol=1e-3, atol=1e-5
+        )
 
 
 def test_with_all_weights_one_it_is_trls_loss(weighted, student, tokenizer, tmp_path):
     rows = [encode(e, tokenizer, 1.0) for e in (LONG, SHORT)]
-    plain = trainer_of(SFTTrainer, student, [{k: row[k] for k in ("input_ids", "labels")} for row in rows], tmp_path / "plain", DataCollatorForLanguageModeling)
+    plain = trainer_of(
+        SFTTrainer,
+        student,
+        [{k: row[k] for k in ("input_ids", "labels")} for row in rows],
+        tmp_path / "plain",
+        DataCollatorForLanguageModeling,
+    )
     plain.model.train()
     bare = [{k: row[k] for k in ("input_ids", "labels")} for row in rows]
     assert loss_of(weighted, rows).item() == pytest.approx(loss_of(plain, bare).item(), rel=1e-6)
-    assert torch.allclose(grads(weighted, loss_of(weighted, rows, 50)), grads(plain, loss_of(plain, bare, 50)), rtol=1e-5, atol=1e-7)
+    assert torch.allclose(
+        grads(weighted, loss_of(weighted, rows, 50)), grads(plain, loss_of(plain, bare, 50)), rtol=1e-5, atol=1e-7
+    )
 
 
 def test_lambda_zero_learns_nothing_from_the_answer(weighted, tokenizer):
@@ -214,15 +285,31 @@ def test_lambda_zero_learns_nothing_from_the_answer(weighted, tokenizer):
     assert loss_of(weighted, rows).item() == 0 and grads(weighted, loss_of(weighted, rows)).abs().max() == 0
     # the answer's labels taken away by hand, the same number of tokens
     rows = [encode(LONG, tokenizer, 0.0)]
-    without = [{**rows[0], "labels": [-100 if w == 0 else label for label, w in zip(rows[0]["labels"], rows[0]["weights"])], "weights": [1.0] * len(rows[0]["weights"])}]
+    without = [
+        {
+            **rows[0],
+            "labels": [-100 if w == 0 else label for label, w in zip(rows[0]["labels"], rows[0]["weights"])],
+            "weights": [1.0] * len(rows[0]["weights"]),
+        }
+    ]
     assert count(without) < count(rows)
-    assert torch.allclose(grads(weighted, loss_of(weighted, rows, 10)), grads(weighted, by_hand(weighted.model, without, 10)), rtol=1e-3, atol=1e-5)
+    assert torch.allclose(
+        grads(weighted, loss_of(weighted, rows, 10)),
+        grads(weighted, by_hand(weighted.model, without, 10)),
+        rtol=1e-3,
+        atol=1e-5,
+    )
 
 
 def test_k_copies_of_a_trace_weigh_one(weighted, tokenizer):
     copies = [encode(Example("a", LONG.prompt, LONG.completion, 1 / 3), tokenizer, 1.0)] * 3
     one = [encode(LONG, tokenizer, 1.0)]
-    assert torch.allclose(grads(weighted, loss_of(weighted, copies, 20)), grads(weighted, loss_of(weighted, one, 20)), rtol=1e-3, atol=1e-5)
+    assert torch.allclose(
+        grads(weighted, loss_of(weighted, copies, 20)),
+        grads(weighted, loss_of(weighted, one, 20)),
+        rtol=1e-3,
+        atol=1e-5,
+    )
 
 
 def test_the_collator_pads_weights_with_zero(weighted, tokenizer):
@@ -241,7 +328,13 @@ ABOUT = {"stage": "distill", "distill": {"learning_rate": 1e-3}}
 
 @pytest.fixture(scope="module")
 def rows(tokenizer):
-    return encode_all(examples("continued", TASK, PROBLEMS, TRACES.assign(text="plums " * 120), tokenizer, 0), tokenizer, 1.0, 400, 0.0)[0]
+    return encode_all(
+        examples("continued", TASK, PROBLEMS, TRACES.assign(text="plums " * 120), tokenizer, 0),
+        tokenizer,
+        1.0,
+        400,
+        0.0,
+    )[0]
 
 
 class Cut(TrainerCallback):
@@ -272,10 +365,16 @@ def test_the_training_log(whole, rows, networks):
     steps = -(-len(rows) // 2) * 2
     assert len(rows) >= 6 and json.loads((out / "training.json").read_text()) == log
     assert (log["steps"], log["examples"], log["epochs"]) == (steps, len(rows), 2)
-    assert log["tokens"] == 2 * sum(len(row["input_ids"]) for row in rows) and log["completion_tokens"] == 2 * count(rows)
+    assert log["tokens"] == 2 * sum(len(row["input_ids"]) for row in rows) and log["completion_tokens"] == 2 * count(
+        rows
+    )
     assert log["seconds"] > 0 and log["peak_memory_mb"] > 50
     assert log["parameters_trained"] == sum(p.numel() for p in load(networks["qwen3"])[0].parameters())
-    assert log["loss"] and [entry["step"] for entry in log["loss"]] == sorted({entry["step"] for entry in log["loss"]}) and all(entry["loss"] > 0 for entry in log["loss"])
+    assert (
+        log["loss"]
+        and [entry["step"] for entry in log["loss"]] == sorted({entry["step"] for entry in log["loss"]})
+        and all(entry["loss"] > 0 for entry in log["loss"])
+    )
     assert sorted(p.name for p in out.parent.iterdir()) == ["student"]  # nothing is left lying about
     assert not same(weights(out), weights(networks["qwen3"]))
 
@@ -285,7 +384,9 @@ def test_a_cut_training_ends_with_the_same_weights(whole, networks, rows, tmp_pa
     for last in (2, 4, 6):  # in the middle of an epoch, of the next one, and after the last step
         with pytest.raises(KeyboardInterrupt):
             sft.train(networks["qwen3"], rows, out, ABOUT, DISTILL, 0, (Cut(),))
-        assert [p.name for p in out.with_name("student.work").glob("checkpoint-*")] == [f"checkpoint-{last}"] and not out.exists()
+        assert [p.name for p in out.with_name("student.work").glob("checkpoint-*")] == [
+            f"checkpoint-{last}"
+        ] and not out.exists()
     torch.manual_seed(99)
     log = sft.train(networks["qwen3"], rows, out, ABOUT, DISTILL, 0)
     assert same(weights(out), weights(whole[0]))
@@ -300,7 +401,9 @@ def test_other_seeds_and_the_same_seed(whole, networks, rows, tmp_path):
     torch.manual_seed(99)
     sft.train(networks["qwen3"], rows, tmp_path / "again", ABOUT, DISTILL, 0)
     sft.train(networks["qwen3"], rows, tmp_path / "other", ABOUT, DISTILL, 1)
-    assert same(weights(tmp_path / "again"), weights(whole[0])) and not same(weights(tmp_path / "other"), weights(whole[0]))
+    assert same(weights(tmp_path / "again"), weights(whole[0])) and not same(
+        weights(tmp_path / "other"), weights(whole[0])
+    )
 
 
 @pytest.fixture
@@ -348,7 +451,9 @@ def test_lora_trains_adapters_only(networks, rows, tmp_path):
     out = tmp_path / "adapter"
     log = sft.train(networks["qwen3"], rows, out, ABOUT, but(DISTILL, lora=LORA, learning_rate=0.02), 0)
     saved = weights(out)
-    assert all("lora_" in name for name in saved) and log["parameters_trained"] == sum(t.numel() for t in saved.values())
+    assert all("lora_" in name for name in saved) and log["parameters_trained"] == sum(
+        t.numel() for t in saved.values()
+    )
     assert json.loads((out / "adapter_config.json").read_text())["base_model_name_or_path"] == networks["qwen3"]
     merged, _ = load(str(out))
     base, _ = load(networks["qwen3"])
@@ -377,7 +482,9 @@ def test_an_adapter_on_an_adapter(networks, rows, tmp_path):
     told = but(DISTILL, lora=LORA, learning_rate=0.05)
     sft.train(networks["qwen3"], rows, tmp_path / "first", ABOUT, told, 0)
     sft.train(str(tmp_path / "first"), rows, tmp_path / "second", ABOUT, told, 0)
-    first, second = (load(str(tmp_path / name))[0].get_parameter("model.layers.0.mlp.up_proj.weight") for name in ("first", "second"))
+    first, second = (
+        load(str(tmp_path / name))[0].get_parameter("model.layers.0.mlp.up_proj.weight") for name in ("first", "second")
+    )
     saved = weights(tmp_path / "second")
     a, b = (saved[f"base_model.model.model.layers.0.mlp.up_proj.lora_{side}.weight"].to(first.device) for side in "AB")
     assert torch.allclose(second, first + LORA["alpha"] / LORA["r"] * b @ a, atol=1e-5)
@@ -401,8 +508,22 @@ def test_the_stage(networks, tmp_path, monkeypatch):
     before = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in base.iterdir()}
 
     def run(**changes):
-        return stage.run(tmp_path / "student", TRACES, **{**dict(
-            traces_id="abc", student=str(base), method="rsft", task="mini_gsm", n=6, seed=0, told=but(DISTILL, epochs=1)), **changes})
+        return stage.run(
+            tmp_path / "student",
+            TRACES,
+            **{
+                **dict(
+                    traces_id="abc",
+                    student=str(base),
+                    method="rsft",
+                    task="mini_gsm",
+                    n=6,
+                    seed=0,
+                    told=but(DISTILL, epochs=1),
+                ),
+                **changes,
+            },
+        )
 
     log = run()
     assert (log["dropped"], log["examples"], log["steps"]) == (0, 3, 2) and load(str(tmp_path / "student"))
@@ -417,8 +538,22 @@ def test_the_stage(networks, tmp_path, monkeypatch):
 
 def test_the_stage_refuses_before_it_loads(networks, tmp_path):
     def run(**changes):
-        return stage.run(tmp_path / "student", TRACES, **{**dict(
-            traces_id="abc", student=networks["qwen3"], method="rsft", task="mini_gsm", n=6, seed=0, told=DISTILL), **changes})
+        return stage.run(
+            tmp_path / "student",
+            TRACES,
+            **{
+                **dict(
+                    traces_id="abc",
+                    student=networks["qwen3"],
+                    method="rsft",
+                    task="mini_gsm",
+                    n=6,
+                    seed=0,
+                    told=DISTILL,
+                ),
+                **changes,
+            },
+        )
 
     with pytest.raises(ModelError):
         run(student="zoo/nobody")

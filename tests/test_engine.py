@@ -40,19 +40,32 @@ def round_two(agents, question=STORY):
     return [prompts.revise(question, traces, k, "shared", wording) for k in range(1, agents + 1)]
 
 
-MIXED = [ask("1+1"), ask(STORY), ask("What comes from the liver and the heart and the lung?"), ask("2"), ask(STORY + " " + STORY)]
+MIXED = [
+    ask("1+1"),
+    ask(STORY),
+    ask("What comes from the liver and the heart and the lung?"),
+    ask("2"),
+    ask(STORY + " " + STORY),
+]
 GROUPS = [
-    *[ask(STORY)] * 3,                                   # identical prompts
-    ask("3*4"),                                          # alone in a batch of groups
-    *round_two(11),                                      # "agent 9." and "agent 10.": suffixes of different length
-    ask(STORY + " Say why."), ask(STORY), ask(STORY + " Say why, and how, and who has the other plums."),
+    *[ask(STORY)] * 3,  # identical prompts
+    ask("3*4"),  # alone in a batch of groups
+    *round_two(11),  # "agent 9." and "agent 10.": suffixes of different length
+    ask(STORY + " Say why."),
+    ask(STORY),
+    ask(STORY + " Say why, and how, and who has the other plums."),
     *round_two(3, "Ben has 3 plums. Ben finds 4 more plums."),
 ]
 
 
 def test_batched_is_one_by_one(engine):
     one = [alone(engine, batch=1, share_prefix=False).generate([chat], GREEDY, 0)[0] for chat in MIXED]
-    for changes in ({"batch": 8, "share_prefix": False}, {"batch": 2, "share_prefix": False}, {"batch": 8}, {"batch": 1}):
+    for changes in (
+        {"batch": 8, "share_prefix": False},
+        {"batch": 2, "share_prefix": False},
+        {"batch": 8},
+        {"batch": 1},
+    ):
         assert ids(alone(engine, **changes).generate(MIXED, GREEDY, 0)) == ids(one)
     assert len(set(ids(one))) == len(MIXED)  # the network does react to its prompt: the test can fail
 
@@ -62,7 +75,9 @@ def test_a_shared_prefix_changes_nothing(engine, batch):
     plain = alone(engine, batch=64, share_prefix=False).generate(GROUPS, GREEDY, 0)
     shared = alone(engine, batch=batch).generate(GROUPS, GREEDY, 0)
     assert ids(shared) == ids(plain)
-    assert [(c.text, c.finish, c.tokens_in, c.tokens_out) for c in shared] == [(c.text, c.finish, c.tokens_in, c.tokens_out) for c in plain]
+    assert [(c.text, c.finish, c.tokens_in, c.tokens_out) for c in shared] == [
+        (c.text, c.finish, c.tokens_in, c.tokens_out) for c in plain
+    ]
     assert sum(c.tokens_cached for c in shared) > 0 == sum(c.tokens_cached for c in plain)
 
 
@@ -91,7 +106,9 @@ def test_completions_come_in_the_order_of_the_chats(qwen):
     forth = qwen.generate(MIXED, GREEDY, 0)
     back = qwen.generate(MIXED[::-1], GREEDY, 0)
     assert ids(forth) == ids(back)[::-1]
-    assert [c.tokens_in for c in forth] == [len(qwen.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)) for chat in MIXED]
+    assert [c.tokens_in for c in forth] == [
+        len(qwen.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)) for chat in MIXED
+    ]
     assert qwen.generate([], GREEDY, 0) == []
 
 
@@ -101,7 +118,9 @@ def test_cached_tokens_are_counted_once_a_group(qwen):
     long = made[0].tokens_in
     assert [c.tokens_cached for c in made] == [0, long - 1, long - 1, 0]
     assert [c.tokens_out for c in made] == [len(c.token_ids) for c in made]
-    rendered = [qwen.tokenizer.apply_chat_template(c, add_generation_prompt=True, return_dict=False) for c in round_two(5)]
+    rendered = [
+        qwen.tokenizer.apply_chat_template(c, add_generation_prompt=True, return_dict=False) for c in round_two(5)
+    ]
     prefix = next(k for k, tokens in enumerate(zip(*rendered)) if len(set(tokens)) > 1)
     made = alone(qwen, batch=64).generate(round_two(5), GREEDY, 0)
     assert [c.tokens_cached for c in made] == [0, *[prefix] * 4]
@@ -128,7 +147,9 @@ def test_logprobs_are_those_of_a_forward_pass(engine):
         prompt = engine.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
         with torch.no_grad():
             logits = engine.model(torch.tensor([[*prompt, *made.token_ids]], device=engine.model.device)).logits[0]
-        expected = logits.log_softmax(-1)[len(prompt) - 1:-1].gather(-1, torch.tensor(made.token_ids, device=logits.device)[:, None])[:, 0]
+        expected = logits.log_softmax(-1)[len(prompt) - 1 : -1].gather(
+            -1, torch.tensor(made.token_ids, device=logits.device)[:, None]
+        )[:, 0]
         assert made.logprobs == pytest.approx(expected.tolist(), abs=1e-4)
     assert all(c.logprobs is None for c in engine.generate(MIXED, GREEDY, 0))
 
@@ -174,11 +195,11 @@ def test_group_by_prefix():
     assert group_by_prefix([same, a, b], 8) == [[0, 1, 2]]
     assert group_by_prefix([same, same, same, same, same], 2) == [[0, 1], [2, 3], [4]]
     assert group_by_prefix([[9], same, a, [8], b], 8) == [[0], [1, 2], [3], [4]]  # neighbours only
-    assert group_by_prefix([[1, 2, 3], [1, 2, 3]], 8) == [[0], [1]]               # sharing that little does not pay
+    assert group_by_prefix([[1, 2, 3], [1, 2, 3]], 8) == [[0], [1]]  # sharing that little does not pay
     half = [*common[:LEAST_PREFIX], *[7] * 100]
-    assert group_by_prefix([half, [*half[:-1], 5], same], 8) == [[0, 1], [2]]     # a stranger does not spoil a long prefix
+    assert group_by_prefix([half, [*half[:-1], 5], same], 8) == [[0, 1], [2]]  # a stranger does not spoil a long prefix
     assert group_by_prefix([], 8) == []
-    prompt = list(range(LEAST_PREFIX))                                             # one token is left to go on from
+    prompt = list(range(LEAST_PREFIX))  # one token is left to go on from
     assert group_by_prefix([prompt, prompt], 8) == [[0], [1]]
     assert group_by_prefix([[*prompt, 1], [*prompt, 1]], 8) == [[0, 1]]
 
@@ -211,8 +232,16 @@ def test_grouped_attention_is_attention(heads, shared):
 
 def test_half_ended():
     halts = HalfEnded([7, 9])
-    rows = [[1, 1, 1, 1, 1], [7, 2, 2, 2, 2], [3, 9, 3, 3, 3], [7, 4, 4, 7, 4]]  # each step's last tokens; row 0 ended before
-    assert [halts(torch.tensor(step)[:, None], None).tolist() for step in rows] == [[False] * 5] * 2 + [[False] * 5, [True] * 5]
+    rows = [
+        [1, 1, 1, 1, 1],
+        [7, 2, 2, 2, 2],
+        [3, 9, 3, 3, 3],
+        [7, 4, 4, 7, 4],
+    ]  # each step's last tokens; row 0 ended before
+    assert [halts(torch.tensor(step)[:, None], None).tolist() for step in rows] == [[False] * 5] * 2 + [
+        [False] * 5,
+        [True] * 5,
+    ]
 
 
 def ending(engine, prompts_told, at):
@@ -235,7 +264,9 @@ def test_dropping_finished_rows_changes_no_greedy_reply(engine, at, batch):
         other.ends = engine.ends
         made[drop] = other.generate(GROUPS, sampling, 0)
     assert ids(made[True]) == ids(made[False])
-    assert [(c.finish, c.tokens_in, c.tokens_cached) for c in made[True]] == [(c.finish, c.tokens_in, c.tokens_cached) for c in made[False]]
+    assert [(c.finish, c.tokens_in, c.tokens_cached) for c in made[True]] == [
+        (c.finish, c.tokens_in, c.tokens_cached) for c in made[False]
+    ]
     for a, b in zip(made[True], made[False]):
         assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
     lengths = {len(c.token_ids) for c in made[True]}
@@ -246,7 +277,14 @@ def test_dropping_computes_fewer_rows(qwen, monkeypatch):
     engine = ending(qwen, GROUPS, 1)
     seen = []
     forward = engine.model.forward
-    monkeypatch.setattr(engine.model, "forward", lambda *args, **kwargs: (seen.append((args[0] if args else kwargs["input_ids"]).shape[0]), forward(*args, **kwargs))[1])
+    monkeypatch.setattr(
+        engine.model,
+        "forward",
+        lambda *args, **kwargs: (
+            seen.append((args[0] if args else kwargs["input_ids"]).shape[0]),
+            forward(*args, **kwargs),
+        )[1],
+    )
     computed = {}
     for drop in (False, True):
         other = alone(engine, batch=64, drop_finished=drop, share_prefix=False)

@@ -26,7 +26,10 @@ def local():
     return TransformersEngine(MODEL, tiny.ENGINE)
 
 
-@pytest.fixture(scope="module", params=["transformers", "openai", pytest.param("vllm", marks=MARKED), pytest.param("vllm serve", marks=MARKED)])
+@pytest.fixture(
+    scope="module",
+    params=["transformers", "openai", pytest.param("vllm", marks=MARKED), pytest.param("vllm serve", marks=MARKED)],
+)
 def engine(request, local):
     if request.param == "openai":
         with FakeServer(vllm_like(local), owner="vllm", model=MODEL) as server:
@@ -72,7 +75,9 @@ def test_seeds(engine):
 def test_finish_and_counts(engine, tokenizer):
     for most in (3, 120):
         for chat, made in zip(MIXED, engine.generate(MIXED, Sampling(0.0, most), 0)):
-            assert made.tokens_in == len(tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False))
+            assert made.tokens_in == len(
+                tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
+            )
             assert made.tokens_out == len(made.token_ids) <= most
             assert made.finish == ("stop" if made.token_ids[-1] == tokenizer.eos_token_id else "length")
             assert made.text == tokenizer.decode(made.token_ids, skip_special_tokens=True)
@@ -88,7 +93,9 @@ def test_logprobs_are_the_models_own(engine, local):
             prompt = local.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
             with torch.no_grad():
                 logits = local.model(torch.tensor([[*prompt, *made.token_ids]], device=local.model.device)).logits[0]
-            expected = logits.log_softmax(-1)[len(prompt) - 1:-1].gather(-1, torch.tensor(made.token_ids, device=logits.device)[:, None])[:, 0]
+            expected = logits.log_softmax(-1)[len(prompt) - 1 : -1].gather(
+                -1, torch.tensor(made.token_ids, device=logits.device)[:, None]
+            )[:, 0]
             assert made.logprobs == pytest.approx(expected.tolist(), abs=1e-3)
 
 
@@ -119,7 +126,9 @@ def test_a_half_written_reply_goes_on(engine):
 @pytest.mark.parametrize("text", ["𝔘 日本 é \x00 \t", "🙂" * 5, "\u200f\u0301", "a\r\nb"])
 def test_unicode(engine, tokenizer, text):
     [made] = engine.generate([ask(text)], GREEDY, 0)
-    assert made.tokens_in == len(tokenizer.apply_chat_template(ask(text), add_generation_prompt=True, return_dict=False))
+    assert made.tokens_in == len(
+        tokenizer.apply_chat_template(ask(text), add_generation_prompt=True, return_dict=False)
+    )
     made.text.encode()
 
 
@@ -149,9 +158,14 @@ def test_choices_that_are_none(choices):
 
 # The transformers engine's choices: the likeliest, by forward passes over whole texts.
 
+
 def scores(engine, chat, choices):
     """Log-probability of each choice from the first token that is not common to all; with the reply's end where it begins another."""
-    text = engine.tokenizer.apply_chat_template(chat, tokenize=False, **{("continue_final_message" if chat[-1]["role"] == "assistant" else "add_generation_prompt"): True})
+    text = engine.tokenizer.apply_chat_template(
+        chat,
+        tokenize=False,
+        **{("continue_final_message" if chat[-1]["role"] == "assistant" else "add_generation_prompt"): True},
+    )
     rows = [engine.tokenizer(text + choice, add_special_tokens=False).input_ids for choice in choices]
     start = next(k for k in range(10**6) if len({row[k] if k < len(row) else None for row in rows}) > 1)
     found = []
@@ -160,7 +174,9 @@ def scores(engine, chat, choices):
             logprobs = engine.model(torch.tensor([row])).logits[0].double().log_softmax(-1)
         total = sum(float(logprobs[k - 1, row[k]]) for k in range(start, len(row)))
         begins = any(other.startswith(choice) and other != choice for other in choices)
-        found.append(total + (math.log(sum(math.exp(float(logprobs[-1, end])) for end in engine.ends)) if begins else 0))
+        found.append(
+            total + (math.log(sum(math.exp(float(logprobs[-1, end])) for end in engine.ends)) if begins else 0)
+        )
     return found
 
 
@@ -179,7 +195,9 @@ def test_what_a_choice_reports(local):
     [made] = local.generate([ask(STORY)], Sampling(0.0, 1, choices=("gets 12+5=17", "gets 12+5=18"), logprobs=True), 0)
     assert made.text == "gets 12+5=17" and local.tokenizer.decode(made.token_ids) == made.text
     assert len(made.logprobs) == made.tokens_out == len(made.token_ids) > 1
-    assert sum(made.logprobs[-1:]) == pytest.approx(scores(local, ask(STORY), ("gets 12+5=17", "gets 12+5=18"))[0], abs=1e-4)
+    assert sum(made.logprobs[-1:]) == pytest.approx(
+        scores(local, ask(STORY), ("gets 12+5=17", "gets 12+5=18"))[0], abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
@@ -195,7 +213,9 @@ def test_a_choice_needs_room(local):
     length = len(local.tokenizer.apply_chat_template(ask(STORY), add_generation_prompt=True, return_dict=False))
     local.context, before = length + 3, local.context
     try:
-        assert local.generate([ask(STORY)], Sampling(0.0, 500, choices=("1 2", "3")), 0)[0].text  # max_new_tokens does not apply
+        assert local.generate([ask(STORY)], Sampling(0.0, 500, choices=("1 2", "3")), 0)[
+            0
+        ].text  # max_new_tokens does not apply
         with pytest.raises(EngineError, match="prompt 0"):
             local.generate([ask(STORY)], Sampling(0.0, 1, choices=("1 2 3 4", "5")), 0)
     finally:

@@ -11,7 +11,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-REQUIRED = "jupyterlab papermill torch transformers trl peft vllm datasets pandas matplotlib seaborn nbval pytest".split()
+REQUIRED = (
+    "jupyterlab papermill torch transformers trl peft vllm datasets pandas matplotlib seaborn nbval pytest".split()
+)
 
 
 def by_name(lines) -> dict[str, Requirement]:
@@ -28,9 +30,11 @@ def pin(requirement: Requirement) -> str | None:
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = {name: by_name(lines) for name, lines in PROJECT["optional-dependencies"].items()}
 BASE = by_name(PROJECT["dependencies"])
-MAIN = BASE | EXTRAS["test"]   # what `make venv` installs
+MAIN = BASE | EXTRAS["test"]  # what `make venv` installs
 
-CONSTRAINT_LINES = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
+CONSTRAINT_LINES = [
+    line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")
+]
 CONSTRAINTS = by_name(CONSTRAINT_LINES)
 
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
@@ -82,10 +86,12 @@ def test_required_package_is_declared(name):
 def test_vllm_is_an_extra():
     assert "vllm" in EXTRAS["vllm"]
     assert "vllm" not in MAIN
-    assert "vllm" not in CONSTRAINTS   # frozen from an environment that runs on a CPU
+    assert "vllm" not in CONSTRAINTS  # frozen from an environment that runs on a CPU
 
 
 @pytest.mark.parametrize("name", MAIN)
 def test_installed_version_is_the_pinned_one(name):
     pins = CONDA_REQUIREMENTS if find_spec("vllm") else CONSTRAINTS
-    assert pins[name].specifier.contains(version(name)), f"{name} {version(name)} is installed, not {pin(pins[name])}: make venv"
+    assert pins[name].specifier.contains(version(name)), (
+        f"{name} {version(name)} is installed, not {pin(pins[name])}: make venv"
+    )

@@ -11,8 +11,25 @@ from agentark.evaluate import group, predict
 from agentark.stats import wilson
 
 WHO = {"teacher": "t", "student": "s", "method": "rsft", "train": "mini_med", "test": "mini_med", "seed": 0}
-COLUMNS = {"item", "template", "held_out", "sample", "text", "answer_strict", "answer_flexible", "gold", "correct_strict", "correct_flexible", "score",
-           "tokens_in", "tokens_cached", "tokens_out", "finish", *WHO, "calls"}
+COLUMNS = {
+    "item",
+    "template",
+    "held_out",
+    "sample",
+    "text",
+    "answer_strict",
+    "answer_flexible",
+    "gold",
+    "correct_strict",
+    "correct_flexible",
+    "score",
+    "tokens_in",
+    "tokens_cached",
+    "tokens_out",
+    "finish",
+    *WHO,
+    "calls",
+}
 PROBLEMS = tasks.problems("mini_med", "test", 5)
 
 
@@ -26,8 +43,19 @@ def predicted(tmp_path, monkeypatch):
     monkeypatch.setattr(predict, "CHUNK", 2)
 
     def run(engine, name="rows", **changes):
-        about = dict(model="some/student", who=WHO, task="mini_med", split="test", n=5, samples=2, seed=3, told=EVALUATE, engine=ENGINE,
-                     make_engine=lambda: engine, progress=quiet)
+        about = dict(
+            model="some/student",
+            who=WHO,
+            task="mini_med",
+            split="test",
+            n=5,
+            samples=2,
+            seed=3,
+            told=EVALUATE,
+            engine=ENGINE,
+            make_engine=lambda: engine,
+            progress=quiet,
+        )
         return predict.run(tmp_path / f"{name}.parquet", **{**about, **changes})
 
     return run
@@ -41,15 +69,36 @@ def test_rows(predicted, tmp_path):
     engine = Scripted(lambda question, number, agent: gold(question) if agent == 1 else None)
     rows = predicted(engine)
     assert set(rows.columns) == COLUMNS and len(rows) == 5 * 3
-    assert list(zip(rows.item, rows["sample"])) == [*((p.id, -1) for p in PROBLEMS), *((p.id, sample) for p in PROBLEMS for sample in (0, 1))]
-    assert [(s.temperature, len(chats)) for chats, s, _ in engine.made] == [(0, 2), (0, 2), (0, 1), (0.8, 4), (0.8, 4), (0.8, 2)]
-    assert all(s.max_new_tokens == EVALUATE.max_new_tokens for _, s, _ in engine.made) and len({seed for *_, seed in engine.made}) == 6
+    assert list(zip(rows.item, rows["sample"])) == [
+        *((p.id, -1) for p in PROBLEMS),
+        *((p.id, sample) for p in PROBLEMS for sample in (0, 1)),
+    ]
+    assert [(s.temperature, len(chats)) for chats, s, _ in engine.made] == [
+        (0, 2),
+        (0, 2),
+        (0, 1),
+        (0.8, 4),
+        (0.8, 4),
+        (0.8, 2),
+    ]
+    assert (
+        all(s.max_new_tokens == EVALUATE.max_new_tokens for _, s, _ in engine.made)
+        and len({seed for *_, seed in engine.made}) == 6
+    )
     right = rows["sample"] != 1
-    assert (rows.correct_strict == right).all() and (rows.correct_flexible == right).all() and (rows.answer_flexible.notna() == right).all()
+    assert (
+        (rows.correct_strict == right).all()
+        and (rows.correct_flexible == right).all()
+        and (rows.answer_flexible.notna() == right).all()
+    )
     assert list(rows.finish) == ["stop" if r else "length" for r in right]
-    assert {column: set(rows[column]) for column in WHO} == {column: {value} for column, value in WHO.items()} and (rows.calls == 1).all()
+    assert {column: set(rows[column]) for column in WHO} == {column: {value} for column, value in WHO.items()} and (
+        rows.calls == 1
+    ).all()
     known = {p.id: p for p in PROBLEMS}
-    assert [(known[i].answer, known[i].template, known[i].held_out) for i in rows.item] == list(zip(rows.gold, rows.template, rows.held_out))
+    assert [(known[i].answer, known[i].template, known[i].held_out) for i in rows.item] == list(
+        zip(rows.gold, rows.template, rows.held_out)
+    )
     manifest = json.loads(store.manifest_path(tmp_path / "rows.parquet").read_text())
     assert (manifest["rows"], manifest["truncated"], manifest["unparsed"]) == (15, 5, 5)
     pd.testing.assert_frame_equal(predicted(Scripted(None, fail_at=1)), rows)  # read, not made
@@ -58,7 +107,9 @@ def test_rows(predicted, tmp_path):
 def test_an_answer_that_only_flexible_extraction_finds(predicted):
     class Boxed(Scripted):
         def generate(self, chats, sampling, seed):
-            return [engines.Completion(rf"\boxed{{{gold(chat[0]['content'])}}}", (1,), "stop", 1, 0, 1) for chat in chats]
+            return [
+                engines.Completion(rf"\boxed{{{gold(chat[0]['content'])}}}", (1,), "stop", 1, 0, 1) for chat in chats
+            ]
 
     rows = predicted(Boxed(None))
     assert not rows.correct_strict.any() and rows.correct_flexible.all() and rows.answer_strict.isna().all()
@@ -85,7 +136,18 @@ def test_a_failing_engine_costs_one_chunk(predicted, tmp_path):
 
 def test_a_real_network(networks, tmp_path, monkeypatch):
     monkeypatch.setattr(predict, "CHUNK", 2)
-    about = dict(model=networks["qwen3"], who=WHO, task="mini_gsm", split="test", n=3, samples=2, seed=3, told=EVALUATE, engine=ENGINE, progress=quiet)
+    about = dict(
+        model=networks["qwen3"],
+        who=WHO,
+        task="mini_gsm",
+        split="test",
+        n=3,
+        samples=2,
+        seed=3,
+        told=EVALUATE,
+        engine=ENGINE,
+        progress=quiet,
+    )
     rows = predict.run(tmp_path / "a" / "rows.parquet", **about)
     assert len(rows) == 9 and (rows.tokens_out <= 5).all() and set(rows.columns) == COLUMNS
     engine = engines.make(networks["qwen3"], ENGINE)
@@ -105,28 +167,48 @@ def test_a_real_network(networks, tmp_path, monkeypatch):
 
 # Groups
 
+
 def row(problem, number, agent, answer, gold="7", finish="stop"):
     """A row of a verified debate log."""
-    return {"problem": problem, "round": number, "agent": agent, "text": f"{problem} r{number} a{agent}", "answer": answer, "finish": finish,
-            "tokens_in": 10, "tokens_cached": 4 * (agent > 1), "tokens_out": agent, "gold": gold, "template": f"t{problem}", "held_out": problem == "b",
-            "correct": answer is not None and float(answer) == float(gold)}
+    return {
+        "problem": problem,
+        "round": number,
+        "agent": agent,
+        "text": f"{problem} r{number} a{agent}",
+        "answer": answer,
+        "finish": finish,
+        "tokens_in": 10,
+        "tokens_cached": 4 * (agent > 1),
+        "tokens_out": agent,
+        "gold": gold,
+        "template": f"t{problem}",
+        "held_out": problem == "b",
+        "correct": answer is not None and float(answer) == float(gold),
+    }
 
 
 def log_of(*turns, gold="7"):
     """A log from (problem, round, answers of agents 1, 2, …)."""
-    return pd.DataFrame([row(p, number, agent, answer, gold) for p, number, answers in turns for agent, answer in enumerate(answers, 1)])
+    return pd.DataFrame(
+        [row(p, number, agent, answer, gold) for p, number, answers in turns for agent, answer in enumerate(answers, 1)]
+    )
 
 
-SAMPLES = log_of(("a", 1, ["1", "7", "7.0", "1", "7"]),         # right by 3 of 5
-                 ("b", 1, ["1", "7", "2", "7", "1"]),           # a tie of 1 and 7: the first
-                 ("c", 1, [None, None, "7", None, None]),       # missing answers do not vote
-                 ("d", 1, [None, None, None, None, None]))
+SAMPLES = log_of(
+    ("a", 1, ["1", "7", "7.0", "1", "7"]),  # right by 3 of 5
+    ("b", 1, ["1", "7", "2", "7", "1"]),  # a tie of 1 and 7: the first
+    ("c", 1, [None, None, "7", None, None]),  # missing answers do not vote
+    ("d", 1, [None, None, None, None, None]),
+)
 SAMPLES = SAMPLES.assign(finish=["length" if pd.isna(a) else "stop" for a in SAMPLES.answer])
 
 
 def said(items):
     """(item, answer, right, calls) of each."""
-    return [(r.item, r.answer_flexible if isinstance(r.answer_flexible, str) else None, r.correct_flexible, r.calls) for r in items.itertuples()]
+    return [
+        (r.item, r.answer_flexible if isinstance(r.answer_flexible, str) else None, r.correct_flexible, r.calls)
+        for r in items.itertuples()
+    ]
 
 
 def test_majority_of_samples():
@@ -134,14 +216,30 @@ def test_majority_of_samples():
     assert set(items.columns) == COLUMNS
     assert said(items) == [("a", "7", True, 5), ("b", "1", False, 5), ("c", "7", True, 5), ("d", None, False, 5)]
     assert list(items.text) == ["a r1 a2", "b r1 a1", "c r1 a3", ""]
-    assert list(items.finish) == ["stop", "stop", "stop", "length"] and list(items.held_out) == [False, True, False, False]
+    assert list(items.finish) == ["stop", "stop", "stop", "length"] and list(items.held_out) == [
+        False,
+        True,
+        False,
+        False,
+    ]
     assert (items.tokens_in == 50).all() and (items.tokens_cached == 16).all() and (items.tokens_out == 15).all()
-    assert list(items.correct_strict) == list(items.correct_flexible) and (items["sample"] == 0).all() and (items.method == "rsft").all()
+    assert (
+        list(items.correct_strict) == list(items.correct_flexible)
+        and (items["sample"] == 0).all()
+        and (items.method == "rsft").all()
+    )
 
 
 def test_fewer_samples_than_the_log_has():
-    items = group.majority(SAMPLES.sample(frac=1, random_state=0), "mini_gsm", WHO, {"a": 1, "b": 4, "c": 2, "d": 5}).sort_values("item")
-    assert said(items) == [("a", "1", False, 1), ("b", "7", True, 4), ("c", None, False, 2), ("d", None, False, 5)]  # in the agents' order
+    items = group.majority(
+        SAMPLES.sample(frac=1, random_state=0), "mini_gsm", WHO, {"a": 1, "b": 4, "c": 2, "d": 5}
+    ).sort_values("item")
+    assert said(items) == [
+        ("a", "1", False, 1),
+        ("b", "7", True, 4),
+        ("c", None, False, 2),
+        ("d", None, False, 5),
+    ]  # in the agents' order
     assert list(items.tokens_out) == [1, 10, 3, 15] and list(items.tokens_in) == [10, 40, 20, 50]
     with pytest.raises(ValueError, match="a: 6 votes wanted, the log has 5 samples"):
         group.majority(SAMPLES, "mini_gsm", WHO, {"a": 6, "b": 1, "c": 1, "d": 1})
@@ -150,21 +248,34 @@ def test_fewer_samples_than_the_log_has():
 def test_one_agent_alone():
     items = group.single(SAMPLES, "mini_gsm", WHO)
     assert said(items) == [("a", "1", False, 1), ("b", "1", False, 1), ("c", None, False, 1), ("d", None, False, 1)]
-    assert (items.tokens_in == 10).all() and (items.tokens_cached == 0).all() and list(items.finish) == ["stop", "stop", "length", "length"]
+    assert (
+        (items.tokens_in == 10).all()
+        and (items.tokens_cached == 0).all()
+        and list(items.finish) == ["stop", "stop", "length", "length"]
+    )
 
 
-DEBATE = pd.concat([
-    log_of(("a", 1, ["1", "7", "7"]), ("b", 1, ["7", "7", "7"]), ("c", 1, ["7", None, "5"]), ("d", 1, ["2", "2", "2"])),
-    log_of(("a", 2, ["7", "1", "7"]), ("c", 2, ["5", "5", "9"])),
-    log_of(("a", 3, ["7.0", "7", "7"]), ("c", 3, ["5", "7", None])),
-    pd.DataFrame([row("a", 4, 0, "7"), row("b", 2, 0, "3"), row("c", 4, 0, None), row("d", 2, 0, "7")]),
-], ignore_index=True)
+DEBATE = pd.concat(
+    [
+        log_of(
+            ("a", 1, ["1", "7", "7"]), ("b", 1, ["7", "7", "7"]), ("c", 1, ["7", None, "5"]), ("d", 1, ["2", "2", "2"])
+        ),
+        log_of(("a", 2, ["7", "1", "7"]), ("c", 2, ["5", "5", "9"])),
+        log_of(("a", 3, ["7.0", "7", "7"]), ("c", 3, ["5", "7", None])),
+        pd.DataFrame([row("a", 4, 0, "7"), row("b", 2, 0, "3"), row("c", 4, 0, None), row("d", 2, 0, "7")]),
+    ],
+    ignore_index=True,
+)
 
 
 def test_a_debate_answers_what_its_aggregator_says():
     items = group.debate(DEBATE, "mini_gsm", WHO)
     assert said(items) == [("a", "7", True, 10), ("b", "3", False, 4), ("c", None, False, 10), ("d", "7", True, 4)]
-    assert list(items.tokens_in) == [100, 40, 100, 40] and list(items.tokens_out) == [18, 6, 18, 6] and list(items.tokens_cached) == [24, 8, 24, 8]
+    assert (
+        list(items.tokens_in) == [100, 40, 100, 40]
+        and list(items.tokens_out) == [18, 6, 18, 6]
+        and list(items.tokens_cached) == [24, 8, 24, 8]
+    )
     assert set(items.columns) == COLUMNS and list(items.text) == ["a r4 a0", "b r2 a0", "c r4 a0", "d r2 a0"]
 
 
@@ -178,9 +289,15 @@ def test_a_majority_aggregator_is_no_call():
 def test_the_student_votes_with_itself(predicted):
     rows = predicted(Scripted(lambda question, number, agent: "A" if agent < 3 else None), samples=3)
     items = group.base_majority(rows, "mini_med", {**WHO, "method": "base_majority"})
-    assert [r[:2] for r in said(items)] == [(p.id, "A") for p in PROBLEMS] and (items.calls == 3).all() and (items.method == "base_majority").all()
+    assert (
+        [r[:2] for r in said(items)] == [(p.id, "A") for p in PROBLEMS]
+        and (items.calls == 3).all()
+        and (items.method == "base_majority").all()
+    )
     assert list(items.correct_flexible) == [p.answer == "A" for p in PROBLEMS]
-    assert list(items.tokens_out) == [int(rows[(rows.item == p.id) & (rows["sample"] >= 0)].tokens_out.sum()) for p in PROBLEMS]
+    assert list(items.tokens_out) == [
+        int(rows[(rows.item == p.id) & (rows["sample"] >= 0)].tokens_out.sum()) for p in PROBLEMS
+    ]
 
 
 def test_rounds_by_hand():
@@ -194,14 +311,20 @@ def test_rounds_by_hand():
     assert list(table.problems) == [4, 4, 4] and list(table.debating) == [4, 2, 2]
     # Round 2: a: 1→7 corrected, copied; 7→1 corrupted, copied; 7→7.  c: 7→5 corrupted, copied; None→5 changed, copied; 5→9 changed alone.
     # Round 3: a: 7→7.0 no change; 1→7 corrected, copied; 7→7.  c: 5→5; 5→7 corrected, nobody had 7; 9→None changed, copied from nobody.
-    assert table[["changed", "corrected", "corrupted", "copied"]].to_numpy().tolist() == [[0, 0, 0, 0], [5, 1, 2, 4], [3, 2, 0, 1]]
+    assert table[["changed", "corrected", "corrupted", "copied"]].to_numpy().tolist() == [
+        [0, 0, 0, 0],
+        [5, 1, 2, 4],
+        [3, 2, 0, 1],
+    ]
     assert tuple(table.loc[2, ["consensus_low", "consensus_high"]]) == wilson(2, 4)
     assert tuple(table.loc[3, ["single_low", "single_high"]]) == wilson(7 / 3, 4)  # 7/3 right problems of 4
 
 
 def test_rounds_do_not_hang_on_the_order_of_rows():
-    pd.testing.assert_frame_equal(group.rounds(DEBATE.sample(frac=1, random_state=1).sort_values("problem", kind="stable"), "mini_gsm"),
-                                  group.rounds(DEBATE, "mini_gsm"))
+    pd.testing.assert_frame_equal(
+        group.rounds(DEBATE.sample(frac=1, random_state=1).sort_values("problem", kind="stable"), "mini_gsm"),
+        group.rounds(DEBATE, "mini_gsm"),
+    )
 
 
 def test_a_log_that_was_read_from_disk_counts_the_same(tmp_path):
@@ -215,8 +338,12 @@ def test_a_log_that_was_read_from_disk_counts_the_same(tmp_path):
 def test_consensus_after_each_round_by_hand():
     table = group.consensus(DEBATE, "mini_gsm")
     # a: 7 | 7 | 7; b: 7, and counts on; c: 7 (first of equals) | 5 | 5 (first of equals); d: 2.
-    assert table.to_dict("index") == {"a": {1: True, 2: True, 3: True}, "b": {1: True, 2: True, 3: True},
-                                      "c": {1: True, 2: False, 3: False}, "d": {1: False, 2: False, 3: False}}
+    assert table.to_dict("index") == {
+        "a": {1: True, 2: True, 3: True},
+        "b": {1: True, 2: True, 3: True},
+        "c": {1: True, 2: False, 3: False},
+        "d": {1: False, 2: False, 3: False},
+    }
     assert list(table.mean()) == list(group.rounds(DEBATE, "mini_gsm").consensus_accuracy)
 
 
@@ -232,7 +359,10 @@ def test_an_open_ended_answer_is_scored_by_its_measure(predicted):
     class Half(Scripted):
         def generate(self, chats, sampling, seed):
             gold = {p.question: p.answer for p in asked}
-            return [engines.Completion(f"Answer: {gold[chat[0]['content']].split()[0]}", (1,), "stop", 1, 0, 1) for chat in chats]
+            return [
+                engines.Completion(f"Answer: {gold[chat[0]['content']].split()[0]}", (1,), "stop", 1, 0, 1)
+                for chat in chats
+            ]
 
     rows = predicted(Half(None), task="mini_hotpot")
     expected = {p.id: 2 / (1 + len(p.answer.split())) for p in asked}

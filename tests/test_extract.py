@@ -13,7 +13,14 @@ from agentark.extract.verify import verify
 from agentark.tasks import mini_gsm
 
 GSM = tasks.get("mini_gsm")
-TOLD = params.Extract(corrective_form="final", rsft_traces="one", max_traces=3, diversity="structural", decontaminate_words=0, aggregator_traces=False)
+TOLD = params.Extract(
+    corrective_form="final",
+    rsft_traces="one",
+    max_traces=3,
+    diversity="structural",
+    decontaminate_words=0,
+    aggregator_traces=False,
+)
 
 
 @cache
@@ -39,23 +46,51 @@ def log_of(*debates: list[str], aggregator: str = "W") -> pd.DataFrame:
     """A debate log: for each problem its rounds, as "R W R1" for what agents 1, 2, 3 say."""
     rows = []
     for problem, rounds in zip(asked(len(debates)), debates):
-        said = [(number, agent, code) for number, codes in enumerate(rounds, 1) for agent, code in enumerate(codes.split(), 1)]
+        said = [
+            (number, agent, code)
+            for number, codes in enumerate(rounds, 1)
+            for agent, code in enumerate(codes.split(), 1)
+        ]
         for number, agent, code in [*said, (len(rounds) + 1, 0, aggregator)]:
             made = text(problem, code)
             parsed = GSM.parse(made, problem)
-            rows.append({
-                "problem": problem.id, "round": number, "agent": agent, "text": made, "answer": parsed.flexible, "strict": parsed.strict is not None,
-                "finish": "length" if code == "T" else "stop", "tokens_in": 9, "tokens_cached": 0, "tokens_out": len(made.split()),
-                "gold": problem.answer, "template": problem.template, "held_out": problem.held_out})
+            rows.append(
+                {
+                    "problem": problem.id,
+                    "round": number,
+                    "agent": agent,
+                    "text": made,
+                    "answer": parsed.flexible,
+                    "strict": parsed.strict is not None,
+                    "finish": "length" if code == "T" else "stop",
+                    "tokens_in": 9,
+                    "tokens_cached": 0,
+                    "tokens_out": len(made.split()),
+                    "gold": problem.answer,
+                    "template": problem.template,
+                    "held_out": problem.held_out,
+                }
+            )
     return pd.DataFrame(rows)
 
 
 @pytest.fixture
 def extract(tmp_path):
     """Extraction of a hand-made log into a file of its own."""
+
     def run(log: pd.DataFrame, seed: int = 0, log_id: str = "log", name: str = "", **told) -> tuple[pd.DataFrame, dict]:
         path = tmp_path / f"{name or len(list(tmp_path.iterdir()))}.parquet"
-        return stage.run(path, log, log_id=log_id, task="mini_gsm", split="train", seed=seed, told=TOLD.model_copy(update=told), wording="terse")
+        return stage.run(
+            path,
+            log,
+            log_id=log_id,
+            task="mini_gsm",
+            split="train",
+            seed=seed,
+            told=TOLD.model_copy(update=told),
+            wording="terse",
+        )
+
     return run
 
 
@@ -100,7 +135,9 @@ def test_reasons(extract, tmp_path, from_file):
     log = log_of(["R W N T"])
     traces, counts = extract(reloaded(log, tmp_path) if from_file else log)
     assert list(debate(traces).reason) == ["", "wrong answer", "no answer found", "truncated"]
-    assert [counts[f"final traces dropped: {reason}"] for reason in ("wrong answer", "no answer found", "truncated")] == [1, 1, 1]
+    assert [
+        counts[f"final traces dropped: {reason}"] for reason in ("wrong answer", "no answer found", "truncated")
+    ] == [1, 1, 1]
 
 
 # What is chosen
@@ -125,17 +162,27 @@ def test_the_seed_decides_among_equals(extract):
 
 def test_rsft_of_all_traces(extract):
     traces, counts = extract(log_of(["R R1 W"], ["W W R"]), rsft_traces="all")
-    assert (debate(traces).rsft == debate(traces).correct).all() and counts["R-SFT traces"] == counts["correct final traces (T)"] == 3
+    assert (debate(traces).rsft == debate(traces).correct).all() and counts["R-SFT traces"] == counts[
+        "correct final traces (T)"
+    ] == 3
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_da_needs_two_correct_and_takes_different_ones(extract, most):
-    traces, counts = extract(log_of(["R W W W W"], ["R S R S W"], ["R S R1 R R1"], ["R R1 R2 R3 R4"], ["W W W W W"]), max_traces=most)
+    traces, counts = extract(
+        log_of(["R W W W W"], ["R S R S W"], ["R S R1 R R1"], ["R R1 R2 R3 R4"], ["W W W W W"]), max_traces=most
+    )
     final = debate(traces)
     da = final[final.diversity_rank >= 0]
     problems = [p.id for p in asked(5)]
     assert da.correct.all()
-    assert da.groupby("problem").size().reindex(problems, fill_value=0).tolist() == [0, 1, min(2, most), min(3, most), 0]
+    assert da.groupby("problem").size().reindex(problems, fill_value=0).tolist() == [
+        0,
+        1,
+        min(2, most),
+        min(3, most),
+        0,
+    ]
     for _, group in da.groupby("problem"):
         assert sorted(group.diversity_rank) == list(range(len(group)))
         assert len({diverse.signature(made) for made in group.text}) == len(group)
@@ -173,7 +220,9 @@ def test_rsft_single_is_as_many_from_round_1(extract):
     log = log_of(["R R1 R2", "W R R"], ["R W R", "R R R"], ["W W W", "R R R"], ["W W W", "R W R"])
     traces, counts = extract(log)
     single = traces[(traces.source == "single") & traces.rsft]
-    assert counts["R-SFT traces"] == 4 == len(single) == counts["rsft_single traces"]  # 4 problems, but only 2 had a correct round 1
+    assert (
+        counts["R-SFT traces"] == 4 == len(single) == counts["rsft_single traces"]
+    )  # 4 problems, but only 2 had a correct round 1
     assert single.correct.all() and set(single["round"]) == {1} and single.problem.nunique() == 2
     assert counts["rsft_single traces beyond a problem's first"] == 2 and counts["correct round-1 traces"] == 5
     assert not single.duplicated(["problem", "agent"]).any()
@@ -198,7 +247,10 @@ def test_stitched_holds_attempt_critique_and_repair(extract):
     traces, _ = extract(log, corrective_form="stitched")
     problem, final = asked(1)[0], debate(traces).set_index("agent")
     assert final.text[2] == text(problem, "R3") and final.kind[2] == "direct"
-    for agent, peer in ((1, "R2"), (3, "R1")):  # agent 1 was wrong twice: the last wrong attempt, and who was right in that round
+    for agent, peer in (
+        (1, "R2"),
+        (3, "R1"),
+    ):  # agent 1 was wrong twice: the last wrong attempt, and who was right in that round
         made = final.text[agent]
         assert final.kind[agent] == "corrective"
         assert made.index(text(problem, "W")) < made.index(text(problem, peer)) < made.rindex(text(problem, "R"))
@@ -215,7 +267,9 @@ def test_stitched_without_a_right_peer(extract):
 def test_stitched_still_verifies_where_the_repair_has_no_answer_line(extract):
     traces, _ = extract(log_of(["W W", "B W"]), corrective_form="stitched")
     repaired = debate(traces).set_index("agent").loc[1]
-    assert repaired.correct and GSM.verify(repaired.text, asked(1)[0])[2], "the wrong attempt's answer line is now the text's answer"
+    assert repaired.correct and GSM.verify(repaired.text, asked(1)[0])[2], (
+        "the wrong attempt's answer line is now the text's answer"
+    )
 
 
 # What is refused, and edges
@@ -223,7 +277,10 @@ def test_stitched_still_verifies_where_the_repair_has_no_answer_line(extract):
 
 def test_another_tasks_problems():
     log = log_of(["R W"], ["W R"])
-    for change in ({"problem": log.problem.str.replace("gsm", "med")}, {"problem": log.problem.str.replace("train", "test")}):
+    for change in (
+        {"problem": log.problem.str.replace("gsm", "med")},
+        {"problem": log.problem.str.replace("train", "test")},
+    ):
         with pytest.raises(ValueError, match="2 problems that mini_gsm/train does not have.*other data"):
             verify(log.assign(**change), "mini_gsm", "train")
     with pytest.raises(ValueError, match="mini_med/train does not have"):
@@ -242,8 +299,16 @@ def test_other_gold_answers():
 def test_nothing_correct(extract, log, form):
     traces, counts = extract(log_of(log, log), corrective_form=form)
     assert not traces.rsft.any() and (traces.diversity_rank == -1).all() and not traces.correct.any()
-    assert counts["correct final traces (T)"] == counts["R-SFT traces"] == counts["DA traces"] == counts["rsft_single traces"] == 0
-    assert counts["problems without a correct trace"] == 2 and counts["rsft_single traces beyond a problem's first"] == 0
+    assert (
+        counts["correct final traces (T)"]
+        == counts["R-SFT traces"]
+        == counts["DA traces"]
+        == counts["rsft_single traces"]
+        == 0
+    )
+    assert (
+        counts["problems without a correct trace"] == 2 and counts["rsft_single traces beyond a problem's first"] == 0
+    )
 
 
 def test_right_in_round_1_alone(extract):
@@ -256,7 +321,11 @@ def test_aggregators_trace_on_demand(extract):
     traces, counts = extract(log)
     assert 0 not in set(traces.agent) and counts["final traces"] == 4
     traces, counts = extract(log, aggregator_traces=True)
-    assert counts["final traces"] == 6 and counts["R-SFT traces"] == 2 and set(traces[traces.source == "single"].agent) == {1, 2}
+    assert (
+        counts["final traces"] == 6
+        and counts["R-SFT traces"] == 2
+        and set(traces[traces.source == "single"].agent) == {1, 2}
+    )
 
 
 # A second run
@@ -270,8 +339,22 @@ def test_second_run_reads_what_is_there(extract, tmp_path, monkeypatch, capsys):
         again, counted = extract(log, name="x")
     pd.testing.assert_frame_equal(traces, again)
     assert counts == counted and capsys.readouterr().err == ""
-    assert list(traces.columns) == ["problem", "source", "agent", "round", "text", "answer", "correct", "kind", "rsft", "diversity_rank", "reason",
-                                    "tokens_out", "gold", "template"]
+    assert list(traces.columns) == [
+        "problem",
+        "source",
+        "agent",
+        "round",
+        "text",
+        "answer",
+        "correct",
+        "kind",
+        "rsft",
+        "diversity_rank",
+        "reason",
+        "tokens_out",
+        "gold",
+        "template",
+    ]
 
 
 @pytest.mark.parametrize("change", [{"max_traces": 1}, {"seed": 1}, {"log_id": "another"}])
@@ -296,8 +379,12 @@ def test_lost_counts_are_made_anew(extract, tmp_path):
 
 def test_signature():
     assert diverse.signature("gets 3+4=7\n\nloses 7 - 2 = 5\nAnswer: 5") == (("+", "3", "4", "7"), ("-", "7", "2", "5"))
-    assert diverse.signature("a 4+3=7") == diverse.signature("b: 3 + 4 = 7!") and diverse.signature("4*3=12") == diverse.signature("3*4=12")
-    assert diverse.signature("7-4=3") != diverse.signature("4-7=3") and diverse.signature("8/2=4") != diverse.signature("2/8=4")
+    assert diverse.signature("a 4+3=7") == diverse.signature("b: 3 + 4 = 7!") and diverse.signature(
+        "4*3=12"
+    ) == diverse.signature("3*4=12")
+    assert diverse.signature("7-4=3") != diverse.signature("4-7=3") and diverse.signature("8/2=4") != diverse.signature(
+        "2/8=4"
+    )
     assert diverse.signature("3×4=12, 12÷2=6") == diverse.signature("3*4=12\n12/2=6")  # a sign is wording, too
     assert diverse.signature("tumexin treats grisis.\nFinal answer: B") == (("tumexin", "treats", "grisis"),)
     assert diverse.signature("") == diverse.signature("Answer: 3\n \n") == ()
@@ -308,25 +395,39 @@ def test_distance_by_hand():
     assert diverse.distance(a, b) == 3 / 4  # one step away, two more
     assert diverse.distance(a, a) == diverse.distance((), ()) == 0
     assert diverse.distance(a, ()) == diverse.distance((), b) == 1
-    assert diverse.distance(diverse.signature("1+1=2\n2*2=4"), diverse.signature("2*2=4\n1+1=2")) == 1  # the order is structure
+    assert (
+        diverse.distance(diverse.signature("1+1=2\n2*2=4"), diverse.signature("2*2=4\n1+1=2")) == 1
+    )  # the order is structure
 
 
 def test_distance_of_real_solutions():
     rng = Random(5)
-    signatures = [diverse.signature(mini_gsm.solve(story, rng)) for story, _, _ in islice(mini_gsm.stream("train", rng), 12)]
+    signatures = [
+        diverse.signature(mini_gsm.solve(story, rng)) for story, _, _ in islice(mini_gsm.stream("train", rng), 12)
+    ]
     for a in signatures:
         for b in signatures:
             assert 0 <= diverse.distance(a, b) == diverse.distance(b, a) <= 1
             assert (diverse.distance(a, b) == 0) == (a == b)
             longer = max(len(a), len(b))
             for c in signatures[:6]:  # the triangle holds for the unscaled distance
-                assert diverse.distance(a, b) * longer <= diverse.distance(a, c) * max(len(a), len(c)) + diverse.distance(c, b) * max(len(c), len(b)) + 1e-9
+                assert (
+                    diverse.distance(a, b) * longer
+                    <= diverse.distance(a, c) * max(len(a), len(c))
+                    + diverse.distance(c, b) * max(len(c), len(b))
+                    + 1e-9
+                )
 
 
 def test_the_line_to_the_peers_is_no_part_of_a_trace(extract):
     """A reply opens with what it says to its peers; a student has none."""
     log = log_of(["R W R1", "R R R1"])
-    told = log.assign(text=["Check: agent 2 is wrong: gets 1+1=3\n" * (number > 1) + said for number, said in zip(log["round"], log.text)])
+    told = log.assign(
+        text=[
+            "Check: agent 2 is wrong: gets 1+1=3\n" * (number > 1) + said
+            for number, said in zip(log["round"], log.text)
+        ]
+    )
     plain, with_line = (extract(made, corrective_form=form)[0].text for made, form in ((log, "final"), (told, "final")))
     assert list(plain) == list(with_line)
     stitched = [extract(made, corrective_form="stitched")[0].text for made in (log, told)]
@@ -352,11 +453,34 @@ def test_a_language_model_verifies_and_chooses(tmp_path, monkeypatch):
 
     monkeypatch.setattr(engines, "make", lambda model, told: Choosing())
     problems = tasks.problems("mini_gsm", "train", 2)
-    log = pd.DataFrame([{"problem": p.id, "round": 1, "agent": agent, "text": f"{agent}+{agent}={2 * agent}\nAnswer: {agent}", "answer": str(agent), "strict": True,
-                         "finish": "stop", "tokens_out": 3, "gold": p.answer, "template": ""} for p in problems for agent in (1, 2)])
-    at = dict(log_id="x", task="mini_gsm", split="train", seed=0, told=TOLD.model_copy(update={"diversity": "judge"}), wording="terse",
-              judges=params.Judges(verifier=ASK, diversity=ASK, distiller=None, quality=None),
-              engine=params.Engine(name="transformers", batch=2, dtype="float32", share_prefix=False))
+    log = pd.DataFrame(
+        [
+            {
+                "problem": p.id,
+                "round": 1,
+                "agent": agent,
+                "text": f"{agent}+{agent}={2 * agent}\nAnswer: {agent}",
+                "answer": str(agent),
+                "strict": True,
+                "finish": "stop",
+                "tokens_out": 3,
+                "gold": p.answer,
+                "template": "",
+            }
+            for p in problems
+            for agent in (1, 2)
+        ]
+    )
+    at = dict(
+        log_id="x",
+        task="mini_gsm",
+        split="train",
+        seed=0,
+        told=TOLD.model_copy(update={"diversity": "judge"}),
+        wording="terse",
+        judges=params.Judges(verifier=ASK, diversity=ASK, distiller=None, quality=None),
+        engine=params.Engine(name="transformers", batch=2, dtype="float32", share_prefix=False),
+    )
     made, counts = stage.run(tmp_path / "t.parquet", log, **at)
     assert made[made.source == "debate"].correct.all()  # the verifier's word, not the task's
     assert sorted(made[made.diversity_rank >= 0].groupby("problem").size()) == [2, 2]
@@ -367,9 +491,31 @@ def test_a_language_model_verifies_and_chooses(tmp_path, monkeypatch):
 
 def test_overlapping_problems_are_left_out_and_counted(tmp_path):
     problems = tasks.problems("mini_gsm", "train", 2)
-    log = pd.DataFrame([{"problem": p.id, "round": 1, "agent": 1, "text": p.solution, "answer": p.answer, "strict": True, "finish": "stop", "tokens_out": 3,
-                         "gold": p.answer, "template": ""} for p in problems])
-    at = dict(log_id="x", task="mini_gsm", split="train", seed=0, told=TOLD.model_copy(update={"decontaminate_words": 8}), wording="terse")
+    log = pd.DataFrame(
+        [
+            {
+                "problem": p.id,
+                "round": 1,
+                "agent": 1,
+                "text": p.solution,
+                "answer": p.answer,
+                "strict": True,
+                "finish": "stop",
+                "tokens_out": 3,
+                "gold": p.answer,
+                "template": "",
+            }
+            for p in problems
+        ]
+    )
+    at = dict(
+        log_id="x",
+        task="mini_gsm",
+        split="train",
+        seed=0,
+        told=TOLD.model_copy(update={"decontaminate_words": 8}),
+        wording="terse",
+    )
     made, counts = stage.run(tmp_path / "t.parquet", log, **at, overlapping={problems[0].id: "shares 8 words"})
     assert set(made.problem) == {problems[1].id} and counts["problems left out: overlap with a test set"] == 1
     with pytest.raises(ValueError, match="nothing is left"):

@@ -22,9 +22,29 @@ from agentark.distill.data import DistillError
 from agentark.distill.rewards import RewardFunction
 from agentark.models.load import ModelError, load
 
-RL = params.Rl(init="base", learning_rate=1e-3, steps=6, prompts_per_step=2, generations=4, beta=0.1, epsilon=0.2, advantage_epsilon=1e-4,
-               temperature=0.8, max_new_tokens=8, aggregation="min", verifiable_weight=0.0, ratio="token", critic=True, gamma=0.9, lam=0.8,
-               value_coefficient=0.1, reward_at="steps", dev_problems=100, dev_every=4, save_steps=2)
+RL = params.Rl(
+    init="base",
+    learning_rate=1e-3,
+    steps=6,
+    prompts_per_step=2,
+    generations=4,
+    beta=0.1,
+    epsilon=0.2,
+    advantage_epsilon=1e-4,
+    temperature=0.8,
+    max_new_tokens=8,
+    aggregation="min",
+    verifiable_weight=0.0,
+    ratio="token",
+    critic=True,
+    gamma=0.9,
+    lam=0.8,
+    value_coefficient=0.1,
+    reward_at="steps",
+    dev_problems=100,
+    dev_every=4,
+    save_steps=2,
+)
 PROMPTS = {f"p{n}": f"Tom has {n} pens and gets {n + 2} more. How many pens now?" for n in range(5)}
 
 
@@ -36,20 +56,34 @@ def enders(networks, tmp_path_factory):
         made[name] = str(tmp_path_factory.mktemp("enders") / name)
         shutil.copytree(networks[name], made[name])
         file = Path(made[name]) / "generation_config.json"
-        file.write_text(json.dumps({**json.loads(file.read_text()), "eos_token_id": [load(networks[name])[1].eos_token_id, *range(320, 400)]}))
+        file.write_text(
+            json.dumps(
+                {
+                    **json.loads(file.read_text()),
+                    "eos_token_id": [load(networks[name])[1].eos_token_id, *range(320, 400)],
+                }
+            )
+        )
     return made
 
 
 def score(prompts, completion_ids):
     """Scores that differ within a group: by token ids, one a token pair."""
-    return [[(sum(ids[n: n + 2]) * 7 % 97) / 97 for n in range(0, len(ids), 2)] for ids in completion_ids]
+    return [[(sum(ids[n : n + 2]) * 7 % 97) / 97 for n in range(0, len(ids), 2)] for ids in completion_ids]
 
 
 def trainer_of(network, folder, told=RL, cls=grpo.GrpoTrainer, score=score, **options):
     """A trainer as `grpo.run` makes it."""
     model, tokenizer = grpo.load_policy(network, folder)
-    made = cls(model=model, reward_funcs=RewardFunction(score, told.aggregation, told.generations), args=grpo.config(told, folder, 0), processing_class=tokenizer,
-               told=told, train_dataset=Dataset.from_list(grpo.order(PROMPTS, told.steps * told.prompts_per_step, 0)), **options)
+    made = cls(
+        model=model,
+        reward_funcs=RewardFunction(score, told.aggregation, told.generations),
+        args=grpo.config(told, folder, 0),
+        processing_class=tokenizer,
+        told=told,
+        train_dataset=Dataset.from_list(grpo.order(PROMPTS, told.steps * told.prompts_per_step, 0)),
+        **options,
+    )
     made.model.train()
     made.current_gradient_accumulation_steps = 1
     return made
@@ -57,7 +91,11 @@ def trainer_of(network, folder, told=RL, cls=grpo.GrpoTrainer, score=score, **op
 
 def batch_of(trainer):
     """Completions, advantages and all for the first step's prompts."""
-    rows = [row for row in list(trainer.train_dataset)[: trainer.told.prompts_per_step] for _ in range(trainer.told.generations)]
+    rows = [
+        row
+        for row in list(trainer.train_dataset)[: trainer.told.prompts_per_step]
+        for _ in range(trainer.told.generations)
+    ]
     return trainer._generate_and_score_completions(rows)
 
 
@@ -84,8 +122,12 @@ def token_logps(model, prompt, completion, temperature):
 
 def unpadded(batch):
     """(prompt ids, completion ids) of each row."""
-    return [([t for t, m in zip(p, pm) if m], [t for t, m in zip(c, cm) if m]) for p, pm, c, cm in zip(
-        *(batch[k].tolist() for k in ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")))]
+    return [
+        ([t for t, m in zip(p, pm) if m], [t for t, m in zip(c, cm) if m])
+        for p, pm, c, cm in zip(
+            *(batch[k].tolist() for k in ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask"))
+        )
+    ]
 
 
 def by_hand(model, ref, batch, old, rewards, told, advantages=None):
@@ -93,8 +135,10 @@ def by_hand(model, ref, batch, old, rewards, told, advantages=None):
     total = 0.0
     for row, (prompt, completion) in enumerate(unpadded(batch)):
         first = row // told.generations * told.generations
-        group = rewards[first: first + told.generations]
-        advantage = (rewards[row] - statistics.mean(group)) / (statistics.stdev(group) + told.advantage_epsilon)  # Eq. 5
+        group = rewards[first : first + told.generations]
+        advantage = (rewards[row] - statistics.mean(group)) / (
+            statistics.stdev(group) + told.advantage_epsilon
+        )  # Eq. 5
         logps = token_logps(model, prompt, completion, told.temperature)
         with torch.no_grad():
             ref_logps = token_logps(ref, prompt, completion, told.temperature)
@@ -109,7 +153,11 @@ def by_hand(model, ref, batch, old, rewards, told, advantages=None):
 
 # Eq. 3-5
 
-@pytest.mark.parametrize(("ratio", "architecture"), [("token", "qwen3"), ("sequence", "qwen3"), ("token", "gemma3_text"), ("token", "qwen2_5_vl")])
+
+@pytest.mark.parametrize(
+    ("ratio", "architecture"),
+    [("token", "qwen3"), ("sequence", "qwen3"), ("token", "gemma3_text"), ("token", "qwen2_5_vl")],
+)
 @pytest.mark.parametrize("moved", [False, True])
 def test_a_step_by_hand(enders, tmp_path, ratio, architecture, moved):
     """On policy (ratios are 1), and with a policy that has moved away from π_old, so that some ratios are clipped."""
@@ -131,7 +179,10 @@ def test_a_step_by_hand(enders, tmp_path, ratio, architecture, moved):
     unclipped = by_hand(trainer.model, ref, batch, old, rewards, but(told, epsilon=0.999))
     assert (abs(unclipped - wanted) > 1e-3) == moved
     assert loss.item() == pytest.approx(wanted.item(), rel=1e-4, abs=1e-6)
-    made, right = grads(trainer, trainer.compute_loss(trainer.model, batch)), grads(trainer, by_hand(trainer.model, ref, batch, old, rewards, told))
+    made, right = (
+        grads(trainer, trainer.compute_loss(trainer.model, batch)),
+        grads(trainer, by_hand(trainer.model, ref, batch, old, rewards, told)),
+    )
     assert right.norm() > 1e-2 and torch.allclose(made, right, rtol=1e-3, atol=1e-4 * right.abs().max().item())
     assert trainer._metrics["train"]["kl"][0] > 0 and trainer._metrics["train"]["entropy"][0] > 0
 
@@ -152,12 +203,15 @@ def test_advantages_by_hand_and_as_trl_has_them(enders, tmp_path):
 def test_equal_and_missing_rewards_have_no_advantage(epsilon):
     nan = float("nan")
     equal = [0.1, 0.1, 0.1, 0.1]  # their mean in floating point is not quite 0.1
-    assert grpo.group_advantages(torch.tensor(equal + [nan] * 4 + [0.3, nan, nan, nan]), 4, epsilon).tolist() == [0.0] * 12
+    assert (
+        grpo.group_advantages(torch.tensor(equal + [nan] * 4 + [0.3, nan, nan, nan]), 4, epsilon).tolist() == [0.0] * 12
+    )
     made = grpo.group_advantages(torch.tensor([0.0, nan, 1.0, 0.5]), 4, 0.0).tolist()
     assert made == pytest.approx([-1, 0, 1, 0])  # the group's mean and deviation are those of the other three
 
 
 # Training
+
 
 def weights(folder):
     [file] = Path(folder).glob("*.safetensors")
@@ -182,7 +236,9 @@ def dev(model, tokenizer):
 
 
 def run(out, network, told=RL, **changes):
-    return grpo.run(out, **{**dict(policy=network, prompts=PROMPTS, score=score, told=told, seed=0, evaluate_dev=dev), **changes})
+    return grpo.run(
+        out, **{**dict(policy=network, prompts=PROMPTS, score=score, told=told, seed=0, evaluate_dev=dev), **changes}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -195,16 +251,35 @@ def whole(enders, tmp_path_factory):
 def test_the_training_log(whole, enders):
     out, log = whole
     assert json.loads((out / "training.json").read_text()) == log
-    assert [row["step"] for row in log["log"]] == [1, 2, 3, 4, 5, 6] and [row["step"] for row in log["dev"]] == [0, 4, 6]
+    assert [row["step"] for row in log["log"]] == [1, 2, 3, 4, 5, 6] and [row["step"] for row in log["dev"]] == [
+        0,
+        4,
+        6,
+    ]
     assert (log["steps"], log["completions"], log["groups"]) == (6, 48, 12)
     for row in log["log"]:
-        assert {"reward", "kl", "entropy", "length", "truncated", "steps_per_trace", "without_steps", "zero_variance", "min_at_last", "loss"} <= row.keys()
+        assert {
+            "reward",
+            "kl",
+            "entropy",
+            "length",
+            "truncated",
+            "steps_per_trace",
+            "without_steps",
+            "zero_variance",
+            "min_at_last",
+            "loss",
+        } <= row.keys()
         assert 0 <= row["truncated"] <= 1 and 1 <= row["length"] <= 8
-    assert log["log"][0]["kl"] == pytest.approx(0, abs=1e-6) and log["log"][-1]["kl"] > 1e-3  # it starts at its reference
+    assert (
+        log["log"][0]["kl"] == pytest.approx(0, abs=1e-6) and log["log"][-1]["kl"] > 1e-3
+    )  # it starts at its reference
     assert log["completion_tokens"] == round(sum(row["length"] for row in log["log"]) * 8)
     assert sorted(p.name for p in out.parent.iterdir()) == ["student", "student.manifest.json"]
     model, _ = load(str(out))
-    assert log["parameters_trained"] == sum(p.numel() for p in model.parameters()) and not same(weights(out), weights(enders["qwen3"]))
+    assert log["parameters_trained"] == sum(p.numel() for p in model.parameters()) and not same(
+        weights(out), weights(enders["qwen3"])
+    )
 
 
 def test_what_is_there_is_read(whole, enders):
@@ -219,7 +294,9 @@ def test_a_cut_training_ends_the_same(whole, enders, tmp_path):
     for last in (2, 4, 6):
         with pytest.raises(KeyboardInterrupt):
             run(out, enders["qwen3"], callbacks=(Cut(),))
-        assert [p.name for p in out.with_name("student.work").glob("checkpoint-*")] == [f"checkpoint-{last}"] and not out.exists()
+        assert [p.name for p in out.with_name("student.work").glob("checkpoint-*")] == [
+            f"checkpoint-{last}"
+        ] and not out.exists()
         torch.manual_seed(99)
     log = run(out, enders["qwen3"])
     assert same(weights(out), weights(whole[0]))
@@ -243,7 +320,13 @@ test_grpo.run(Path({out!r}), {network!r}, callbacks=(Kill(),))
 def test_a_killed_training_ends_the_same(whole, enders, tmp_path):
     out = tmp_path / "student"
     code = KILLED.format(tests=str(Path(__file__).parent), out=str(out), network=enders["qwen3"])
-    done = subprocess.run([sys.executable, "-c", code], cwd=store.ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=store.ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
     (out.with_name("student.work") / "checkpoint-5").mkdir()  # and it was writing the next
     log = run(out, enders["qwen3"])
@@ -254,7 +337,9 @@ def test_seeds_and_the_dev_measurement(whole, enders, tmp_path):
     torch.manual_seed(99)
     run(tmp_path / "again", enders["qwen3"], evaluate_dev=None)  # a measurement leaves no trace
     run(tmp_path / "other", enders["qwen3"], seed=1)
-    assert same(weights(tmp_path / "again"), weights(whole[0])) and not same(weights(tmp_path / "other"), weights(whole[0]))
+    assert same(weights(tmp_path / "again"), weights(whole[0])) and not same(
+        weights(tmp_path / "other"), weights(whole[0])
+    )
 
 
 @pytest.mark.parametrize("ratio", ["token", "sequence"])
@@ -264,8 +349,12 @@ def test_a_token_that_pays_becomes_frequent(enders, tmp_path, ratio):
     def likes(prompts, completion_ids):
         return [[sum(token in wanted for token in ids) / len(ids)] for ids in completion_ids]
 
-    told = but(RL, steps=12, generations=8, learning_rate=3e-3, beta=0.001, temperature=1.0, ratio=ratio, save_steps=100)
-    rewards = [row["reward"] for row in run(tmp_path / "student", enders["qwen3"], told, score=likes, evaluate_dev=None)["log"]]
+    told = but(
+        RL, steps=12, generations=8, learning_rate=3e-3, beta=0.001, temperature=1.0, ratio=ratio, save_steps=100
+    )
+    rewards = [
+        row["reward"] for row in run(tmp_path / "student", enders["qwen3"], told, score=likes, evaluate_dev=None)["log"]
+    ]
     assert statistics.mean(rewards[-3:]) > 1.5 * statistics.mean(rewards[:2]), rewards
 
 
@@ -282,10 +371,18 @@ def test_without_variance_and_without_steps_nothing_is_learnt(enders, tmp_path):
 
 def test_some_traces_without_steps(enders, tmp_path):
     told = but(RL, beta=0.0)
-    trainer = trainer_of(enders["qwen3"], tmp_path, told, score=lambda p, ids: [[] if n % 4 == 0 else s for n, s in enumerate(score(p, ids))])
+    trainer = trainer_of(
+        enders["qwen3"],
+        tmp_path,
+        told,
+        score=lambda p, ids: [[] if n % 4 == 0 else s for n, s in enumerate(score(p, ids))],
+    )
     batch = batch_of(trainer)
     assert batch["advantages"].view(-1, 4)[:, 0].tolist() == [0.0, 0.0]
-    assert batch["advantages"].view(-1, 4)[:, 1:].sum(1).tolist() == pytest.approx([0, 0], abs=1e-5) and batch["advantages"].abs().max() > 0.1
+    assert (
+        batch["advantages"].view(-1, 4)[:, 1:].sum(1).tolist() == pytest.approx([0, 0], abs=1e-5)
+        and batch["advantages"].abs().max() > 0.1
+    )
 
 
 def test_an_adapter_as_initial_policy(enders, tmp_path):
@@ -297,10 +394,14 @@ def test_an_adapter_as_initial_policy(enders, tmp_path):
     adapter = tmp_path / "adapter"
     sft.train(enders["qwen3"], rows, adapter, {}, but(DISTILL, lora=LORA, epochs=1), 0)
     log = run(tmp_path / "student", str(adapter), but(RL, steps=1))
-    assert log["log"][0]["kl"] == pytest.approx(0, abs=1e-6) and not (tmp_path / "student" / "adapter_config.json").exists()
+    assert (
+        log["log"][0]["kl"] == pytest.approx(0, abs=1e-6)
+        and not (tmp_path / "student" / "adapter_config.json").exists()
+    )
 
 
 # Bad input
+
 
 def test_checkpoints_of_another_training_are_refused(enders, tmp_path):
     with pytest.raises(KeyboardInterrupt):
@@ -320,7 +421,11 @@ def test_what_cannot_be_trained(enders, tmp_path):
 
     refused(ModelError, "no network 'zoo/nobody'", network="zoo/nobody")
     refused(DistillError, "there are 1 prompts, and rl.prompts_per_step = 2", prompts={"a": "1 and 2?"})
-    refused(DistillError, r"prompt of problem p0 has \d+ tokens; with rl.max_new_tokens = 1020 .* context of 1024", told=but(RL, max_new_tokens=1020))
+    refused(
+        DistillError,
+        r"prompt of problem p0 has \d+ tokens; with rl.max_new_tokens = 1020 .* context of 1024",
+        told=but(RL, max_new_tokens=1020),
+    )
     refused(DistillError, "rl.verifiable_weight = 1.0 needs a verifier", told=but(RL, verifiable_weight=1.0))
     assert list(tmp_path.iterdir()) == []
     refused(DistillError, "no number", score=lambda _, ids: [[float("nan")]] * len(ids))
@@ -328,7 +433,18 @@ def test_what_cannot_be_trained(enders, tmp_path):
     assert not (tmp_path / "student").exists()
 
 
-@pytest.mark.parametrize("change", [{"generations": 1}, {"beta": -0.1}, {"temperature": 0.0}, {"aggregation": "max"}, {"gamma": 1.1}, {"steps": 0}, {"epsilon": 1.0}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"generations": 1},
+        {"beta": -0.1},
+        {"temperature": 0.0},
+        {"aggregation": "max"},
+        {"gamma": 1.1},
+        {"steps": 0},
+        {"epsilon": 1.0},
+    ],
+)
 def test_params_that_cannot_be(change):
     with pytest.raises(ValueError):
         but(RL, **change)

@@ -14,8 +14,18 @@ def write(path, rows) -> str:
 
 
 def test_rows_become_problems_and_gold_answers_pass(tmp_path):
-    name = write(tmp_path / "mine.jsonl", [{"question": f"{n}+1?", "answer": n + 1, "split": "test" if n > 6 else "train"} for n in range(9)]
-                 + [{"question": "Capital of France?", "answer": "Paris", "split": "dev", "solution": "France: Paris.\nAnswer: Paris"}])
+    name = write(
+        tmp_path / "mine.jsonl",
+        [{"question": f"{n}+1?", "answer": n + 1, "split": "test" if n > 6 else "train"} for n in range(9)]
+        + [
+            {
+                "question": "Capital of France?",
+                "answer": "Paris",
+                "split": "dev",
+                "solution": "France: Paris.\nAnswer: Paris",
+            }
+        ],
+    )
     grader = tasks.get(name)
     assert grader.sizes == {"train": 7, "dev": 1, "test": 2}
     for split, n in grader.sizes.items():
@@ -23,18 +33,42 @@ def test_rows_become_problems_and_gold_answers_pass(tmp_path):
             assert grader.verify(problem.solution, problem)[1:] == (True, True)
     paris = tasks.problems(name, "dev", 1)[0]
     assert "Answer:" in grader.prompt(paris)
-    assert grader.verify("Answer:  paris.", paris)[1] and not grader.verify("Answer: Lyon", paris)[1] and not grader.verify("Paris", paris)[2]
+    assert (
+        grader.verify("Answer:  paris.", paris)[1]
+        and not grader.verify("Answer: Lyon", paris)[1]
+        and not grader.verify("Paris", paris)[2]
+    )
     seven = tasks.problems(name, "test", 1)[0]
     assert grader.verify("so 8.0", seven)[1:] == (False, True) and not grader.verify("Answer: 9", seven)[2]
 
 
 def test_bad_rows_are_listed_by_line_and_reason(tmp_path):
-    name = write(tmp_path / "bad.jsonl", [{"question": "1+1?", "answer": 2, "id": "a"}, {"question": "2+2?"}, {"answer": 4}, "{", "[1]", {"question": "x", "answer": ""},
-                                          {"question": "3?", "answer": 3, "id": "a"}, {"question": "4?", "answer": 4, "split": "tset"}, {"question": "0?", "answer": 0}])
+    name = write(
+        tmp_path / "bad.jsonl",
+        [
+            {"question": "1+1?", "answer": 2, "id": "a"},
+            {"question": "2+2?"},
+            {"answer": 4},
+            "{",
+            "[1]",
+            {"question": "x", "answer": ""},
+            {"question": "3?", "answer": 3, "id": "a"},
+            {"question": "4?", "answer": 4, "split": "tset"},
+            {"question": "0?", "answer": 0},
+        ],
+    )
     with pytest.raises(ValueError) as error:
         tasks.get(name)
-    for part in ("7 bad rows", "line 2 has no answer", "line 3 has no question", "line 4 is not JSON", "line 5 is no object", "line 6 has no answer",
-                 "line 7 has the id 'a' a second time", "line 8 names the split 'tset'"):
+    for part in (
+        "7 bad rows",
+        "line 2 has no answer",
+        "line 3 has no question",
+        "line 4 is not JSON",
+        "line 5 is no object",
+        "line 6 has no answer",
+        "line 7 has the id 'a' a second time",
+        "line 8 names the split 'tset'",
+    ):
         assert part in str(error.value)
 
 
@@ -53,11 +87,17 @@ def test_without_splits_the_hash_of_the_question_decides(tmp_path):
     assert len(forward["train"]) > 200 and len(forward["dev"]) > 10 and len(forward["test"]) > 10
 
 
-@pytest.mark.parametrize(("rows", "reason"), [
-    (['{"question": "q", "answer": "a", "id": 2}', '{"question": "r", "answer": "a"}'], "line 2 has the id '2' a second time"),
-    (['{"question": "q", "answer": "a", "solution": 5}'], "line 1 must have text as its solution"),
-    (['{"question": "q\\ud800", "answer": "a"}'], "line 1 holds half a character"),
-])
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (
+            ['{"question": "q", "answer": "a", "id": 2}', '{"question": "r", "answer": "a"}'],
+            "line 2 has the id '2' a second time",
+        ),
+        (['{"question": "q", "answer": "a", "solution": 5}'], "line 1 must have text as its solution"),
+        (['{"question": "q\\ud800", "answer": "a"}'], "line 1 holds half a character"),
+    ],
+)
 def test_rows_that_would_fail_later(tmp_path, rows, reason):
     (tmp_path / "x.jsonl").write_text("\n".join(rows))
     with pytest.raises(ValueError, match=reason):

@@ -11,14 +11,28 @@ import pandas as pd
 
 from agentark import store
 
-COMMAND = [sys.executable, "-m", "papermill", "--engine", "agentark", "--no-progress-bar", "notebooks/01_debate_generation.ipynb"]
+COMMAND = [
+    sys.executable,
+    "-m",
+    "papermill",
+    "--engine",
+    "agentark",
+    "--no-progress-bar",
+    "notebooks/01_debate_generation.ipynb",
+]
 OPTIONS = ["-p", "limit", "24", "-p", "split", "dev"]
 
 
 def start(name: str, tmp_path):
     sections = f"{{study: {{name: {name}}}, debate: {{chunk: 4}}}}"
-    return subprocess.Popen([*COMMAND, str(tmp_path / f"{name}.ipynb"), *OPTIONS, "-y", sections], cwd=store.ROOT, start_new_session=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        [*COMMAND, str(tmp_path / f"{name}.ipynb"), *OPTIONS, "-y", sections],
+        cwd=store.ROOT,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def folder(name: str):
@@ -45,7 +59,9 @@ def test_killed_again_and_again_it_ends_with_the_same_rows(tmp_path):
                 os.killpg(run.pid, signal.SIGKILL)
                 kills += 1
             run.communicate()
-            if list(folder("test-killed").glob("debates/*.parquet")):  # it was faster than its killer: a finished table has no journal
+            if list(
+                folder("test-killed").glob("debates/*.parquet")
+            ):  # it was faster than its killer: a finished table has no journal
                 break
             before = journal("test-killed")
             assert len(before) - 1 >= kept, "a finished chunk was lost"
@@ -54,7 +70,9 @@ def test_killed_again_and_again_it_ends_with_the_same_rows(tmp_path):
         last = start("test-killed", tmp_path)
         output = last.communicate(timeout=200)[0]
         assert last.returncode == 0, output
-        whole_rows, killed_rows = (pd.read_parquet(next(folder(n).glob("debates/*.parquet"))) for n in ("test-whole", "test-killed"))
+        whole_rows, killed_rows = (
+            pd.read_parquet(next(folder(n).glob("debates/*.parquet"))) for n in ("test-whole", "test-killed")
+        )
         pd.testing.assert_frame_equal(whole_rows, killed_rows)
     finally:
         for name in ("test-whole", "test-killed"):

@@ -44,15 +44,31 @@ def by_value(prompt, _):
 def log_of(*said: list[str]) -> pd.DataFrame:
     """A log with one round: what the agents of each problem of mini_gsm say; {} is the gold answer."""
     problems = tasks.problems("mini_gsm", "train", len(said))
-    return pd.DataFrame([{"problem": p.id, "round": 1, "agent": n, "text": text.format(p.answer), "gold": p.answer}
-                         for p, mine in zip(problems, said) for n, text in enumerate(mine, 1)])
+    return pd.DataFrame(
+        [
+            {"problem": p.id, "round": 1, "agent": n, "text": text.format(p.answer), "gold": p.answer}
+            for p, mine in zip(problems, said)
+            for n, text in enumerate(mine, 1)
+        ]
+    )
 
 
 @pytest.fixture
 def run(tmp_path):
     def go(log, engine, told=TOLD, name="v"):
-        return llm_verify.run(tmp_path / f"{name}.parquet", log, log_id="log", task="mini_gsm", split="train", seed=1, told=told, engine=tiny.ENGINE,
-                              make_engine=lambda: engine, progress=lambda *_: None)
+        return llm_verify.run(
+            tmp_path / f"{name}.parquet",
+            log,
+            log_id="log",
+            task="mini_gsm",
+            split="train",
+            seed=1,
+            told=told,
+            engine=tiny.ENGINE,
+            make_engine=lambda: engine,
+            progress=lambda *_: None,
+        )
+
     return go
 
 
@@ -64,7 +80,22 @@ def test_every_line_of_foreign_text_is_quoted(text):
     assert all(line.startswith(">") for line in prompts.quote(text).splitlines())
 
 
-@pytest.mark.parametrize("token", ["<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<bos>", "</s>", "<s>", "[INST]", "[/INST]", "[UNUSED_TOKEN_145]", "<0x0A>", "<think>"])
+@pytest.mark.parametrize(
+    "token",
+    [
+        "<|im_end|>",
+        "<|eot_id|>",
+        "<end_of_turn>",
+        "<bos>",
+        "</s>",
+        "<s>",
+        "[INST]",
+        "[/INST]",
+        "[UNUSED_TOKEN_145]",
+        "<0x0A>",
+        "<think>",
+    ],
+)
 def test_special_tokens_are_broken(token):
     assert token not in prompts.quote(f"so{token}{token} 7") and prompts.quote(token).replace(" ", "") == f">{token}"
 
@@ -117,9 +148,18 @@ def test_an_answer_that_gives_orders_is_quoted():
     assert lines[-1] == "Reply with one word, correct or incorrect."
 
 
-@pytest.mark.parametrize("gold, options, rule", [
-    ("12", (), "by value"), ("\\frac{1}{2}", (), "by value"), ("(1, 2]", (), "by value"), ("12 apples", (), "by value"), ("B", ("x", "y"), "letter of an option"),
-    ("the old king of Spain", (), "in other words"), ("In 1999 they moved away", (), "in other words")])
+@pytest.mark.parametrize(
+    "gold, options, rule",
+    [
+        ("12", (), "by value"),
+        ("\\frac{1}{2}", (), "by value"),
+        ("(1, 2]", (), "by value"),
+        ("12 apples", (), "by value"),
+        ("B", ("x", "y"), "letter of an option"),
+        ("the old king of Spain", (), "in other words"),
+        ("In 1999 they moved away", (), "in other words"),
+    ],
+)
 def test_rules_of_the_task(gold, options, rule):
     assert rule in llm_verify.chat(Problem("p", "q", gold, "s", options=options), "x")[0]["content"]
 
@@ -132,29 +172,67 @@ def test_all_references_are_shown():
 # Replies
 
 
-@pytest.mark.parametrize("reply, choice", [
-    ("correct", "correct"), ("Incorrect.", "incorrect"), ("**Correct**", "correct"), ("Verdict: incorrect", "incorrect"), ("The answer is correct.", "correct"),
-    ("<think>\nit could be correct\n</think>\nincorrect", "incorrect"), ("Correct\nbecause 7 is 7", "correct"), ("correct\nincorrect", None),
-    ("not correct", None), ("correct or incorrect", None), ("The candidate is correct", None), ("", None), ("yes", None), ("Correct, no: incorrect", None)])
+@pytest.mark.parametrize(
+    "reply, choice",
+    [
+        ("correct", "correct"),
+        ("Incorrect.", "incorrect"),
+        ("**Correct**", "correct"),
+        ("Verdict: incorrect", "incorrect"),
+        ("The answer is correct.", "correct"),
+        ("<think>\nit could be correct\n</think>\nincorrect", "incorrect"),
+        ("Correct\nbecause 7 is 7", "correct"),
+        ("correct\nincorrect", None),
+        ("not correct", None),
+        ("correct or incorrect", None),
+        ("The candidate is correct", None),
+        ("", None),
+        ("yes", None),
+        ("Correct, no: incorrect", None),
+    ],
+)
 def test_parse_a_verdict(reply, choice):
     assert asking.parse(reply, llm_verify.CHOICES) == choice
 
 
-@pytest.mark.parametrize("reply, choice", [
-    ("4", "4"), ("Score: 4/5", "4"), ("4 out of 5", "4"), ("**3**", "3"), ("4.5", None), ("-4", None), ("4/10", None), ("6", None), ("3 or 4", None), ("14", None)])
+@pytest.mark.parametrize(
+    "reply, choice",
+    [
+        ("4", "4"),
+        ("Score: 4/5", "4"),
+        ("4 out of 5", "4"),
+        ("**3**", "3"),
+        ("4.5", None),
+        ("-4", None),
+        ("4/10", None),
+        ("6", None),
+        ("3 or 4", None),
+        ("14", None),
+    ],
+)
 def test_parse_a_score(reply, choice):
     assert asking.parse(reply, ("1", "2", "3", "4", "5")) == choice
 
 
 def test_each_chat_has_its_own_choices_and_gets_its_own_reply():
     engine = Fake(lambda prompt, choices: choices[int(prompt)])
-    replies = asking.ask(engine, [[{"role": "user", "content": n}] for n in "0120"], [("a", "b"), ("x", "y"), ("x", "y", "z"), ("x", "y")], TOLD, 1)
+    replies = asking.ask(
+        engine,
+        [[{"role": "user", "content": n}] for n in "0120"],
+        [("a", "b"), ("x", "y"), ("x", "y", "z"), ("x", "y")],
+        TOLD,
+        1,
+    )
     assert [r.choice for r in replies] == ["a", "y", "z", "x"] and engine.calls == 3
 
 
 @pytest.mark.parametrize("constrained", [True, False])
 def test_the_engine_is_constrained_where_it_can_be(run, constrained):
-    engine = Fake(lambda prompt, choices: "Verdict: " + by_value(prompt, choices) if choices is None else by_value(prompt, choices))
+    engine = Fake(
+        lambda prompt, choices: (
+            "Verdict: " + by_value(prompt, choices) if choices is None else by_value(prompt, choices)
+        )
+    )
     table = run(log_of(["Answer: {}", "Answer: 7"]), engine, tiny.but(TOLD, constrained=constrained))
     assert {sampling.choices for _, sampling, _ in engine.asked} == {llm_verify.CHOICES if constrained else None}
     assert list(table.verdict) == ["correct", "incorrect"]
@@ -168,9 +246,15 @@ def test_verdicts_and_counts(run):
     table = run(log_of(["Answer: {}", "Answer: {}.0", "Answer: 7", "no idea", "Answer: 99"]), engine)
     assert list(table.verdict) == ["correct", "correct", "incorrect", "no answer", "unparsed"]
     assert list(table.verified) == [True, True, False, False, False]
-    assert list(table.reply[:3]) == ["correct", "correct", "incorrect"] and table.reply.iloc[4] == "maybe" and pd.isna(table.reply.iloc[3])
+    assert (
+        list(table.reply[:3]) == ["correct", "correct", "incorrect"]
+        and table.reply.iloc[4] == "maybe"
+        and pd.isna(table.reply.iloc[3])
+    )
     counts = llm_verify.count(table)
-    assert counts["traces: unparsed"] == counts["traces: no answer"] == 1 and counts["different answers asked about"] == 4
+    assert (
+        counts["traces: unparsed"] == counts["traces: no answer"] == 1 and counts["different answers asked about"] == 4
+    )
 
 
 def test_equal_answers_are_asked_about_once_side_by_side(run):
@@ -189,7 +273,7 @@ def test_a_killed_run_resumes_with_the_same_rows(run):
         run(log, Fake(by_value, fail_at=2))
     engine = Fake(by_value)
     pd.testing.assert_frame_equal(run(log, engine), expected)
-    assert engine.asked == whole.asked[2:]                  # chunk = 2: the first was journaled, the others have their own seeds
+    assert engine.asked == whole.asked[2:]  # chunk = 2: the first was journaled, the others have their own seeds
     run(log, broken := Fake(None))
     assert broken.calls == 0
 
@@ -198,7 +282,12 @@ def test_verdicts_take_the_place_of_the_symbolic_ones(run):
     log = log_of(["Answer: {}", "Answer: 7", "so it is 7", "\\boxed{{{}}}"])
     table = run(log, Fake(lambda prompt, _: "correct" if "> 7" in prompt else "incorrect"))
     applied = llm_verify.apply(log, table)
-    assert list(applied.correct) == [False, True, True, False] and list(applied.correct_strict) == [False, True, False, False]
+    assert list(applied.correct) == [False, True, True, False] and list(applied.correct_strict) == [
+        False,
+        True,
+        False,
+        False,
+    ]
     assert list(verify(log, "mini_gsm", "train").correct) == [True, False, False, True]
     with pytest.raises(ValueError, match="another log"):
         llm_verify.apply(log.iloc[::-1], table)
@@ -216,7 +305,11 @@ def test_another_prompt_is_another_artifact(run, monkeypatch):
 
 
 def verdicts(*rows) -> pd.DataFrame:
-    made = pd.DataFrame(rows, columns=["problem", "answer", "symbolic", "verdict"]).assign(gold="1", reply="r").astype({"symbolic": "boolean"})
+    made = (
+        pd.DataFrame(rows, columns=["problem", "answer", "symbolic", "verdict"])
+        .assign(gold="1", reply="r")
+        .astype({"symbolic": "boolean"})
+    )
     return made.assign(verified=made.verdict == "correct")
 
 
@@ -238,7 +331,9 @@ def test_the_interval_of_kappa_is_over_clusters():
     a, b = [1, 0] * 30, [1, 0] * 20 + [0, 1] * 10
     alone = agreement.kappa(a, b, range(60), (0, 1), resamples=400)
     together = agreement.kappa(a, b, [n // 10 for n in range(60)], (0, 1), resamples=400)
-    assert together["kappa"] == alone["kappa"] and together["high"] - together["low"] > 1.5 * (alone["high"] - alone["low"])
+    assert together["kappa"] == alone["kappa"] and together["high"] - together["low"] > 1.5 * (
+        alone["high"] - alone["low"]
+    )
 
 
 def test_kappa_is_not_a_number_where_chance_agrees_as_well():
@@ -253,27 +348,70 @@ def test_kappa_refuses(a, b, wrong):
 
 
 def test_agreement_counts_answers_and_traces():
-    table = verdicts(("p", "1", True, "correct"), ("p", "1", True, "correct"), ("p", "2", False, "incorrect"), ("q", "1", True, "incorrect"),
-                     ("q", "3", False, "correct"), ("q", "4", False, "unparsed"), ("q", None, False, "no answer"))
+    table = verdicts(
+        ("p", "1", True, "correct"),
+        ("p", "1", True, "correct"),
+        ("p", "2", False, "incorrect"),
+        ("q", "1", True, "incorrect"),
+        ("q", "3", False, "correct"),
+        ("q", "4", False, "unparsed"),
+        ("q", None, False, "no answer"),
+    )
     answers, traces = llm_verify.agreement(table, level=0.95, resamples=50).to_dict("records")
-    assert [answers[c] for c in ("n", "both_right", "only_symbolic", "only_llm", "both_wrong", "unparsed")] == [4, 1, 1, 1, 1, 1]
-    assert answers["agreement"] == 0.5 and answers["kappa"] == 0 and answers["agreement_low"] < 0.5 < answers["agreement_high"]
+    assert [answers[c] for c in ("n", "both_right", "only_symbolic", "only_llm", "both_wrong", "unparsed")] == [
+        4,
+        1,
+        1,
+        1,
+        1,
+        1,
+    ]
+    assert (
+        answers["agreement"] == 0.5
+        and answers["kappa"] == 0
+        and answers["agreement_low"] < 0.5 < answers["agreement_high"]
+    )
     assert traces["n"] == 5 and traces["both_right"] == 2 and traces["agreement"] == pytest.approx(0.6)
 
 
 def test_disagreements_are_listed_with_how_many_said_so():
-    table = verdicts(("p", "1", True, "correct"), ("q", "1.0", True, "incorrect"), ("q", "1.0", True, "incorrect"), ("q", "x", False, "unparsed"))
+    table = verdicts(
+        ("p", "1", True, "correct"),
+        ("q", "1.0", True, "incorrect"),
+        ("q", "1.0", True, "incorrect"),
+        ("q", "x", False, "unparsed"),
+    )
     [row] = llm_verify.disagreements(table).to_dict("records")
-    assert (row["problem"], row["answer"], row["symbolic"], row["verdict"], row["traces"]) == ("q", "1.0", True, "incorrect", 2)
+    assert (row["problem"], row["answer"], row["symbolic"], row["verdict"], row["traces"]) == (
+        "q",
+        "1.0",
+        True,
+        "incorrect",
+        2,
+    )
 
 
 def test_where_no_right_and_wrong_exists_nothing_is_compared(tmp_path):
     [problem] = tasks.problems("mini_qmsum", "train", 1)
-    log = pd.DataFrame([{"problem": problem.id, "round": 1, "agent": 1, "text": problem.solution, "gold": problem.answer}])
-    table = llm_verify.run(tmp_path / "v.parquet", log, log_id="log", task="mini_qmsum", split="train", seed=1, told=TOLD, engine=tiny.ENGINE,
-                           make_engine=lambda: Fake(lambda *_: "correct"), progress=lambda *_: None)
+    log = pd.DataFrame(
+        [{"problem": problem.id, "round": 1, "agent": 1, "text": problem.solution, "gold": problem.answer}]
+    )
+    table = llm_verify.run(
+        tmp_path / "v.parquet",
+        log,
+        log_id="log",
+        task="mini_qmsum",
+        split="train",
+        seed=1,
+        told=TOLD,
+        engine=tiny.ENGINE,
+        make_engine=lambda: Fake(lambda *_: "correct"),
+        progress=lambda *_: None,
+    )
     assert table.symbolic.isna().all() and table.verified.all()
-    assert list(llm_verify.agreement(table, level=0.95, resamples=5).n) == [0, 0] and llm_verify.disagreements(table).empty
+    assert (
+        list(llm_verify.agreement(table, level=0.95, resamples=5).n) == [0, 0] and llm_verify.disagreements(table).empty
+    )
 
 
 # With a real (tiny, random) network
@@ -285,10 +423,22 @@ def test_end_to_end_with_a_network(networks, tmp_path, constrained):
     told = tiny.but(TOLD, model=networks["qwen3"], constrained=constrained)
 
     def go(name):
-        return llm_verify.run(tmp_path / f"{name}.parquet", log, log_id="log", task="mini_gsm", split="train", seed=1, told=told, engine=tiny.ENGINE,
-                              progress=lambda *_: None)
+        return llm_verify.run(
+            tmp_path / f"{name}.parquet",
+            log,
+            log_id="log",
+            task="mini_gsm",
+            split="train",
+            seed=1,
+            told=told,
+            engine=tiny.ENGINE,
+            progress=lambda *_: None,
+        )
 
     table = go("a")
-    assert set(table.verdict[:3]) <= set(llm_verify.CHOICES if constrained else llm_verify.VERDICTS) and table.verdict[3] == "no answer"
+    assert (
+        set(table.verdict[:3]) <= set(llm_verify.CHOICES if constrained else llm_verify.VERDICTS)
+        and table.verdict[3] == "no answer"
+    )
     assert constrained or set(table.verdict[:3]) == {"unparsed"}  # a random network's free text is no verdict
     pd.testing.assert_frame_equal(table, go("b"))

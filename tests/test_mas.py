@@ -13,7 +13,9 @@ from tiny import DEBATE, ENGINE, Scripted, but, marks
 from agentark import engines, store, tasks
 from agentark.mas import protocols, stage, votes
 
-COLUMNS = "problem round agent text answer strict finish tokens_in tokens_cached tokens_out gold template held_out".split()
+COLUMNS = (
+    "problem round agent text answer strict finish tokens_in tokens_cached tokens_out gold template held_out".split()
+)
 
 
 def quiet(*_):
@@ -31,8 +33,18 @@ def debated(tmp_path, monkeypatch):
 
     def run(engine, told=DEBATE, protocol="debate", n=3, name="debates", seed=3):
         monkeypatch.setattr(engines, "make", lambda model, about: engine)
-        return stage.run(tmp_path / f"{name}.parquet", model="some/teacher", task="mini_med", split="train", n=n, protocol=protocol, seed=seed, told=told,
-                         engine=ENGINE, progress=quiet)
+        return stage.run(
+            tmp_path / f"{name}.parquet",
+            model="some/teacher",
+            task="mini_med",
+            split="train",
+            n=n,
+            protocol=protocol,
+            seed=seed,
+            told=told,
+            engine=ENGINE,
+            progress=quiet,
+        )
 
     return run
 
@@ -57,14 +69,26 @@ def test_columns(debated, tmp_path):
     log = debated(Scripted(lambda question, number, agent: "C" if agent == 2 else None))
     assert set(log.columns) == set(COLUMNS)
     known = {p.id: p for p in tasks.problems("mini_med", "train", 3)}
-    assert list(log.gold) == [known[p].answer for p in log.problem] and list(log.template) == [known[p].template for p in log.problem]
-    assert list(log.answer.fillna("")) == ["C" if a == 2 else "" for a in log.agent] and list(log.strict) == list(log.agent == 2)
+    assert list(log.gold) == [known[p].answer for p in log.problem] and list(log.template) == [
+        known[p].template for p in log.problem
+    ]
+    assert list(log.answer.fillna("")) == ["C" if a == 2 else "" for a in log.agent] and list(log.strict) == list(
+        log.agent == 2
+    )
     assert list(log.finish) == ["stop" if a == 2 else "length" for a in log.agent]
-    assert (log.tokens_cached == 7).all() and (log.tokens_in > 0).all() and list(log.tokens_out) == [len(t) for t in log.text]
+    assert (
+        (log.tokens_cached == 7).all()
+        and (log.tokens_in > 0).all()
+        and list(log.tokens_out) == [len(t) for t in log.text]
+    )
     again = debated(Scripted(None))  # read, not made
     pd.testing.assert_frame_equal(again, log)
     manifest = json.loads(store.manifest_path(tmp_path / "debates.parquet").read_text())
-    assert (manifest["truncated"], manifest["unparsed"], manifest["rows"]) == ((log.agent != 2).sum(), (log.agent != 2).sum(), len(log))
+    assert (manifest["truncated"], manifest["unparsed"], manifest["rows"]) == (
+        (log.agent != 2).sum(),
+        (log.agent != 2).sum(),
+        len(log),
+    )
 
 
 @pytest.mark.parametrize("layout", ["shared", "own_history"])
@@ -79,9 +103,14 @@ def test_prompts_hold_the_traces_of_the_last_round(debated, agents, layout):
             assert any(chat[0]["content"].startswith(question) for question in questions)
             found = marks("\n".join(turn["content"] for turn in chat))
             number = max((r for r, _ in found), default=0)
-            assert sorted(found) == [(number, agent) for agent in range(1, agents + 1) if number]  # all of one round, each once
+            assert sorted(found) == [
+                (number, agent) for agent in range(1, agents + 1) if number
+            ]  # all of one round, each once
             if layout == "own_history" and len(chat) == 3:
-                assert chat[0]["content"] in questions and marks(chat[1]["content"]) not in ([], marks(chat[2]["content"]))
+                assert chat[0]["content"] in questions and marks(chat[1]["content"]) not in (
+                    [],
+                    marks(chat[2]["content"]),
+                )
             else:
                 assert len(chat) == 1 and found == sorted(found)
             seen.append(number)
@@ -129,31 +158,41 @@ def by_order(*scripts):
 
 
 AT_ONCE = by_order(
-    lambda number, agent: "B",                                            # all agree at once
-    lambda number, agent: "B" if number >= 2 else "ABC"[agent - 1],       # all agree after round 2
-    lambda number, agent: "AAB"[agent - 1],                               # two of three
-    lambda number, agent: [None, "A", None][agent - 1],                   # one vote only
-    lambda number, agent: ["A", "A", None][agent - 1],                    # two of three, the third has no answer
+    lambda number, agent: "B",  # all agree at once
+    lambda number, agent: "B" if number >= 2 else "ABC"[agent - 1],  # all agree after round 2
+    lambda number, agent: "AAB"[agent - 1],  # two of three
+    lambda number, agent: [None, "A", None][agent - 1],  # one vote only
+    lambda number, agent: ["A", "A", None][agent - 1],  # two of three, the third has no answer
 )
 
 
-@pytest.mark.parametrize(("rule", "rounds"), [("unanimous", [1, 2, 3, 3, 3]), ("majority", [1, 2, 1, 3, 1]), ("off", [3, 3, 3, 3, 3])])
+@pytest.mark.parametrize(
+    ("rule", "rounds"), [("unanimous", [1, 2, 3, 3, 3]), ("majority", [1, 2, 1, 3, 1]), ("off", [3, 3, 3, 3, 3])]
+)
 def test_consensus_stops_a_debate(debated, rule, rounds):
     log = debated(Scripted(AT_ONCE), but(DEBATE, consensus=rule), n=5)
     problems = [p.id for p in tasks.problems("mini_med", "train", 5)]
     assert log[log.agent > 0].groupby("problem")["round"].max().loc[problems].tolist() == rounds
     extra = log[log.agent == 0].set_index("problem")
-    assert extra["round"].loc[problems].tolist() == [r + 1 for r in rounds] and (extra.answer == "D").all() and len(extra) == 5
+    assert (
+        extra["round"].loc[problems].tolist() == [r + 1 for r in rounds]
+        and (extra.answer == "D").all()
+        and len(extra) == 5
+    )
 
 
 def test_consensus_in_the_first_round_of_all(debated):
     engine = Scripted(lambda question, number, agent: "B")
     log = debated(engine)
-    assert set(log["round"]) == {1, 2} and len(log) == 3 * 4 and engine.calls == 4  # two chunks of round 1, two of the aggregator
+    assert (
+        set(log["round"]) == {1, 2} and len(log) == 3 * 4 and engine.calls == 4
+    )  # two chunks of round 1, two of the aggregator
 
 
 def test_the_majority_aggregator_asks_nobody(debated):
-    script = by_order(lambda number, agent: "BAA"[agent - 1], lambda number, agent: "CBA"[agent - 1], lambda number, agent: None)
+    script = by_order(
+        lambda number, agent: "BAA"[agent - 1], lambda number, agent: "CBA"[agent - 1], lambda number, agent: None
+    )
     engine = Scripted(script)
     log = debated(engine, but(DEBATE, aggregator="majority", consensus="off"))
     assert engine.calls == 6
@@ -171,7 +210,9 @@ def test_the_llm_aggregator_sees_the_last_round(debated):
     assert [max(marks(chat[0]["content"]))[0] for chat in chats] == [1, 2, 3, 3, 3]
 
 
-@pytest.mark.parametrize(("told", "samples"), [({}, 10), ({"agents": 5}, 16), ({"agents": 5, "aggregator": "majority"}, 15)])
+@pytest.mark.parametrize(
+    ("told", "samples"), [({}, 10), ({"agents": 5}, 16), ({"agents": 5, "aggregator": "majority"}, 15)]
+)
 def test_self_consistency_has_as_many_samples_as_a_debate(debated, told, samples):
     told = but(DEBATE, **told)
     engine = Scripted(alone)
@@ -228,7 +269,12 @@ def test_an_interrupt_keeps_what_is_finished(debated, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         debated(Scripted(alone, fail_at=4, error=KeyboardInterrupt))
     lines = (tmp_path / "debates.journal").read_text().splitlines()
-    assert [json.loads(line.partition(" ")[2]).get("chunk") for line in lines] == [None, "round 1 0", "round 1 1", "round 2 0"]
+    assert [json.loads(line.partition(" ")[2]).get("chunk") for line in lines] == [
+        None,
+        "round 1 0",
+        "round 1 1",
+        "round 2 0",
+    ]
     second = Scripted(alone)
     debated(second)
     assert second.calls == 8 - 3
@@ -246,7 +292,10 @@ def test_a_half_written_line_is_made_anew(debated, tmp_path):
     assert json.loads(store.manifest_path(tmp_path / "debates.parquet").read_text())["repaired_lines"] == 1
 
 
-@pytest.mark.parametrize(("changed", "says"), [({"temperature": 0.5}, r"debate\.temperature: was 0.8, now 0.5"), ({"chunk": 3}, r"debate\.chunk")])
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [({"temperature": 0.5}, r"debate\.temperature: was 0.8, now 0.5"), ({"chunk": 3}, r"debate\.chunk")],
+)
 def test_a_half_made_journal_is_not_continued_with_other_params(debated, changed, says):
     with pytest.raises(RuntimeError):
         debated(Scripted(alone, fail_at=4))
@@ -272,7 +321,17 @@ TOLD = but(DEBATE, max_new_tokens=4, chunk=1, consensus="off", agents=2)
 
 
 def real(path, model, **changes):
-    about = dict(model=model, task="mini_gsm", split="train", n=4, protocol="debate", seed=3, told=TOLD, engine=ENGINE, progress=quiet)
+    about = dict(
+        model=model,
+        task="mini_gsm",
+        split="train",
+        n=4,
+        protocol="debate",
+        seed=3,
+        told=TOLD,
+        engine=ENGINE,
+        progress=quiet,
+    )
     return stage.run(path, **{**about, **changes})
 
 
@@ -339,6 +398,10 @@ def test_a_killed_process_resumes(networks, tmp_path, uninterrupted):
 def test_votes():
     equal = tasks.get("mini_gsm").equal
     assert votes.tally(["2", "1", None, "1.0", "2.0", "3"], equal) == [("2", 2), ("1", 2), ("3", 1)]
-    assert votes.majority([None, "1", "2", "2"], equal) == "2" and votes.majority(["3", "1"], equal) == "3" and votes.majority([None], equal) is None
+    assert (
+        votes.majority([None, "1", "2", "2"], equal) == "2"
+        and votes.majority(["3", "1"], equal) == "3"
+        and votes.majority([None], equal) is None
+    )
     assert not votes.consensus([None, None], equal, "unanimous") and not votes.consensus(["1", None], equal, "majority")
     assert votes.consensus(["1", "1.0"], equal, "unanimous") and not votes.consensus(["1", "1"], equal, "off")

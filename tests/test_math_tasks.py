@@ -39,33 +39,50 @@ def card(folder, configs):
     """The card of a dataset repository: which files each config has."""
     lines = ["---", "configs:"]
     for config, splits in configs.items():
-        lines += [f"- config_name: {config}", "  data_files:"] + [line for split in splits for line in (f"  - split: {split}",
-            f"    path: {config}/{split}-*")]
+        lines += [f"- config_name: {config}", "  data_files:"] + [
+            line for split in splits for line in (f"  - split: {split}", f"    path: {config}/{split}-*")
+        ]
     (folder / "README.md").write_text("\n".join([*lines, "---", ""]))
 
 
 def gsm_row(n):
     person, a, b = NAMES[n % 10], 1000 + n, 2 + n % 7
-    return {"question": f"{person} packs {a} boxes with {b} pens each. How many pens is that?",
-            "answer": f"There are {a}*{b}=<<{a}*{b}={a * b}>>{a * b} pens.\nThat is all.\n#### {a * b:,}"}
+    return {
+        "question": f"{person} packs {a} boxes with {b} pens each. How many pens is that?",
+        "answer": f"There are {a}*{b}=<<{a}*{b}={a * b}>>{a * b} pens.\nThat is all.\n#### {a * b:,}",
+    }
 
 
 def math_row(n, subject):
     a = n + 2
-    return {"problem": f"What is the value of $\\frac{{{a}}}{{7}}$ plus {subject}?", "level": f"Level {n % 5 + 1}",
+    return {
+        "problem": f"What is the value of $\\frac{{{a}}}{{7}}$ plus {subject}?",
+        "level": f"Level {n % 5 + 1}",
         "type": subject.replace("_", " ").title(),
-            "solution": f"We see that this is $\\boxed{{\\frac{{{a}}}{{7}}}}$." if n else "There is no answer."}
+        "solution": f"We see that this is $\\boxed{{\\frac{{{a}}}{{7}}}}$." if n else "There is no answer.",
+    }
 
 
 def meta_rows(n):
     asked = gsm_row(n)
     gold = asked["answer"].rpartition("#### ")[2].replace(",", "")
     formula = math_row(n + 1, "algebra")
-    return [{"type": kind, "query": f"{asked['question']} ({kind})", "original_question": asked["question"],
-        "response": f"They are many.\n#### {gold}\nThe answer is: {gold}"}
-            for kind in ("GSM_Rephrased", "GSM_AnsAug", "GSM_FOBAR", "GSM_SV")] + [
-        {"type": "MATH_AnsAug", "query": formula["problem"], "original_question": formula["problem"],
-            "response": f"We divide.\nThe answer is: \\frac{{{n + 3}}}{{7}}"}]
+    return [
+        {
+            "type": kind,
+            "query": f"{asked['question']} ({kind})",
+            "original_question": asked["question"],
+            "response": f"They are many.\n#### {gold}\nThe answer is: {gold}",
+        }
+        for kind in ("GSM_Rephrased", "GSM_AnsAug", "GSM_FOBAR", "GSM_SV")
+    ] + [
+        {
+            "type": "MATH_AnsAug",
+            "query": formula["problem"],
+            "original_question": formula["problem"],
+            "response": f"We divide.\nThe answer is: \\frac{{{n + 3}}}{{7}}",
+        }
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +99,24 @@ def copies(tmp_path_factory):
         parquet(folder / subject / "test-00000-of-00001.parquet", [math_row(n, subject) for n in range(40, 45)])
     card(folder, {subject: ("train", "test") for subject in math.SUBJECTS})
     (root / math.LITERAL).mkdir(parents=True)
-    rows = [{"problem": f"What is {n}+1?", "solution": f"It is $\\boxed{{{n + 1}}}$.", "answer": str(n + 1), "subject": "Algebra", "level": 2,
-        "unique_id": f"test/algebra/{n}.json"} for n in range(20)]
+    rows = [
+        {
+            "problem": f"What is {n}+1?",
+            "solution": f"It is $\\boxed{{{n + 1}}}$.",
+            "answer": str(n + 1),
+            "subject": "Algebra",
+            "level": 2,
+            "unique_id": f"test/algebra/{n}.json",
+        }
+        for n in range(20)
+    ]
     (root / math.LITERAL / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (root / metamathqa.REPO).mkdir(parents=True)
     rows = [row for n in range(120) for row in meta_rows(n)]
-    rows += [rows[0] | {"response": "Another way.\nThe answer is: 0"},
-        {"type": "GSM_AnsAug", "query": "What else?", "original_question": "What?", "response": "I do not know."}]
+    rows += [
+        rows[0] | {"response": "Another way.\nThe answer is: 0"},
+        {"type": "GSM_AnsAug", "query": "What else?", "original_question": "What?", "response": "I do not know."},
+    ]
     (root / metamathqa.REPO / "MetaMathQA-395K.json").write_text(json.dumps(rows))
     return root
 
@@ -109,20 +137,31 @@ def forget():
         read.cache_clear()
 
 
-FROM_HUB = (("gsm8k", "train", 200), ("gsm8k", "dev", 10), ("gsm8k", "test", 50), ("math", "train", 200), ("math", "dev", 5),
-("math_500", "train", 20),
-            ("metamathqa", "train", 400), ("metamathqa", "dev", 10))
+FROM_HUB = (
+    ("gsm8k", "train", 200),
+    ("gsm8k", "dev", 10),
+    ("gsm8k", "test", 50),
+    ("math", "train", 200),
+    ("math", "dev", 5),
+    ("math_500", "train", 20),
+    ("metamathqa", "train", 400),
+    ("metamathqa", "dev", 10),
+)
 
 
 @pytest.mark.parametrize(("name", "split", "n"), FROM_HUB)
 def test_gold_answers_of_the_hub_pass_their_own_verifier(on_hub, name, split, n):
     task, asked = tasks.get(name), tasks.problems(name, split, n)
     assert len({p.id for p in asked}) == n and all(p.id.startswith(f"{name}/{split}/") for p in asked)
-    assert tasks.problems(name, split, n // 2) == asked[:n // 2]
+    assert tasks.problems(name, split, n // 2) == asked[: n // 2]
     for p in asked:
         parsed, strict, flexible = task.verify(p.solution, p)
         assert strict and flexible and parsed.strict == p.answer
-        assert re.search(r"\nAnswer: [^\n]+\Z", p.solution) and task.prompt(p).endswith(task.instruction) and task.instruction
+        assert (
+            re.search(r"\nAnswer: [^\n]+\Z", p.solution)
+            and task.prompt(p).endswith(task.instruction)
+            and task.instruction
+        )
 
 
 @pytest.mark.parametrize("name", ["gsm8k", "math", "metamathqa"])
@@ -130,13 +169,19 @@ def test_train_and_dev_of_the_hub_are_disjoint(on_hub, name):
     read = {"gsm8k": lambda: gsm8k._read("train"), "math": math._read, "metamathqa": metamathqa._read}[name]()
     sizes = {split: len(rows) for split, rows in (read[1] if isinstance(read, tuple) else read).items()}
     asked = {split: {p.question for p in tasks.problems(name, split, sizes[split])} for split in ("train", "dev")}
-    assert not asked["train"] & asked["dev"] and 0.03 < len(asked["dev"]) / (len(asked["train"]) + len(asked["dev"])) < 0.2
+    assert (
+        not asked["train"] & asked["dev"] and 0.03 < len(asked["dev"]) / (len(asked["train"]) + len(asked["dev"])) < 0.2
+    )
 
 
 def test_a_rewrite_of_a_dev_question_is_no_training_question(on_hub):
-    dev = {p.question for p in tasks.problems("gsm8k", "dev", 10)} | {p.question for p in tasks.problems("math", "dev", 5)}
+    dev = {p.question for p in tasks.problems("gsm8k", "dev", 10)} | {
+        p.question for p in tasks.problems("math", "dev", 5)
+    }
     rewritten = [p.question.partition(" (GSM_")[0] for p in tasks.problems("metamathqa", "train", 400)]
-    assert not dev & set(rewritten) and dev & {p.question.partition(" (GSM_")[0] for p in tasks.problems("metamathqa", "dev", 20)}
+    assert not dev & set(rewritten) and dev & {
+        p.question.partition(" (GSM_")[0] for p in tasks.problems("metamathqa", "dev", 20)
+    }
 
 
 def test_gsm8k_takes_the_calculator_out(on_hub):
@@ -171,8 +216,13 @@ def test_the_literal_math_500_is_flagged_as_contamination():
 def test_metamathqa_is_in_domain_and_takes_each_question_once(on_hub):
     assert tasks.get("metamathqa").in_domain == ("gsm8k", "math") and tasks.get("gsm8k").in_domain == ()
     asked = tasks.problems("metamathqa", "train", 400)
-    assert len({p.question for p in asked}) == 400 and {p.template for p in asked} == {"GSM_Rephrased", "GSM_AnsAug", "GSM_FOBAR", "GSM_SV",
-        "MATH_AnsAug"}
+    assert len({p.question for p in asked}) == 400 and {p.template for p in asked} == {
+        "GSM_Rephrased",
+        "GSM_AnsAug",
+        "GSM_FOBAR",
+        "GSM_SV",
+        "MATH_AnsAug",
+    }
     assert metamathqa.DROPPED == {"the same question again": 1, "no 'The answer is:' in the response": 1}
 
 
@@ -180,7 +230,9 @@ def test_an_order_by_hash_is_a_fixed_random_subset():
     rows = [{"q": str(n)} for n in range(1000)]
     first = [int(row["q"]) for row in hub.ordered(rows, lambda row: row["q"], "x")[:200]]
     assert first == [int(row["q"]) for row in hub.ordered(rows[::-1], lambda row: row["q"], "x")[:200]]
-    assert 400 < sum(first) / 200 < 600 and first != [int(row["q"]) for row in hub.ordered(rows, lambda row: row["q"], "y")[:200]]
+    assert 400 < sum(first) / 200 < 600 and first != [
+        int(row["q"]) for row in hub.ordered(rows, lambda row: row["q"], "y")[:200]
+    ]
 
 
 def test_too_few_problems(on_hub):
@@ -210,16 +262,32 @@ def errors():
     from datasets.exceptions import DatasetNotFoundError
 
     return {
-        "gated": (DatasetNotFoundError("Dataset 'openai/gsm8k' is a gated dataset on the Hub. You must be authenticated to access it."),
-            "is gated: ask for access.*hf auth login"),
-        "missing": (DatasetNotFoundError("Dataset 'openai/gsm8k' doesn't exist on the Hub or cannot be accessed."),
-            "is not on the Hugging Face Hub, or is private"),
-        "revision": (DatasetNotFoundError("Revision '7403' doesn't exist for dataset 'openai/gsm8k' on the Hub."),
-            "has no revision 740312add88f.*mend REVISIONS"),
-        "no network": (ConnectionError("Couldn't reach 'openai/gsm8k' on the Hub (LocalEntryNotFoundError)"),
-            "is not in the cache and .* cannot be reached.*connect once, or put a copy"),
-        "split": (ValueError('Unknown split "tset". Should be one of [\'train\', \'test\'].'), "has no split 'test' with the config 'main'"),
-        "config": (ValueError("BuilderConfig 'mian' not found. Available: ['main', 'socratic']"), "has no split 'test' with the config 'main'"),
+        "gated": (
+            DatasetNotFoundError(
+                "Dataset 'openai/gsm8k' is a gated dataset on the Hub. You must be authenticated to access it."
+            ),
+            "is gated: ask for access.*hf auth login",
+        ),
+        "missing": (
+            DatasetNotFoundError("Dataset 'openai/gsm8k' doesn't exist on the Hub or cannot be accessed."),
+            "is not on the Hugging Face Hub, or is private",
+        ),
+        "revision": (
+            DatasetNotFoundError("Revision '7403' doesn't exist for dataset 'openai/gsm8k' on the Hub."),
+            "has no revision 740312add88f.*mend REVISIONS",
+        ),
+        "no network": (
+            ConnectionError("Couldn't reach 'openai/gsm8k' on the Hub (LocalEntryNotFoundError)"),
+            "is not in the cache and .* cannot be reached.*connect once, or put a copy",
+        ),
+        "split": (
+            ValueError("Unknown split \"tset\". Should be one of ['train', 'test']."),
+            "has no split 'test' with the config 'main'",
+        ),
+        "config": (
+            ValueError("BuilderConfig 'mian' not found. Available: ['main', 'socratic']"),
+            "has no split 'test' with the config 'main'",
+        ),
         "disk": (OSError("No space left on device"), r"cannot be loaded \(OSError: No space left on device\)"),
     }
 
@@ -253,11 +321,16 @@ def test_offline_for_real(tmp_path):
     env = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": os.getcwd()}
     code = "from agentark import tasks\nfrom agentark.tasks import hub\ntry: tasks.problems('gsm8k', 'test', 1)\nexcept hub.HubError as error: print(error)"
     done = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True)
-    assert "openai/gsm8k is not in the cache and the Hugging Face Hub cannot be reached (HF_HUB_OFFLINE is set): connect once" in done.stdout, done.stderr
+    assert (
+        "openai/gsm8k is not in the cache and the Hugging Face Hub cannot be reached (HF_HUB_OFFLINE is set): connect once"
+        in done.stdout
+    ), done.stderr
 
 
 def test_an_unknown_repository_needs_a_revision_first():
-    with pytest.raises(hub.HubError, match="no revision is known of the dataset 'some/thing': add its commit to REVISIONS"):
+    with pytest.raises(
+        hub.HubError, match="no revision is known of the dataset 'some/thing': add its commit to REVISIONS"
+    ):
         hub.load("some/thing", "train")
 
 
@@ -277,11 +350,15 @@ def test_each_benchmark_is_there_with_licence_and_source(name):
 
 def test_importing_the_tasks_is_cheap():
     code = "import sys; import agentark.tasks; print([m for m in ('torch', 'datasets', 'math_verify', 'sympy', 'reasoning_gym', 'pandas') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": os.getcwd()})
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": os.getcwd()}
+    )
     assert done.stdout.strip() == "[]", done.stderr
 
 
-@pytest.mark.parametrize(("name", "near"), [("gsm8", "gsm8k"), ("metamath", "metamathqa"), ("gsm_symbolc", "gsm_symbolic")])
+@pytest.mark.parametrize(
+    ("name", "near"), [("gsm8", "gsm8k"), ("metamath", "metamathqa"), ("gsm_symbolc", "gsm_symbolic")]
+)
 def test_an_unknown_name_finds_the_nearest_benchmark(name, near):
     with pytest.raises(ValueError, match=f"did you mean '{near}'.*the benchmarks are gsm8k"):
         tasks.get(name)
@@ -289,8 +366,17 @@ def test_an_unknown_name_finds_the_nearest_benchmark(name, near):
 
 # Embedded
 
-EMBEDDED = (("gsm_symbolic", "train", 600), ("gsm_symbolic", "dev", 200), ("gsm_symbolic", "test", 400), ("asdiv", "train", 1300),
-("asdiv", "dev", 200), ("asdiv", "test", 600), ("sums", "train", 2000), ("sums", "dev", 500), ("sums", "test", 1000))
+EMBEDDED = (
+    ("gsm_symbolic", "train", 600),
+    ("gsm_symbolic", "dev", 200),
+    ("gsm_symbolic", "test", 400),
+    ("asdiv", "train", 1300),
+    ("asdiv", "dev", 200),
+    ("asdiv", "test", 600),
+    ("sums", "train", 2000),
+    ("sums", "dev", 500),
+    ("sums", "test", 1000),
+)
 
 
 def test_sums():
@@ -301,14 +387,18 @@ def test_sums():
         a, sign, b = re.fullmatch(r"Calculate ([0-9]{1,2}) ([+-]) ([0-9]{1,2})\.", p.question).groups()
         assert int(p.answer) == int(a) + int(sign + b) >= 0
         assert p.solution == f"{a} {sign} {b} = {p.answer}\nAnswer: {p.answer}" and p.template == sign
-    assert 0.28 < sum(p.template == "-" for p in by_split["test"]) / 1000 < 0.40  # about a third: half of the differences would be negative
+    assert (
+        0.28 < sum(p.template == "-" for p in by_split["test"]) / 1000 < 0.40
+    )  # about a third: half of the differences would be negative
 
 
 @pytest.mark.parametrize(("name", "split", "n"), EMBEDDED)
 def test_gold_answers_pass_their_own_verifier(name, split, n):
     task, asked = tasks.get(name), tasks.problems(name, split, n)
-    assert len({p.id for p in asked}) == len({p.question for p in asked}) == n and all(p.id.startswith(f"{name}/{split}/") for p in asked)
-    assert tasks.problems(name, split, n // 2) == asked[:n // 2]
+    assert len({p.id for p in asked}) == len({p.question for p in asked}) == n and all(
+        p.id.startswith(f"{name}/{split}/") for p in asked
+    )
+    assert tasks.problems(name, split, n // 2) == asked[: n // 2]
     for p in asked:
         parsed, strict, flexible = task.verify(p.solution, p)
         assert strict and flexible and parsed.strict.rstrip(".") == p.answer.rstrip("."), p
@@ -319,9 +409,19 @@ def off(p, by):
 
 
 @pytest.mark.parametrize("name", ["gsm_symbolic", "asdiv"])
-@pytest.mark.parametrize("near", [lambda p: off(p, 1), lambda p: off(p, -1), lambda p: p.answer + "1",
-    lambda p: "-" + p.answer if p.answer != "0" else "1", lambda p: "",
-                                  lambda p: "unknown", lambda p: f"{p.answer} or {off(p, 1)}"], ids=["+1", "-1", "a digit more", "minus", "nothing", "refusal", "hedge"])
+@pytest.mark.parametrize(
+    "near",
+    [
+        lambda p: off(p, 1),
+        lambda p: off(p, -1),
+        lambda p: p.answer + "1",
+        lambda p: "-" + p.answer if p.answer != "0" else "1",
+        lambda p: "",
+        lambda p: "unknown",
+        lambda p: f"{p.answer} or {off(p, 1)}",
+    ],
+    ids=["+1", "-1", "a digit more", "minus", "nothing", "refusal", "hedge"],
+)
 def test_near_misses_fail(name, near):
     task = tasks.get(name)
     for p in [p for p in tasks.problems(name, "test", 300) if re.fullmatch(r"[0-9.]+", p.answer)]:
@@ -329,12 +429,20 @@ def test_near_misses_fail(name, near):
 
 
 def test_gsm_symbolic_splits_are_disjoint_and_half_held_out():
-    asked = {split: tasks.problems("gsm_symbolic", split, n) for split, n in (("train", 2000), ("dev", 300), ("test", 600))}
+    asked = {
+        split: tasks.problems("gsm_symbolic", split, n) for split, n in (("train", 2000), ("dev", 300), ("test", 600))
+    }
     for one, other in (("train", "dev"), ("train", "test"), ("dev", "test")):
         assert not {p.question for p in asked[one]} & {p.question for p in asked[other]}
     trained = {p.template for p in asked["train"]}
     held = {split: {p.template for p in asked[split] if p.held_out} for split in SPLITS}
-    assert not held["train"] and held["dev"] and held["test"] and not (held["dev"] | held["test"]) & trained and not held["dev"] & held["test"]
+    assert (
+        not held["train"]
+        and held["dev"]
+        and held["test"]
+        and not (held["dev"] | held["test"]) & trained
+        and not held["dev"] & held["test"]
+    )
     for split in ("dev", "test"):
         assert sum(p.held_out for p in asked[split]) == len(asked[split]) / 2
         assert {p.template for p in asked[split] if not p.held_out} <= trained
@@ -346,18 +454,29 @@ def test_gsm_symbolic_uses_the_templates_that_reasoning_gym_uses():
     assert len(makers) == 85 and not set(makers) & gsm_symbolic.LEFT_OUT and "reasoning_gym" not in sys.modules
 
 
-@pytest.mark.parametrize(("worked", "answer", "why"), [
-    ("0.23*60 = 13\n#### 13", "13", "false equation"), ("108 / 24 = 4\n#### 4", "4", "false equation"),
-    ("4 cans * 3 days = 13 cans\n#### 13", "13", "false equation"),
-    ("40 + 5 x 2 = 90\n#### 90", "90", "false equation"), ("$84.60 - $25.60 = $58 left.\n#### 58", "58", "false equation"),
-    ("4*3=12\n#### 13", "12", "ends in another number"),
-    ("4*3=12\n#### many", "12", "ends in another number"), ("69 - 70 = -1\n#### -1", "-1", "negative"),
-    ("4 cans * 3 days = 12 cans\n#### 12", "12", ""), ("2970.0 - 0 = 2970\n#### 2970.0", "2970", ""), ("10 / 3 = 3.33\n#### 3.33", "3.33", ""),
-    ("48 * 0.3333333333333333 = 16\n#### 16", "16", ""),
-    ("50% * 50% = 25%\n#### 25", "25", ""), ("14÷1/2=28\n#### 28", "28", ""), ("2x+70=242\n#### 86", "86", ""),
-    ("1 + 2 + T = 3 + T = 9\n#### 6", "6", ""), ("1,000 x 4/100 = $40.\n#### 40", "40", ""),
-    ("5/0 = 3\n#### 3", "3", ""),
-])
+@pytest.mark.parametrize(
+    ("worked", "answer", "why"),
+    [
+        ("0.23*60 = 13\n#### 13", "13", "false equation"),
+        ("108 / 24 = 4\n#### 4", "4", "false equation"),
+        ("4 cans * 3 days = 13 cans\n#### 13", "13", "false equation"),
+        ("40 + 5 x 2 = 90\n#### 90", "90", "false equation"),
+        ("$84.60 - $25.60 = $58 left.\n#### 58", "58", "false equation"),
+        ("4*3=12\n#### 13", "12", "ends in another number"),
+        ("4*3=12\n#### many", "12", "ends in another number"),
+        ("69 - 70 = -1\n#### -1", "-1", "negative"),
+        ("4 cans * 3 days = 12 cans\n#### 12", "12", ""),
+        ("2970.0 - 0 = 2970\n#### 2970.0", "2970", ""),
+        ("10 / 3 = 3.33\n#### 3.33", "3.33", ""),
+        ("48 * 0.3333333333333333 = 16\n#### 16", "16", ""),
+        ("50% * 50% = 25%\n#### 25", "25", ""),
+        ("14÷1/2=28\n#### 28", "28", ""),
+        ("2x+70=242\n#### 86", "86", ""),
+        ("1 + 2 + T = 3 + T = 9\n#### 6", "6", ""),
+        ("1,000 x 4/100 = $40.\n#### 40", "40", ""),
+        ("5/0 = 3\n#### 3", "3", ""),
+    ],
+)
 def test_contradictions_are_found(worked, answer, why):
     assert gsm_symbolic.contradiction(worked, answer) == why
 
@@ -366,7 +485,9 @@ def test_gsm_symbolic_counts_what_it_drops():
     gsm_symbolic._problems.cache_clear()
     tasks.problems("gsm_symbolic", "train", 1500)
     train = {key: n for key, n in gsm_symbolic.DROPPED.items() if key.startswith("train")}
-    assert train and all(re.fullmatch(r"train, template [0-9]+: (false equation|negative|ends in another number)", key) for key in train)
+    assert train and all(
+        re.fullmatch(r"train, template [0-9]+: (false equation|negative|ends in another number)", key) for key in train
+    )
     assert 0.002 < sum(train.values()) / 1500 < 0.1
     gsm_symbolic._problems.cache_clear()
     tasks.problems("gsm_symbolic", "train", 1500)  # the same again is not added
@@ -375,18 +496,30 @@ def test_gsm_symbolic_counts_what_it_drops():
 
 def test_asdiv_has_what_the_wheel_has():
     found = asdiv._read()
-    assert sum(map(len, found.values())) + sum(asdiv.DROPPED.values()) == 2305 and asdiv.DROPPED == {"several answers": 90,
-        "the same question again": 1}
+    assert sum(map(len, found.values())) + sum(asdiv.DROPPED.values()) == 2305 and asdiv.DROPPED == {
+        "several answers": 90,
+        "the same question again": 1,
+    }
     for split, rows in found.items():
         assert all(bucket(f"asdiv {p.question.casefold()}", (60, 10, 30)) == split for p in rows)
     assert sum(p.template == "number" for rows in found.values() for p in rows) > 2000
 
 
-@pytest.mark.parametrize(("answer", "text", "right"), [
-    ("9", "Seven and two.\nAnswer: 9 apples", True), ("9", "Answer: 9 red apples", True), ("9", "7 + 2 = 9", True), ("9", "Answer: 72", False),
-    ("Mrs. Hilt", "Answer: Mrs. Hilt", True), ("Mrs. Hilt", "Answer: Mr. Hilt", False), ("5:45", "Answer: 5:45", True),
-    ("5:45", "Answer: 5:54", False), ("Yes", "Answer: yes.", True), ("Yes", "Answer: No", False),
-])
+@pytest.mark.parametrize(
+    ("answer", "text", "right"),
+    [
+        ("9", "Seven and two.\nAnswer: 9 apples", True),
+        ("9", "Answer: 9 red apples", True),
+        ("9", "7 + 2 = 9", True),
+        ("9", "Answer: 72", False),
+        ("Mrs. Hilt", "Answer: Mrs. Hilt", True),
+        ("Mrs. Hilt", "Answer: Mr. Hilt", False),
+        ("5:45", "Answer: 5:45", True),
+        ("5:45", "Answer: 5:54", False),
+        ("Yes", "Answer: yes.", True),
+        ("Yes", "Answer: No", False),
+    ],
+)
 def test_asdiv_answers(answer, text, right):
     found = next(p for rows in asdiv._read().values() for p in rows if p.answer == answer)
     assert tasks.get("asdiv").verify(text, found)[2] is right
@@ -406,20 +539,31 @@ def test_without_the_wheel_the_message_says_what_to_install(monkeypatch, module)
 
 
 @pytest.mark.hub
-@pytest.mark.parametrize("load", [
-    partial(hub.load, gsm8k.REPO, "test", "main", streaming=True), *(partial(hub.load, math.REPO, "train", subject,
-        streaming=True) for subject in math.SUBJECTS),
-    partial(hub.load, math.LITERAL, "test", streaming=True), partial(hub.load, metamathqa.REPO, "train", streaming=True),
-], ids=["gsm8k", *math.SUBJECTS, "math_500", "metamathqa"])
+@pytest.mark.parametrize(
+    "load",
+    [
+        partial(hub.load, gsm8k.REPO, "test", "main", streaming=True),
+        *(partial(hub.load, math.REPO, "train", subject, streaming=True) for subject in math.SUBJECTS),
+        partial(hub.load, math.LITERAL, "test", streaming=True),
+        partial(hub.load, metamathqa.REPO, "train", streaming=True),
+    ],
+    ids=["gsm8k", *math.SUBJECTS, "math_500", "metamathqa"],
+)
 def test_a_row_of_the_real_dataset(load):
     row = next(iter(load()))
-    made = {frozenset(gsm_row(0)), frozenset(math_row(1, "algebra")), frozenset(meta_rows(0)[0]),
-        frozenset(("problem", "solution", "answer", "subject", "level", "unique_id"))}
+    made = {
+        frozenset(gsm_row(0)),
+        frozenset(math_row(1, "algebra")),
+        frozenset(meta_rows(0)[0]),
+        frozenset(("problem", "solution", "answer", "subject", "level", "unique_id")),
+    }
     assert frozenset(row) in made
 
 
 @pytest.mark.hub
-@pytest.mark.parametrize(("name", "sizes"), [("gsm8k", {"test": 1319}), ("math", {"train": 500}), ("math_500", {"train": 500})])
+@pytest.mark.parametrize(
+    ("name", "sizes"), [("gsm8k", {"test": 1319}), ("math", {"train": 500}), ("math_500", {"train": 500})]
+)
 def test_the_real_sizes_and_gold_answers(name, sizes):
     for split, n in sizes.items():
         for p in tasks.problems(name, split, n):

@@ -19,16 +19,29 @@ CHATML = "<|im_start|>user\nAna has 3 plums and buys 4. How many?<|im_end|>\n<|i
 MODELS = {
     "Qwen/Qwen3-0.6B": ("Qwen3ForCausalLM", CHATML + "<think>\n\n</think>\n\n", "<|im_end|>\n"),
     "Qwen/Qwen2.5-72B-Instruct": (
-        "Qwen2ForCausalLM", "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n" + CHATML, "<|im_end|>\n"),
+        "Qwen2ForCausalLM",
+        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n" + CHATML,
+        "<|im_end|>\n",
+    ),
     "google/gemma-7b-it": ("GemmaForCausalLM", GEMMA, "<end_of_turn>\n"),
     "google/gemma-3-27b-it": ("Gemma3ForConditionalGeneration", GEMMA, "<end_of_turn>\n"),
     "gemma3_text": ("Gemma3ForCausalLM", GEMMA, "<end_of_turn>\n"),
     "meta-llama/Meta-Llama-3-8B-Instruct": (
-        "LlamaForCausalLM", "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nAna has 3 plums and buys 4. How many?<|eot_id|>"
-        "<|start_header_id|>assistant<|end_header_id|>\n\n", "<|eot_id|>"),
-    "Qwen/Qwen2.5-VL-3B-Instruct": ("Qwen2_5_VLForConditionalGeneration", "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n" + CHATML, "<|im_end|>\n"),
+        "LlamaForCausalLM",
+        "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nAna has 3 plums and buys 4. How many?<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n",
+        "<|eot_id|>",
+    ),
+    "Qwen/Qwen2.5-VL-3B-Instruct": (
+        "Qwen2_5_VLForConditionalGeneration",
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n" + CHATML,
+        "<|im_end|>\n",
+    ),
     "smollm2-135m": (
-        "LlamaForCausalLM", "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n" + CHATML, "<|im_end|>\n"),
+        "LlamaForCausalLM",
+        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n" + CHATML,
+        "<|im_end|>\n",
+    ),
 }
 SEES = ("google/gemma-3-27b-it", "Qwen/Qwen2.5-VL-3B-Instruct")
 
@@ -52,7 +65,9 @@ def about(name):
 
 
 def logits(model, tokenizer):
-    ids = torch.tensor([tokenizer.apply_chat_template(CHAT, add_generation_prompt=True, return_dict=False)], device=model.device)
+    ids = torch.tensor(
+        [tokenizer.apply_chat_template(CHAT, add_generation_prompt=True, return_dict=False)], device=model.device
+    )
     with torch.no_grad():
         return model(ids).logits
 
@@ -63,7 +78,9 @@ def row(name):
 
 def test_every_architecture_is_here():
     covered = {registry.find(name).architecture for name in MODELS if registry.find(name)}
-    assert {model.architecture for model in registry.MODELS} - covered == {"internlm2"}  # not in transformers: not covered
+    assert {model.architecture for model in registry.MODELS} - covered == {
+        "internlm2"
+    }  # not in transformers: not covered
 
 
 def test_it_loads(name):
@@ -80,14 +97,17 @@ def test_its_chat_template(name):
     taught = [token for token, label in zip(encoded["input_ids"], encoded["labels"]) if label != -100]
     assert tokenizer.decode(taught) == REPLY + end
     asked = tokenizer.apply_chat_template(CHAT, add_generation_prompt=True, return_dict=False)
-    assert encoded["input_ids"][:len(asked)] == asked  # what is taught goes on from what is asked
+    assert encoded["input_ids"][: len(asked)] == asked  # what is taught goes on from what is asked
 
 
 @pytest.mark.parametrize("choices", [None, ("A", "B")], ids=["free", "choices"])
 def test_it_generates(name, choices):
     chats = [[{"role": "user", "content": 2 * CHAT[0]["content"] + f" Agent {k}."}] for k in range(3)]
     said = Sampling(temperature=0, max_new_tokens=4, choices=choices)
-    shared, alone = (TransformersEngine(name, tiny.but(tiny.ENGINE, share_prefix=share)).generate(chats, said, 0) for share in (True, False))
+    shared, alone = (
+        TransformersEngine(name, tiny.but(tiny.ENGINE, share_prefix=share)).generate(chats, said, 0)
+        for share in (True, False)
+    )
     assert [c.token_ids for c in shared] == [c.token_ids for c in alone]
     assert choices or sum(c.tokens_cached for c in shared) > 0 == sum(c.tokens_cached for c in alone)
     assert not choices or {c.text for c in shared} <= {"A", "B"}
@@ -100,8 +120,12 @@ def test_it_learns_by_an_adapter(name, tmp_path):
     assert log["steps"] == 4 and losses[-1] < losses[0]
     student, tokenizer = load.load(str(tmp_path / "adapter"))
     base, _ = load.load(name)
-    assert type(student) is type(base) and not torch.allclose(logits(student, tokenizer), logits(base, tokenizer), atol=1e-3)
-    assert tokenizer.apply_chat_template(CHAT, add_generation_prompt=True, tokenize=False) == about(name)[1]  # thinking stays off in a checkpoint
+    assert type(student) is type(base) and not torch.allclose(
+        logits(student, tokenizer), logits(base, tokenizer), atol=1e-3
+    )
+    assert (
+        tokenizer.apply_chat_template(CHAT, add_generation_prompt=True, tokenize=False) == about(name)[1]
+    )  # thinking stays off in a checkpoint
 
 
 def test_it_scores_steps(name, tmp_path):
@@ -113,7 +137,9 @@ def test_it_scores_steps(name, tmp_path):
     scores = prm_model.StepScorer(prm).score([CHAT], [REPLY], 2)
     assert [len(row) for row in scores] == [2] and all(0 < s < 1 for s in scores[0])
     prm.save(tmp_path / "prm")
-    assert prm_model.StepScorer(prm_model.load_prm(tmp_path / "prm")).score([CHAT], [REPLY], 2)[0] == pytest.approx(scores[0], abs=1e-6)
+    assert prm_model.StepScorer(prm_model.load_prm(tmp_path / "prm")).score([CHAT], [REPLY], 2)[0] == pytest.approx(
+        scores[0], abs=1e-6
+    )
 
 
 def test_it_is_saved_and_loaded_again(name, tmp_path):
@@ -126,16 +152,30 @@ def test_it_is_saved_and_loaded_again(name, tmp_path):
 
 
 @pytest.mark.hub
-@pytest.mark.parametrize("model", [model for model in registry.MODELS if model.source == "hub" and not model.remote_code], ids=lambda model: model.name)
+@pytest.mark.parametrize(
+    "model",
+    [model for model in registry.MODELS if model.source == "hub" and not model.remote_code],
+    ids=lambda model: model.name,
+)
 def test_the_hubs_own_chat_template(model):
     """Online: the tokenizer and template of the pinned commit, for which the miniatures' stand."""
-    like = "smollm2-135m" if "SmolLM2" in model.hub else next(
-        name for name in MODELS if registry.find(name) and registry.find(name).architecture == model.architecture)
-    assert load.load_tokenizer(model.hub).apply_chat_template(CHAT, add_generation_prompt=True, tokenize=False) == MODELS[like][1]
+    like = (
+        "smollm2-135m"
+        if "SmolLM2" in model.hub
+        else next(
+            name for name in MODELS if registry.find(name) and registry.find(name).architecture == model.architecture
+        )
+    )
+    assert (
+        load.load_tokenizer(model.hub).apply_chat_template(CHAT, add_generation_prompt=True, tokenize=False)
+        == MODELS[like][1]
+    )
 
 
 @pytest.mark.hub
-@pytest.mark.parametrize("model", [model for model in registry.MODELS if model.source == "hub"], ids=lambda model: model.name)
+@pytest.mark.parametrize(
+    "model", [model for model in registry.MODELS if model.source == "hub"], ids=lambda model: model.name
+)
 def test_the_pinned_commit_is_there(model):
     from huggingface_hub import HfApi
 

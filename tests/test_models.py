@@ -40,12 +40,27 @@ def test_names(zoo, networks):
     assert load.zoo_names() == ["zoo/llama3-8b", "zoo/qwen3-0.6b"]
     assert load.resolve("zoo/llama3-8b") == str(zoo / "llama3-8b")
     assert load.resolve(networks["llama"]) == networks["llama"]
-    assert load.resolve("Qwen/Qwen3-0.6B") == "Qwen/Qwen3-0.6B" and load.revision("Qwen/Qwen3-0.6B") == "c1899de289a04d12100db370d81485cdf75e47ca"
+    assert (
+        load.resolve("Qwen/Qwen3-0.6B") == "Qwen/Qwen3-0.6B"
+        and load.revision("Qwen/Qwen3-0.6B") == "c1899de289a04d12100db370d81485cdf75e47ca"
+    )
     assert load.slug("zoo/llama3-8b") == "llama3-8b"
 
 
-@pytest.mark.parametrize(("name", "near"), [("zoo/qwen3-0.6", "zoo/qwen3-0.6b"), ("zoo/llama-8b", "zoo/llama3-8b"), ("qwen3-0.6b", "zoo/qwen3-0.6b"),
-                                            ("zoo/tokenizer", None), ("../x", None), ("./a/b", None), ("/no/such/folder", None), ("a/b/c", None), ("", None)])
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("zoo/qwen3-0.6", "zoo/qwen3-0.6b"),
+        ("zoo/llama-8b", "zoo/llama3-8b"),
+        ("qwen3-0.6b", "zoo/qwen3-0.6b"),
+        ("zoo/tokenizer", None),
+        ("../x", None),
+        ("./a/b", None),
+        ("/no/such/folder", None),
+        ("a/b/c", None),
+        ("", None),
+    ],
+)
 def test_impossible_names(zoo, name, near):
     for use in (load.check_name, load.resolve, load.revision, load.load):
         with pytest.raises(ModelError) as raised:
@@ -94,18 +109,33 @@ def cut(folder):
     (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
 
 
-@pytest.mark.parametrize("damage", [
-    lambda folder: (folder / "model.safetensors").unlink(),
-    lambda folder: (folder / "model.safetensors").write_bytes(b""),
-    lambda folder: (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
-    cut,
-    lambda folder: (folder / "config.json").unlink(),
-    lambda folder: (folder / "config.json").write_text('{"model_type": "qw'),
-    lambda folder: (folder / "config.json").write_text('{"model_type": "no such architecture"}'),
-    lambda folder: (folder / "tokenizer.json").unlink(),
-    lambda folder: (folder / "tokenizer.json").write_text("{"),
-], ids=["no weights", "empty weights", "an LFS pointer", "half the weights", "no config", "half a config", "an unknown architecture", "no tokenizer",
-        "half a tokenizer"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "model.safetensors").unlink(),
+        lambda folder: (folder / "model.safetensors").write_bytes(b""),
+        lambda folder: (folder / "model.safetensors").write_bytes(
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+        ),
+        cut,
+        lambda folder: (folder / "config.json").unlink(),
+        lambda folder: (folder / "config.json").write_text('{"model_type": "qw'),
+        lambda folder: (folder / "config.json").write_text('{"model_type": "no such architecture"}'),
+        lambda folder: (folder / "tokenizer.json").unlink(),
+        lambda folder: (folder / "tokenizer.json").write_text("{"),
+    ],
+    ids=[
+        "no weights",
+        "empty weights",
+        "an LFS pointer",
+        "half the weights",
+        "no config",
+        "half a config",
+        "an unknown architecture",
+        "no tokenizer",
+        "half a tokenizer",
+    ],
+)
 def test_damage(copy, damage):
     damage(copy)
     with pytest.raises(ModelError) as raised:
@@ -148,7 +178,10 @@ def adapter(networks, tmp_path):
 
     torch.manual_seed(1)
     model, tokenizer = load.load(networks["qwen3"])
-    made = get_peft_model(model, LoraConfig(r=2, lora_alpha=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")).eval()
+    made = get_peft_model(
+        model,
+        LoraConfig(r=2, lora_alpha=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM"),
+    ).eval()
     made.peft_config["default"].base_model_name_or_path = networks["qwen3"]
     made.save_pretrained(tmp_path / "adapter")
     tokenizer.save_pretrained(tmp_path / "adapter")
@@ -159,7 +192,9 @@ def test_an_adapter_is_merged(networks, adapter):
     folder, unmerged = adapter
     merged, tokenizer = load.load(str(folder))
     base, _ = load.load(networks["qwen3"])
-    assert type(merged).__name__ == "Qwen3ForCausalLM" and not any("lora" in name for name, _ in merged.named_parameters())
+    assert type(merged).__name__ == "Qwen3ForCausalLM" and not any(
+        "lora" in name for name, _ in merged.named_parameters()
+    )
     ids = torch.tensor([tokenizer("Ana has 3 plums.").input_ids], device=merged.device)
     with torch.no_grad():
         with_adapter, expected, without = (m(ids).logits for m in (merged, unmerged, base))
@@ -167,13 +202,17 @@ def test_an_adapter_is_merged(networks, adapter):
     assert not torch.allclose(with_adapter, without, atol=0.1)
 
 
-@pytest.mark.parametrize("damage", [
-    lambda folder: (folder / "adapter_model.safetensors").unlink(),
-    lambda folder: (folder / "adapter_model.safetensors").write_bytes(b"no weights"),
-    lambda folder: (folder / "adapter_config.json").write_text("{"),
-    lambda folder: rebase(folder, str(folder / "no" / "such" / "base")),
-    lambda folder: rebase(folder, None),
-], ids=["no weights", "damaged weights", "half a config", "base gone", "base unnamed"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "adapter_model.safetensors").unlink(),
+        lambda folder: (folder / "adapter_model.safetensors").write_bytes(b"no weights"),
+        lambda folder: (folder / "adapter_config.json").write_text("{"),
+        lambda folder: rebase(folder, str(folder / "no" / "such" / "base")),
+        lambda folder: rebase(folder, None),
+    ],
+    ids=["no weights", "damaged weights", "half a config", "base gone", "base unnamed"],
+)
 def test_damaged_adapters(adapter, damage):
     damage(adapter[0])
     with pytest.raises(ModelError) as raised:

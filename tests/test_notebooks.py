@@ -38,7 +38,9 @@ def test_parameters_are_declared_as_papermill_reads_them(path):
     names = {node.target.id: ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.AnnAssign)}
     assert set(params.SECTIONS) <= set(names) and set(names) <= {*params.SECTIONS, *params.COORDINATES}
     named = names["study"].pop("name", "mini")  # a notebook may be about another study than mini
-    assert (store.ROOT / "params" / f"{named}.yaml").exists() and all(names[section] == {} for section in params.SECTIONS)
+    assert (store.ROOT / "params" / f"{named}.yaml").exists() and all(
+        names[section] == {} for section in params.SECTIONS
+    )
     assert names["inputs"] == "reference"
 
 
@@ -66,6 +68,21 @@ def test_a_changed_output_fails(tmp_path):
     counts["outputs"][0]["data"]["text/plain"] = [re.sub(r"\d", "9", text)]
     counts["outputs"][0]["data"].pop("text/html", None)
     (tmp_path / "tampered.ipynb").write_text(json.dumps(notebook))
-    done = subprocess.run([sys.executable, "-m", "pytest", "--nbval", str(tmp_path / "tampered.ipynb"), "-q", "-p", "no:cacheprovider", "-c", "/dev/null"],
-                          capture_output=True, text=True, cwd=store.ROOT)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--nbval",
+            str(tmp_path / "tampered.ipynb"),
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-c",
+            "/dev/null",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=store.ROOT,
+    )
     assert done.returncode == 1 and "1 failed" in done.stdout, done.stdout[-2000:]

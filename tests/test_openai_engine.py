@@ -28,7 +28,9 @@ def echo(number, body):
 
 
 def texts(server, chats=3, sampling=GREEDY, model=MODEL, **changes):
-    return [c.text for c in make(model, server.told(**changes)).generate([ask(f"q{k}") for k in range(chats)], sampling, 0)]
+    return [
+        c.text for c in make(model, server.told(**changes)).generate([ask(f"q{k}") for k in range(chats)], sampling, 0)
+    ]
 
 
 def refused(server, **changes):
@@ -64,7 +66,13 @@ def test_what_is_asked_for():
         texts(server, 2, WARM)
         first, second = (body for _, body in sorted(server.requests, key=lambda r: r[1]["messages"][0]["content"]))
         assert first.pop("seed") != second.pop("seed")
-        assert first == {"model": MODEL, "messages": [{"role": "user", "content": "q0"}], "temperature": 0.7, "top_p": 0.9, "max_tokens": 8}
+        assert first == {
+            "model": MODEL,
+            "messages": [{"role": "user", "content": "q0"}],
+            "temperature": 0.7,
+            "top_p": 0.9,
+            "max_tokens": 8,
+        }
         texts(server, 1, GREEDY)
         assert "seed" not in server.requests[-1][1]
 
@@ -80,7 +88,9 @@ def test_seeds_come_from_the_calls_seed():
 
 def test_finish_usage_and_logprobs():
     steps = {"content": [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -1.5}]}
-    with FakeServer(lambda n, body: said("cut", "length", 40, 2, cached=32, token_ids=[5, 6], logprobs=steps)) as server:
+    with FakeServer(
+        lambda n, body: said("cut", "length", 40, 2, cached=32, token_ids=[5, 6], logprobs=steps)
+    ) as server:
         [made] = make(MODEL, server.told()).generate([ask("q")], Sampling(0.0, 2, logprobs=True), 0)
         assert server.requests[0][1]["logprobs"] is True
     assert (made.finish, made.tokens_in, made.tokens_cached, made.tokens_out) == ("length", 40, 32, 2)
@@ -96,7 +106,10 @@ def test_a_filtered_reply_says_so():
 def test_a_server_that_is_down():
     with FakeServer(echo) as server:
         told = server.told(retries=1)
-    with pytest.raises(EngineError, match=rf"the server at {server.url} cannot be reached .*is it running\?; tried 2 times. Finished chunks are kept"):
+    with pytest.raises(
+        EngineError,
+        match=rf"the server at {server.url} cannot be reached .*is it running\?; tried 2 times. Finished chunks are kept",
+    ):
         make(MODEL, told)
 
 
@@ -106,7 +119,12 @@ def test_a_refused_key(monkeypatch, status):
     with FakeServer(lambda n, body: failed(status, f"Incorrect API key provided: {KEY}")) as server:
         message = refused(server, api_key_env="A_KEY")
         assert len(server.requests) <= 3  # at most one for each chat: another try mends nothing
-    assert f"answers {status}" in message and "the key in A_KEY is not accepted" in message and "***" in message and KEY not in message
+    assert (
+        f"answers {status}" in message
+        and "the key in A_KEY is not accepted" in message
+        and "***" in message
+        and KEY not in message
+    )
 
 
 def test_a_missing_key(monkeypatch):
@@ -123,7 +141,17 @@ def test_the_key_goes_to_the_server_and_nowhere_else(monkeypatch, caplog, capfd,
     monkeypatch.setenv("A_KEY", KEY)
     with FakeServer(lambda n, body: said(f"{n}\nAnswer: 3")) as server:
         told = server.told(api_key_env="A_KEY")
-        stage.run(tmp_path / "debates.parquet", model=MODEL, task="mini_gsm", split="train", n=2, protocol="single", seed=0, told=tiny.DEBATE, engine=told)
+        stage.run(
+            tmp_path / "debates.parquet",
+            model=MODEL,
+            task="mini_gsm",
+            split="train",
+            n=2,
+            protocol="single",
+            seed=0,
+            told=tiny.DEBATE,
+            engine=told,
+        )
         assert {headers["Authorization"] for headers, _ in server.requests} == {f"Bearer {KEY}"}
     assert KEY not in caplog.text + str(capfd.readouterr()) + repr(told)
     assert all(KEY.encode() not in file.read_bytes() for file in tmp_path.iterdir())
@@ -135,7 +163,15 @@ def test_too_many_requests_honours_retry_after(asked):
 
     def busy(number, body):
         times.append(time.monotonic())
-        return failed(429, "slow down", Retry_After="1" if asked == "1" else email.utils.formatdate(time.time() + 2, usegmt=True)) if number == 1 else echo(number, body)
+        return (
+            failed(
+                429,
+                "slow down",
+                Retry_After="1" if asked == "1" else email.utils.formatdate(time.time() + 2, usegmt=True),
+            )
+            if number == 1
+            else echo(number, body)
+        )
 
     with FakeServer(busy) as server:
         assert texts(server, 1) == ["q0"]
@@ -163,16 +199,31 @@ def test_what_no_other_try_mends_is_tried_once():
 def test_a_server_that_hangs():
     with FakeServer(lambda n, body: server.release.wait(20) and echo(n, body)) as server:
         start = time.monotonic()
-        assert "gave no answer in 0.2 s (engine.timeout_s); tried 2 times" in refused(server, chats=2, timeout_s=0.2, retries=1)
+        assert "gave no answer in 0.2 s (engine.timeout_s); tried 2 times" in refused(
+            server, chats=2, timeout_s=0.2, retries=1
+        )
         assert time.monotonic() - start < 5
 
 
-@pytest.mark.parametrize("garbage", ["<html>hello</html>", "", "{", {"choices": []}, {"choices": [{"message": {"content": 3}}], "usage": {}},
-                                     {"choices": [{"message": {"content": "x"}}]}, "[1]", "null"])
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        "<html>hello</html>",
+        "",
+        "{",
+        {"choices": []},
+        {"choices": [{"message": {"content": 3}}], "usage": {}},
+        {"choices": [{"message": {"content": "x"}}]},
+        "[1]",
+        "null",
+    ],
+)
 def test_garbage(garbage):
     with FakeServer(lambda n, body: (200, garbage)) as server:
         message = refused(server, chats=1)
-    assert f"the server at {server.url} " in message and ("answers 200" in message or "does not answer with a chat completion and its usage" in message)
+    assert f"the server at {server.url} " in message and (
+        "answers 200" in message or "does not answer with a chat completion and its usage" in message
+    )
 
 
 def test_garbage_may_pass():
@@ -206,13 +257,20 @@ def test_a_wrong_address():
             engine.generate([ask("q")], GREEDY, 0)
 
 
-@pytest.mark.parametrize("message", [
-    "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens", "'max_tokens' is too large: 900",
-    "the request exceeds the available context size (4096 tokens), try increasing it"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens",
+        "'max_tokens' is too large: 900",
+        "the request exceeds the available context size (4096 tokens), try increasing it",
+    ],
+)
 def test_context_overflow(message):
     with FakeServer(lambda n, body: failed(400, message)) as server:
         said = refused(server, chats=1)
-    assert said.startswith("prompt 0 with its reply is more than the context of the model") and "shorter replies" in said
+    assert (
+        said.startswith("prompt 0 with its reply is more than the context of the model") and "shorter replies" in said
+    )
 
 
 def test_requests_per_minute():
@@ -227,9 +285,16 @@ def test_half_written_replies_go_on_where_the_server_can():
     with FakeServer(echo, owner="vllm") as server:
         make(MODEL, server.told()).generate([chat], GREEDY, 0)
         body = server.requests[0][1]
-        assert body["continue_final_message"] is True and body["add_generation_prompt"] is False and body["return_token_ids"] is True
+        assert (
+            body["continue_final_message"] is True
+            and body["add_generation_prompt"] is False
+            and body["return_token_ids"] is True
+        )
     with FakeServer(echo) as server:
-        with pytest.raises(EngineError, match="prompt 1 ends with a half-written reply, which the server at .* is not known to continue"):
+        with pytest.raises(
+            EngineError,
+            match="prompt 1 ends with a half-written reply, which the server at .* is not known to continue",
+        ):
             make(MODEL, server.told()).generate([ask("q"), chat], GREEDY, 0)
         assert server.requests == []
 
@@ -248,7 +313,10 @@ CHOOSE = Sampling(0.0, 8, choices=CHOICES)
 def test_choices_of_vllm():
     with FakeServer(lambda n, body: said("No"), owner="vllm") as server:
         assert texts(server, 1, CHOOSE) == ["No"]
-        assert server.requests[0][1]["structured_outputs"] == {"choice": list(CHOICES)} and "response_format" not in server.requests[0][1]
+        assert (
+            server.requests[0][1]["structured_outputs"] == {"choice": list(CHOICES)}
+            and "response_format" not in server.requests[0][1]
+        )
 
 
 def test_choices_by_schema():
@@ -268,7 +336,13 @@ def test_choices_in_free_text():
         return failed(400, "response_format is not supported") if "response_format" in body else said(next(replies))
 
     with FakeServer(plain) as server:
-        assert texts(server, 5, CHOOSE, concurrency=1) == ["Yes", "No", "not sure", "Yes and no", "maybe"]  # the last two are not among the choices
+        assert texts(server, 5, CHOOSE, concurrency=1) == [
+            "Yes",
+            "No",
+            "not sure",
+            "Yes and no",
+            "maybe",
+        ]  # the last two are not among the choices
         assert len(server.requests) == 6  # the schema was refused once
         assert server.requests[-1][1]["max_tokens"] == 8
 
@@ -300,12 +374,23 @@ def test_wait_doubles_with_jitter(monkeypatch):
 
 
 def debate(path, server, **changes):
-    return stage.run(path, model=MODEL, task="mini_gsm", split="train", n=6, protocol="debate", seed=1, told=tiny.but(tiny.DEBATE, max_new_tokens=8),
-                     engine=server.told(retries=0, concurrency=1, **changes), progress=lambda *_: None)
+    return stage.run(
+        path,
+        model=MODEL,
+        task="mini_gsm",
+        split="train",
+        n=6,
+        protocol="debate",
+        seed=1,
+        told=tiny.but(tiny.DEBATE, max_new_tokens=8),
+        engine=server.told(retries=0, concurrency=1, **changes),
+        progress=lambda *_: None,
+    )
 
 
 def test_a_debate_goes_on_where_the_server_failed(tmp_path):
     """The server dies in the second round; the run says so; on a new server, at another address, it ends with the rows of a run without fault."""
+
     def answer(number, body):  # a function of the prompt and the seed
         return said(f"Answer: {(len(body['messages'][-1]['content']) + body['seed']) % 3}")
 
@@ -323,12 +408,24 @@ def test_a_debate_goes_on_where_the_server_failed(tmp_path):
     assert resumed.equals(whole)
 
 
-@pytest.mark.parametrize(("keys", "says"), [
-    ({"name": "openai"}, "the engine openai needs base_url, concurrency, timeout_s, retries"),
-    ({"name": "vllm", "batch": 8, "dtype": "auto", "share_prefix": True, "tensor_parallel": 1}, "the engine vllm needs data_parallel"),
-    ({"name": "transformers", "batch": 8, "dtype": "auto", "share_prefix": True, "base_url": "http://x/v1"}, "base_url belongs to another engine than transformers"),
-    ({"name": "openai", "base_url": "http://x/v1", "concurrency": 1, "timeout_s": 1.0, "retries": 0, "batch": 8}, "batch belongs to another engine than openai"),
-])
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"name": "openai"}, "the engine openai needs base_url, concurrency, timeout_s, retries"),
+        (
+            {"name": "vllm", "batch": 8, "dtype": "auto", "share_prefix": True, "tensor_parallel": 1},
+            "the engine vllm needs data_parallel",
+        ),
+        (
+            {"name": "transformers", "batch": 8, "dtype": "auto", "share_prefix": True, "base_url": "http://x/v1"},
+            "base_url belongs to another engine than transformers",
+        ),
+        (
+            {"name": "openai", "base_url": "http://x/v1", "concurrency": 1, "timeout_s": 1.0, "retries": 0, "batch": 8},
+            "batch belongs to another engine than openai",
+        ),
+    ],
+)
 def test_a_key_of_another_engine(keys, says):
     with pytest.raises(ValueError, match=says):
         params.Engine(**keys)

@@ -28,7 +28,13 @@ def sums(n, first=0, **more):
 
 
 def prepared(tmp_path, rows, test=None, limit=0):
-    return data.prepare(write(tmp_path / "my.jsonl", rows), test and write(tmp_path / "other.jsonl", test), tmp_path / "out", limit, 0.95)
+    return data.prepare(
+        write(tmp_path / "my.jsonl", rows),
+        test and write(tmp_path / "other.jsonl", test),
+        tmp_path / "out",
+        limit,
+        0.95,
+    )
 
 
 def questions(made, split):
@@ -54,7 +60,10 @@ def test_a_test_file_is_the_whole_held_out_split(tmp_path):
 
 
 def test_a_held_out_question_is_no_training_question(tmp_path):
-    again = [{"question": "  what is 20 + 1? ", "answer": 21, "split": "train"}, {"question": "What is 1 + 1?", "answer": 2, "split": "train"}]
+    again = [
+        {"question": "  what is 20 + 1? ", "answer": 21, "split": "train"},
+        {"question": "What is 1 + 1?", "answer": 2, "split": "train"},
+    ]
     made = prepared(tmp_path, sums(5, split="train") + sums(6, 20, split="test") + again)
     assert made.dropped[data.HELD_OUT] == 1 and made.dropped[data.REPEATED] == 1
     assert made.sizes["train"] == 5 and not questions(made, "train") & questions(made, "test")
@@ -69,22 +78,32 @@ def test_other_questions_are_another_task(tmp_path):
     rows = sums(5, split="train") + sums(6, 20, split="test")
     first, again = prepared(tmp_path, rows), prepared(tmp_path, rows)
     (tmp_path / "b").mkdir()
-    other = data.prepare(write(tmp_path / "b" / "my.jsonl", [{**rows[0], "answer": 99}, *rows[1:]]), None, tmp_path / "out", 0, 0.95)
+    other = data.prepare(
+        write(tmp_path / "b" / "my.jsonl", [{**rows[0], "answer": 99}, *rows[1:]]), None, tmp_path / "out", 0, 0.95
+    )
     assert first.task == again.task != other.task
 
 
 def test_words_in_common_are_counted(tmp_path):
     long = "Tom has a box with {} red marbles and gives two of them away. How many are left?"
-    rows = [{"question": long.format(k), "answer": k - 2, "split": "train" if k < 13 else "test"} for k in range(10, 20)]
+    rows = [
+        {"question": long.format(k), "answer": k - 2, "split": "train" if k < 13 else "test"} for k in range(10, 20)
+    ]
     assert prepared(tmp_path, rows + sums(4, split="train")).overlap == 3
 
 
-@pytest.mark.parametrize("rows, sentence", [
-    (sums(9, split="test"), "has no training rows"),
-    (sums(9, split="train") + sums(5, 9, split="test"), r"has 5 held-out problems, and with fewer than 6 no difference can be told"),
-    ([{"question": "1?"}, "{", *sums(3)], r"2 bad rows: line 1 has no answer; line 2 is not JSON"),
-    ([{"question": "1?", "answer": 1, "id": "2"}, *sums(1)], "line 2 has the id '2' a second time"),
-])
+@pytest.mark.parametrize(
+    "rows, sentence",
+    [
+        (sums(9, split="test"), "has no training rows"),
+        (
+            sums(9, split="train") + sums(5, 9, split="test"),
+            r"has 5 held-out problems, and with fewer than 6 no difference can be told",
+        ),
+        ([{"question": "1?"}, "{", *sums(3)], r"2 bad rows: line 1 has no answer; line 2 is not JSON"),
+        ([{"question": "1?", "answer": 1, "id": "2"}, *sums(1)], "line 2 has the id '2' a second time"),
+    ],
+)
 def test_data_that_cannot_be(tmp_path, rows, sentence):
     with pytest.raises(params.ParamsError, match=sentence):
         prepared(tmp_path, rows)
@@ -94,15 +113,18 @@ def test_data_that_cannot_be(tmp_path, rows, sentence):
 # --- what cannot be ends with a sentence ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("changed, sentence", [
-    ({"--teacher": "zoo/qwen3-23b"}, "did you mean 'zoo/qwen3-32b'"),
-    ({"--student": "nothing"}, "'nothing' is no network"),
-    ({"--train": "none.jsonl"}, "cannot read the task file none.jsonl"),
-    ({"--out": "{tmp}/my.jsonl/out"}, "name another --out"),
-    ({"--out": "{tmp}/taken"}, "has a README.md that is not of this program"),
-    ({"--params": "{tmp}/none.yaml"}, "no params file"),
-    ({"--method": "pad", "--train": "{tmp}/nodev.jsonl"}, "has no dev rows"),
-])
+@pytest.mark.parametrize(
+    "changed, sentence",
+    [
+        ({"--teacher": "zoo/qwen3-23b"}, "did you mean 'zoo/qwen3-32b'"),
+        ({"--student": "nothing"}, "'nothing' is no network"),
+        ({"--train": "none.jsonl"}, "cannot read the task file none.jsonl"),
+        ({"--out": "{tmp}/my.jsonl/out"}, "name another --out"),
+        ({"--out": "{tmp}/taken"}, "has a README.md that is not of this program"),
+        ({"--params": "{tmp}/none.yaml"}, "no params file"),
+        ({"--method": "pad", "--train": "{tmp}/nodev.jsonl"}, "has no dev rows"),
+    ],
+)
 def test_errors_are_sentences_and_load_nothing(tmp_path, capsys, monkeypatch, changed, sentence):
     monkeypatch.setattr(load, "load_tokenizer", lambda name: pytest.fail("a network was touched"))
     write(tmp_path / "my.jsonl", sums(9, split="train") + sums(6, 9, split="test") + sums(1, 20, split="dev"))
@@ -118,7 +140,17 @@ def test_errors_are_sentences_and_load_nothing(tmp_path, capsys, monkeypatch, ch
 
 def test_errors_come_before_torch(tmp_path):
     write(tmp_path / "my.jsonl", sums(9, split="train"))
-    told = ["distill", "--train", str(tmp_path / "my.jsonl"), "--teacher", LARGE, "--student", SMALL, "--out", str(tmp_path / "out")]
+    told = [
+        "distill",
+        "--train",
+        str(tmp_path / "my.jsonl"),
+        "--teacher",
+        LARGE,
+        "--student",
+        SMALL,
+        "--out",
+        str(tmp_path / "out"),
+    ]
     code = f"import sys; from agentark import cli; status = cli.main({told!r}); print('torch' in sys.modules); sys.exit(status)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout.strip() == "False" and "held-out" in done.stderr
@@ -134,18 +166,34 @@ def test_two_runs_do_not_write_to_one_folder(tmp_path):
 
 
 def test_a_debate_without_a_right_answer_says_what_became_of_it():
-    counts = {"R-SFT traces": 0, "DA traces": 0, "correct final traces (T)": 0, "final traces": 4, "problems (Q)": 2,
-              "final traces dropped: wrong answer": 3, "final traces dropped: truncated": 1}
-    with pytest.raises(stage.DistillError, match=r"no trace is right \(4 traces of 2 problems: 3 wrong answer, 1 truncated\)"):
+    counts = {
+        "R-SFT traces": 0,
+        "DA traces": 0,
+        "correct final traces (T)": 0,
+        "final traces": 4,
+        "problems (Q)": 2,
+        "final traces dropped: wrong answer": 3,
+        "final traces dropped: truncated": 1,
+    }
+    with pytest.raises(
+        stage.DistillError, match=r"no trace is right \(4 traces of 2 problems: 3 wrong answer, 1 truncated\)"
+    ):
         stage._check_traces(counts, "rsft")
     with pytest.raises(stage.DistillError, match="no problem has two right traces"):
         stage._check_traces({**counts, "R-SFT traces": 1, "correct final traces (T)": 1}, "da")
     stage._check_traces({**counts, "R-SFT traces": 1}, "rsft")
 
 
-@pytest.mark.parametrize("teacher, student, tier", [
-    (LARGE, SMALL, "mini"), ("smollm2-135m", "smollm2-135m", "smollm2"), ("HuggingFaceTB/SmolLM2-135M-Instruct", SMALL, "smollm2"),
-    ("Qwen3-8B", "smollm2-135m", "qwen3"), ("./mine", "Qwen3-0.6B", "qwen3")])
+@pytest.mark.parametrize(
+    "teacher, student, tier",
+    [
+        (LARGE, SMALL, "mini"),
+        ("smollm2-135m", "smollm2-135m", "smollm2"),
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", SMALL, "smollm2"),
+        ("Qwen3-8B", "smollm2-135m", "qwen3"),
+        ("./mine", "Qwen3-0.6B", "qwen3"),
+    ],
+)
 def test_the_params_go_with_the_networks(teacher, student, tier):
     assert stage.default_params(teacher, student).stem == tier
 
@@ -154,7 +202,11 @@ def test_names_mean_the_same_elsewhere(tmp_path, monkeypatch):
     (tmp_path / "mine").mkdir()
     monkeypatch.chdir(tmp_path)
     assert stage.full_name("Qwen3-0.6B") == "Qwen/Qwen3-0.6B" and stage.full_name("smollm2-135m") == "smollm2-135m"
-    assert stage.full_name("./mine") == str(tmp_path / "mine") and stage.full_name(SMALL) == SMALL and stage.full_name("a/b") == "a/b"
+    assert (
+        stage.full_name("./mine") == str(tmp_path / "mine")
+        and stage.full_name(SMALL) == SMALL
+        and stage.full_name("a/b") == "a/b"
+    )
 
 
 # --- card and page ----------------------------------------------------------------------------------------------------------
@@ -168,16 +220,37 @@ def made(tmp_path, right_before, right_after, student=SMALL) -> card.Made:
     for method, right in (("base", right_before), ("sft", right_after)):
         for k, p in enumerate(tasks.problems(own.task, "test", 10)):
             at = who | ({"teacher": "-", "train": "-"} if method == "base" else {})
-            rows.append({**at, "method": method, "item": p.id, "sample": -1, "gold": p.answer, "correct_flexible": k < right,
-                         "answer_flexible": p.answer if k < right else "<b>0", "finish": "length" if k == 9 else "stop"})
+            rows.append(
+                {
+                    **at,
+                    "method": method,
+                    "item": p.id,
+                    "sample": -1,
+                    "gold": p.answer,
+                    "correct_flexible": k < right,
+                    "answer_flexible": p.answer if k < right else "<b>0",
+                    "finish": "length" if k == 9 else "stop",
+                }
+            )
     training = {"loss": [{"step": 1, "loss": 2.0}], "examples": 4, "dropped": 0, "parameters_trained": 1234}
-    manifest = {"made": "now", "seconds": 1.0, "peak_memory_mb": 5, "machine": "a machine", "python": "3.11", "versions": {"torch": "2"}}
-    return card.Made(own, params.load(MINI)[0], LARGE, student, "sft", 0, pd.DataFrame(rows), None, {}, training, manifest)
+    manifest = {
+        "made": "now",
+        "seconds": 1.0,
+        "peak_memory_mb": 5,
+        "machine": "a machine",
+        "python": "3.11",
+        "versions": {"torch": "2"},
+    }
+    return card.Made(
+        own, params.load(MINI)[0], LARGE, student, "sft", 0, pd.DataFrame(rows), None, {}, training, manifest
+    )
 
 
 def test_the_verdict_has_the_numbers(tmp_path):
     said = card.verdict(made(tmp_path, 2, 9))
-    assert said.startswith("On 10 held-out problems the student answers 90.0 % right, 20.0 % before: it is better than before (difference +70.0 [")
+    assert said.startswith(
+        "On 10 held-out problems the student answers 90.0 % right, 20.0 % before: it is better than before (difference +70.0 ["
+    )
     assert "p = 0.016 by McNemar's exact test)." in said  # seven problems, all one way: 2 / 2^7
 
 
@@ -199,14 +272,29 @@ def test_the_card_is_whole(tmp_path):
     text = card.card(made(tmp_path, 2, 9), adapter=True)
     _, head, body = text.split("---\n", 2)
     assert yaml.safe_load(head) == {"license": "apache-2.0", "library_name": "peft", "tags": ["agentark", "sft"]}
-    for part in ("| qwen3-0.6b as it was | 10 | 20.0 [5.7, 51.0] | 0.0 | 10.0 |", "| rows given | 14 |", "| train problems | 4 |", "| sha256 of my.jsonl |",
-                 "| student | zoo/qwen3-0.6b | Apache-2.0", "| torch | 2 |", "| machine | a machine |", "learning_rate", "| training examples | 4 |"):
+    for part in (
+        "| qwen3-0.6b as it was | 10 | 20.0 [5.7, 51.0] | 0.0 | 10.0 |",
+        "| rows given | 14 |",
+        "| train problems | 4 |",
+        "| sha256 of my.jsonl |",
+        "| student | zoo/qwen3-0.6b | Apache-2.0",
+        "| torch | 2 |",
+        "| machine | a machine |",
+        "learning_rate",
+        "| training examples | 4 |",
+    ):
         assert part in body, part
     assert "debate" not in body.split("## Use")[1].split("```yaml")[1]  # nothing was debated
 
 
-@pytest.mark.parametrize("name, says", [
-    ("Qwen/Qwen3-8B", "Apache-2.0"), ("meta-llama/Meta-Llama-3-8B-Instruct", "Llama 3"), ("some/thing", "https://huggingface.co/some/thing")])
+@pytest.mark.parametrize(
+    "name, says",
+    [
+        ("Qwen/Qwen3-8B", "Apache-2.0"),
+        ("meta-llama/Meta-Llama-3-8B-Instruct", "Llama 3"),
+        ("some/thing", "https://huggingface.co/some/thing"),
+    ],
+)
 def test_licences(name, says):
     assert says in card.licence(name)
 
@@ -225,17 +313,41 @@ def test_answers_that_changed(tmp_path):
     assert list(card.changed(made(tmp_path / "b", 3, 1)).now) == ["wrong"] * 2
 
 
-@pytest.mark.parametrize("make", [page.text, page.listing, lambda words: page.table(pd.DataFrame({words: [words]})),
-                                  lambda words: page.page(words, words, {words: ""})])
+@pytest.mark.parametrize(
+    "make",
+    [
+        page.text,
+        page.listing,
+        lambda words: page.table(pd.DataFrame({words: [words]})),
+        lambda words: page.page(words, words, {words: ""}),
+    ],
+)
 def test_text_is_escaped(make):
     assert "<i>" not in make("<i>") and "&lt;i&gt;" in make("<i>")
 
 
 def test_telling_debates():
-    said = {"a": [[0, 0], [1, 1]], "b": [[1, 1]], "c": [[1, 0], [0, 0]], "d": [[0, 0], [0, 0]], "e": [[0, 1], [1, 1]]}  # rounds of two agents
-    log = pd.DataFrame([{"problem": p, "round": k, "agent": a, "correct": bool(right)}
-                        for p, rounds in said.items() for k, row in enumerate(rounds, 1) for a, right in enumerate(row, 1)])
-    assert page.telling(log) == {"the debate helped": "a", "the debate did harm": "c", "nobody found it": "d", "all were right at once": "b"}
+    said = {
+        "a": [[0, 0], [1, 1]],
+        "b": [[1, 1]],
+        "c": [[1, 0], [0, 0]],
+        "d": [[0, 0], [0, 0]],
+        "e": [[0, 1], [1, 1]],
+    }  # rounds of two agents
+    log = pd.DataFrame(
+        [
+            {"problem": p, "round": k, "agent": a, "correct": bool(right)}
+            for p, rounds in said.items()
+            for k, row in enumerate(rounds, 1)
+            for a, right in enumerate(row, 1)
+        ]
+    )
+    assert page.telling(log) == {
+        "the debate helped": "a",
+        "the debate did harm": "c",
+        "nobody found it": "d",
+        "all were right at once": "b",
+    }
     assert page.telling(log[log.problem == "b"]) == {"all were right at once": "b"}
 
 
@@ -249,16 +361,29 @@ def times(folder):
 @pytest.mark.slow
 def test_distill_from_end_to_end(tmp_path, capsys, monkeypatch):
     """Killed after the debate, it goes on; called again, it does nothing; by another method, it debates no second time."""
-    rows = [{"question": p.question, "answer": int(p.answer), "split": "train" if k < 18 else "dev" if k < 20 else "test"}
-            for k, p in enumerate(tasks.problems("mini_gsm", "train", 30))]
+    rows = [
+        {"question": p.question, "answer": int(p.answer), "split": "train" if k < 18 else "dev" if k < 20 else "test"}
+        for k, p in enumerate(tasks.problems("mini_gsm", "train", 30))
+    ]
     told = yaml.safe_load(MINI.read_text())
     told["debate"] |= {"agents": 2, "rounds": 2}
     told["distill"] |= {"epochs": 1, "lora": {"r": 2, "alpha": 4, "dropout": 0.0, "target_modules": "all-linear"}}
     told["evaluate"] |= {"base_votes": 1, "samples": 0}
     (tmp_path / "fast.yaml").write_text(yaml.safe_dump(told))
     out = tmp_path / "out"
-    call = ["distill", "--train", str(write(tmp_path / "my.jsonl", rows)), "--teacher", LARGE, "--student", SMALL, "--out", str(out),
-            "--params", str(tmp_path / "fast.yaml")]
+    call = [
+        "distill",
+        "--train",
+        str(write(tmp_path / "my.jsonl", rows)),
+        "--teacher",
+        LARGE,
+        "--student",
+        SMALL,
+        "--out",
+        str(out),
+        "--params",
+        str(tmp_path / "fast.yaml"),
+    ]
 
     def killed(*_, **__):
         raise KeyboardInterrupt
@@ -266,7 +391,7 @@ def test_distill_from_end_to_end(tmp_path, capsys, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(cells, "base", killed)
         assert cli.main(call) == 130
-    debates, = (out / "debates").glob("*.parquet")
+    (debates,) = (out / "debates").glob("*.parquet")
     debated = debates.stat().st_mtime_ns
     assert cli.main(call) == 0
     assert debates.stat().st_mtime_ns == debated
@@ -274,9 +399,15 @@ def test_distill_from_end_to_end(tmp_path, capsys, monkeypatch):
     assert "On 10 held-out problems the student answers" in said and str(out / "report.html") in said
 
     text, html = (out / "README.md").read_text(), (out / "report.html").read_text()
-    assert text == (out / "model" / "README.md").read_text() and "| train problems | 18 |" in text and "library_name: peft" in text
+    assert (
+        text == (out / "model" / "README.md").read_text()
+        and "| train problems | 18 |" in text
+        and "library_name: peft" in text
+    )
     assert html.count("<details>") >= 1 and "data:image/png" in html and "taught by R-SFT" in html
-    assert sorted(path.suffix for path in (out / "model").iterdir() if path.suffix in (".safetensors", ".bin", ".pt")) == [".safetensors"]
+    assert sorted(
+        path.suffix for path in (out / "model").iterdir() if path.suffix in (".safetensors", ".bin", ".pt")
+    ) == [".safetensors"]
     model, tokenizer = load.load(str(out / "model"))
     assert model.config.vocab_size >= len(tokenizer)
 
@@ -285,5 +416,9 @@ def test_distill_from_end_to_end(tmp_path, capsys, monkeypatch):
     assert "nothing to be done" in capsys.readouterr().err
     assert cli.main([*call, "--method", "sft"]) == 0
     now = times(out)
-    assert all(now[path] == at for path, at in before.items() if path.parent.name in ("debates", "traces", "predictions", "data"))
+    assert all(
+        now[path] == at
+        for path, at in before.items()
+        if path.parent.name in ("debates", "traces", "predictions", "data")
+    )
     assert "answers alone (SFT)" in (out / "README.md").read_text()

@@ -12,10 +12,16 @@ from agentark.params import ParamsError
 from tiny import EVALUATE, but
 
 MINI, _ = params.load(store.ROOT / "params" / "mini.yaml")
-TOLD = MINI.model_copy(update={
-    "debate": but(MINI.debate, agents=2, rounds=1, max_new_tokens=24, chunk=4), "evaluate": but(EVALUATE, max_new_tokens=16), "sizes": but(MINI.sizes, train=6, dev=4, test=3, debate_test=3),
-    "study": but(MINI.study, test_tasks=["mini_gsm"]),
-    "prm": but(MINI.prm, loss="ce", labeller="arithmetic", batch=2, stage1_epochs=1), "rl": but(MINI.rl, steps=2, prompts_per_step=2, generations=2, max_new_tokens=16, dev_problems=2)})
+TOLD = MINI.model_copy(
+    update={
+        "debate": but(MINI.debate, agents=2, rounds=1, max_new_tokens=24, chunk=4),
+        "evaluate": but(EVALUATE, max_new_tokens=16),
+        "sizes": but(MINI.sizes, train=6, dev=4, test=3, debate_test=3),
+        "study": but(MINI.study, test_tasks=["mini_gsm"]),
+        "prm": but(MINI.prm, loss="ce", labeller="arithmetic", batch=2, stage1_epochs=1),
+        "rl": but(MINI.rl, steps=2, prompts_per_step=2, generations=2, max_new_tokens=16, dev_problems=2),
+    }
+)
 TASK = "mini_gsm"
 
 
@@ -36,19 +42,34 @@ def gold_log(split: str, n: int) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory, network):
     path = tmp_path_factory.mktemp("steps") / "steps.parquet"
-    return path, label.run(path, gold_log("train", 6), log_id="x", teacher=network, task=TASK, split="train", seed=0, told=TOLD)
+    return path, label.run(
+        path, gold_log("train", 6), log_id="x", teacher=network, task=TASK, split="train", seed=0, told=TOLD
+    )
 
 
 def test_labels_are_written_once_and_counted(labelled, network):
     path, made = labelled
-    pd.testing.assert_frame_equal(label.run(path, pd.DataFrame(), log_id="x", teacher=network, task=TASK, split="train", seed=0, told=TOLD), made, check_dtype=False)
+    pd.testing.assert_frame_equal(
+        label.run(path, pd.DataFrame(), log_id="x", teacher=network, task=TASK, split="train", seed=0, told=TOLD),
+        made,
+        check_dtype=False,
+    )
     assert "rollout" not in made
     assert '"traces": 12' in store.manifest_path(path).read_text()
 
 
 def test_rollout_labels_come_from_the_teacher(tmp_path, network):
     told = TOLD.model_copy(update={"prm": but(TOLD.prm, labeller="rollout", rollouts=2)})
-    made = label.run(tmp_path / "s.parquet", gold_log("train", 1), log_id="x", teacher=network, task=TASK, split="train", seed=0, told=told)
+    made = label.run(
+        tmp_path / "s.parquet",
+        gold_log("train", 1),
+        log_id="x",
+        teacher=network,
+        task=TASK,
+        split="train",
+        seed=0,
+        told=told,
+    )
     last = made.groupby("agent").tail(1).set_index("agent").rollout
     assert last.to_dict() == {1: 1.0, 2: 0.0}  # an answer is not completed: it is right or wrong
     assert made.rollout.between(0, 1).all()
@@ -56,8 +77,17 @@ def test_rollout_labels_come_from_the_teacher(tmp_path, network):
 
 def test_overlapping_problems_have_no_labels(labelled, tmp_path, network):
     whole, left_out = labelled[1], sorted(set(labelled[1].problem))[0]
-    made = label.run(tmp_path / "s.parquet", gold_log("train", 6), log_id="x", teacher=network, task=TASK, split="train", seed=0, told=TOLD,
-                     overlapping={left_out: "shares 8 words"})
+    made = label.run(
+        tmp_path / "s.parquet",
+        gold_log("train", 6),
+        log_id="x",
+        teacher=network,
+        task=TASK,
+        split="train",
+        seed=0,
+        told=TOLD,
+        overlapping={left_out: "shares 8 words"},
+    )
     pd.testing.assert_frame_equal(made, whole[whole.problem != left_out].reset_index(drop=True), check_dtype=False)
     assert '"traces": 10' in store.manifest_path(tmp_path / "s.parquet").read_text()
 
@@ -66,9 +96,16 @@ def test_overlapping_problems_have_no_labels(labelled, tmp_path, network):
 def taught(tmp_path_factory, labelled, network):
     files = study.Files(tmp_path_factory.mktemp("study"))
     at = dict(teacher="t", task=TASK, seed=0)
-    folders = [pad.reward(files, TOLD, labelled[1], "x", student=network, n=6, shuffled=shuffled, **at) for shuffled in (False, True)]
-    made = {method: pad.taught(files, TOLD, labelled[1], "x", students=[network], method=method, train_n=6, dev_n=2, tests={TASK: 3}, **at)
-            for method in params.RL_METHODS}
+    folders = [
+        pad.reward(files, TOLD, labelled[1], "x", student=network, n=6, shuffled=shuffled, **at)
+        for shuffled in (False, True)
+    ]
+    made = {
+        method: pad.taught(
+            files, TOLD, labelled[1], "x", students=[network], method=method, train_n=6, dev_n=2, tests={TASK: 3}, **at
+        )
+        for method in params.RL_METHODS
+    }
     return files, folders, made
 
 
@@ -92,18 +129,57 @@ def test_what_rewards_what(taught, network):
 def test_what_is_there_is_read(taught, labelled, network):
     files = taught[0]
     before = files.checkpoint("t", network, "pad", TASK, 0).stat().st_mtime_ns
-    rows, _ = pad.taught(files, TOLD, labelled[1], "x", teacher="t", students=[network], method="pad", task=TASK, train_n=6, dev_n=2, tests={TASK: 3}, seed=0)
+    rows, _ = pad.taught(
+        files,
+        TOLD,
+        labelled[1],
+        "x",
+        teacher="t",
+        students=[network],
+        method="pad",
+        task=TASK,
+        train_n=6,
+        dev_n=2,
+        tests={TASK: 3},
+        seed=0,
+    )
     assert files.checkpoint("t", network, "pad", TASK, 0).stat().st_mtime_ns == before and len(rows)
 
 
 def test_a_slice_has_fewer_steps(taught, labelled, tmp_path, network):
-    _, logs = pad.taught(study.Files(tmp_path), TOLD, labelled[1], "x", teacher="t", students=[network], method="rlvr", task=TASK, train_n=3, dev_n=1, tests={TASK: 1}, seed=0)
+    _, logs = pad.taught(
+        study.Files(tmp_path),
+        TOLD,
+        labelled[1],
+        "x",
+        teacher="t",
+        students=[network],
+        method="rlvr",
+        task=TASK,
+        train_n=3,
+        dev_n=1,
+        tests={TASK: 1},
+        seed=0,
+    )
     assert logs[network]["steps"] == 1
 
 
 def test_a_reward_model_of_another_tokenizer_is_given_text(tmp_path, labelled, network):
     told = TOLD.model_copy(update={"prm": but(TOLD.prm, backbone="zoo/qwen3-0.6b"), "rl": but(TOLD.rl, steps=1)})
-    _, logs = pad.taught(study.Files(tmp_path), told, labelled[1], "x", teacher="t", students=[network], method="pad", task=TASK, train_n=6, dev_n=1, tests={TASK: 1}, seed=0)
+    _, logs = pad.taught(
+        study.Files(tmp_path),
+        told,
+        labelled[1],
+        "x",
+        teacher="t",
+        students=[network],
+        method="pad",
+        task=TASK,
+        train_n=6,
+        dev_n=1,
+        tests={TASK: 1},
+        seed=0,
+    )
     assert 0 < logs[network]["log"][0]["reward"] < 1
 
 
@@ -111,7 +187,9 @@ def test_the_verdict_has_both_kinds_of_traces(taught):
     log = verify(gold_log("dev", 4), TASK, "dev")
     table = pad.judged(TOLD, model=taught[1][0], control=taught[1][1], task=TASK, logs={"teacher": log, "own": log})
     assert list(table.columns) == ["traces", "measure", "prm", "control", "good", "passed"]
-    one, other = (table[table.traces == whose].drop(columns="traces").reset_index(drop=True) for whose in ("teacher", "own"))
+    one, other = (
+        table[table.traces == whose].drop(columns="traces").reset_index(drop=True) for whose in ("teacher", "own")
+    )
     pd.testing.assert_frame_equal(one, other)
     assert one.set_index("measure").loc["steps", "prm"] > 0
 
@@ -127,14 +205,21 @@ def test_jobs_of_the_reward_methods():
     jobs = {job.name: job for job in study.jobs(told, params.Coordinates())}
     prm, pad_job = jobs["06_prm-qwen3-32b-mini_gsm-s1"], jobs["07_pad-qwen3-32b-pad-mini_gsm-s1"]
     assert {p.name for p in pad_job.inputs} <= {p.name for p in prm.outputs}
-    assert [p.parent.name for p in jobs["07_pad-qwen3-32b-rlvr-mini_gsm-s0"].inputs] == ["steps"]  # which problems; no reward model
+    assert [p.parent.name for p in jobs["07_pad-qwen3-32b-rlvr-mini_gsm-s0"].inputs] == [
+        "steps"
+    ]  # which problems; no reward model
     assert "10_ppo_vs_grpo" in jobs
     init = told.model_copy(update={"rl": but(told.rl, init="rsft")})
     again = {job.name: job for job in study.jobs(init, params.Coordinates())}
     assert any("rsft" in p.name for p in again["07_pad-qwen3-32b-rlvr-mini_gsm-s0"].inputs)
-    assert again["06_prm-qwen3-32b-mini_gsm-s1"].key == prm.key and again["07_pad-qwen3-32b-pad-mini_gsm-s1"].key != pad_job.key
+    assert (
+        again["06_prm-qwen3-32b-mini_gsm-s1"].key == prm.key
+        and again["07_pad-qwen3-32b-pad-mini_gsm-s1"].key != pad_job.key
+    )
 
 
 def test_nothing_to_train_is_refused():
     with pytest.raises(ParamsError, match="both 0"):
-        params.check({**MINI.model_dump(), "prm": {**MINI.prm.model_dump(), "stage1_epochs": 0, "stage2_epochs": 0}}, "x")
+        params.check(
+            {**MINI.model_dump(), "prm": {**MINI.prm.model_dump(), "stage1_epochs": 0, "stage2_epochs": 0}}, "x"
+        )

@@ -64,13 +64,16 @@ def test_every_value_has_its_source(path):
     assert not bare, f"{path.name}: no source in a comment for {', '.join(bare)}"
 
 
-@pytest.mark.parametrize(("changes", "says"), [
-    ({"debat": {}}, ["unknown key 'debat'", "did you mean 'debate'"]),
-    ({"debate__agent": 5}, ["in debate: unknown key 'agent'", "did you mean 'agents'"]),
-    ({"studnets": "a"}, ["unknown key 'studnets'", "did you mean 'students'"]),
-    ({"zzzz": 1}, ["unknown key 'zzzz'", "there are study, sizes"]),
-    ({"distill__lora": {**LORA, "alpah": 16}}, ["lora", "unknown key 'alpah'", "did you mean 'alpha'"]),
-])
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"debat": {}}, ["unknown key 'debat'", "did you mean 'debate'"]),
+        ({"debate__agent": 5}, ["in debate: unknown key 'agent'", "did you mean 'agents'"]),
+        ({"studnets": "a"}, ["unknown key 'studnets'", "did you mean 'students'"]),
+        ({"zzzz": 1}, ["unknown key 'zzzz'", "there are study, sizes"]),
+        ({"distill__lora": {**LORA, "alpah": 16}}, ["lora", "unknown key 'alpah'", "did you mean 'alpha'"]),
+    ],
+)
 def test_unknown_keys(changes, says):
     message = refused(**changes)
     assert all(part in message for part in says), message
@@ -81,35 +84,41 @@ def test_all_unknown_keys_at_once():
     assert "'debate'" in message and "'teacher'" in message
 
 
-@pytest.mark.parametrize(("changes", "says"), [
-    ({"distill__learning_rate": "1e-5"}, ["distill.learning_rate", "1.0e-5"]),
-    ({"debate__layout": "sharde"}, ["debate.layout", "'shared'", "'own_history'", "did you mean 'shared'"]),
-    ({"study__methods": ["rsft", "rsf"]}, ["study.methods.1", "did you mean 'rsft'"]),
-    ({"method": "rsf"}, ["method", "did you mean 'rsft'"]),
-    ({"split": "tset"}, ["split", "did you mean 'test'"]),
-    ({"debate__agents": "5"}, ["debate.agents", "integer"]),
-    ({"debate__agents": True}, ["debate.agents", "integer"]),
-    ({"debate__agents": 5.0}, ["debate.agents", "integer"]),
-    ({"engine__share_prefix": 1}, ["engine.share_prefix", "boolean"]),
-    ({"debate": [1]}, ["debate", "dictionary"]),
-    ({"study__name": "a/b"}, ["study.name"]),
-    ({"study__teachers": []}, ["study.teachers"]),
-])
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"distill__learning_rate": "1e-5"}, ["distill.learning_rate", "1.0e-5"]),
+        ({"debate__layout": "sharde"}, ["debate.layout", "'shared'", "'own_history'", "did you mean 'shared'"]),
+        ({"study__methods": ["rsft", "rsf"]}, ["study.methods.1", "did you mean 'rsft'"]),
+        ({"method": "rsf"}, ["method", "did you mean 'rsft'"]),
+        ({"split": "tset"}, ["split", "did you mean 'test'"]),
+        ({"debate__agents": "5"}, ["debate.agents", "integer"]),
+        ({"debate__agents": True}, ["debate.agents", "integer"]),
+        ({"debate__agents": 5.0}, ["debate.agents", "integer"]),
+        ({"engine__share_prefix": 1}, ["engine.share_prefix", "boolean"]),
+        ({"debate": [1]}, ["debate", "dictionary"]),
+        ({"study__name": "a/b"}, ["study.name"]),
+        ({"study__teachers": []}, ["study.teachers"]),
+    ],
+)
 def test_wrong_values(changes, says):
     message = refused(**changes)
     assert all(part in message for part in says), message
 
 
-@pytest.mark.parametrize(("changes", "says"), [
-    ({"sizes__debate_test": 1001}, ["debate_test (1001)", "test (1000)"]),
-    ({"study__students": ["zoo/a", "zoo/a"]}, ["students", "twice"]),
-    ({"debate__agents": 1}, ["debate.agents", "2"]),
-    ({"debate__agents": 21}, ["debate.agents", "20"]),
-    ({"extract__max_traces": 4}, ["extract.max_traces", "3"]),
-    ({"debate__temperature": 0}, ["debate.temperature", "greater than 0"]),
-    ({"stats__level": 95}, ["stats.level", "less than 1"]),
-    ({"limit": -1}, ["limit"]),
-])
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"sizes__debate_test": 1001}, ["debate_test (1001)", "test (1000)"]),
+        ({"study__students": ["zoo/a", "zoo/a"]}, ["students", "twice"]),
+        ({"debate__agents": 1}, ["debate.agents", "2"]),
+        ({"debate__agents": 21}, ["debate.agents", "20"]),
+        ({"extract__max_traces": 4}, ["extract.max_traces", "3"]),
+        ({"debate__temperature": 0}, ["debate.temperature", "greater than 0"]),
+        ({"stats__level": 95}, ["stats.level", "less than 1"]),
+        ({"limit": -1}, ["limit"]),
+    ],
+)
 def test_impossible(changes, says):
     message = refused(**changes)
     assert all(part in message for part in says), message
@@ -175,8 +184,16 @@ def test_missing_file(tmp_path, monkeypatch):
         params.load("params/mini.yaml")
 
 
-@pytest.mark.parametrize(("text", "says"), [
-    (b"study: [1, 2", "is not YAML"), (b"a: b: c", "is not YAML"), (b"- study\n- sizes\n", "not list"), (b"", "not NoneType"), (b"\xff\xfe\x00", "x.yaml")])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"study: [1, 2", "is not YAML"),
+        (b"a: b: c", "is not YAML"),
+        (b"- study\n- sizes\n", "not list"),
+        (b"", "not NoneType"),
+        (b"\xff\xfe\x00", "x.yaml"),
+    ],
+)
 def test_files_that_are_no_params(tmp_path, text, says):
     path = tmp_path / "x.yaml"
     path.write_bytes(text)
@@ -190,8 +207,10 @@ def test_folder_is_no_params_file(tmp_path):
 
 
 def test_nothing_heavy_is_imported():
-    code = ("import sys; from agentark import params; params.load(sys.argv[1]); "
-            "print(*sorted({'torch', 'transformers', 'trl', 'pandas', 'datasets'} & set(sys.modules)))")
+    code = (
+        "import sys; from agentark import params; params.load(sys.argv[1]); "
+        "print(*sorted({'torch', 'transformers', 'trl', 'pandas', 'datasets'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code, str(MINI)], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == ""

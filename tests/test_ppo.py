@@ -4,7 +4,22 @@ import statistics
 
 import pytest
 import torch
-from test_grpo import RL, Cut, batch_of, disturb, dev, enders, grads, same, score, token_logps, trainer_of, unpadded, weights, PROMPTS  # noqa: F401
+from test_grpo import (
+    RL,
+    Cut,
+    batch_of,
+    disturb,
+    dev,
+    enders,
+    grads,
+    same,
+    score,
+    token_logps,
+    trainer_of,
+    unpadded,
+    weights,
+    PROMPTS,
+)  # noqa: F401
 from tiny import but
 
 from agentark.distill import grpo, ppo
@@ -20,6 +35,7 @@ def ends(completion):
 
 
 # By hand
+
 
 def test_gae_by_hand():
     """γ = 0.9, λ = 0.8; the second completion has two tokens, and what stands behind them does not matter."""
@@ -39,7 +55,9 @@ def test_gae_at_its_ends():
     to_come = (rewards * mask).flip(1).cumsum(1).flip(1)
     assert torch.allclose(ppo.gae(rewards, values, mask, 1.0, 1.0)[0], (to_come - values) * mask, atol=1e-6)
     after = torch.cat([(values * mask)[:, 1:], torch.zeros(2, 1)], dim=1)
-    assert torch.allclose(ppo.gae(rewards, values, mask, 0.9, 0.0)[0], (rewards + 0.9 * after - values) * mask, atol=1e-6)
+    assert torch.allclose(
+        ppo.gae(rewards, values, mask, 0.9, 0.0)[0], (rewards + 0.9 * after - values) * mask, atol=1e-6
+    )
 
 
 def test_normalised_advantages():
@@ -58,7 +76,9 @@ def test_the_clipped_value_loss_by_hand():
     # V = 1.0 is cut to 0.4: (0.4 - 1)² = 0.36 > 0; 0.1 stays: 0.81; 0.5 stays: 0.25; the last is masked
     assert loss.item() == pytest.approx(0.5 * ((0.36 + 0.81) / 2 + 0.25) / 2)
     loss.backward()
-    assert values.grad.flatten().tolist() == pytest.approx([0, 0.5 * -0.9 / 2, 0.5 * 0.5, 0])  # the clipped one no longer moves
+    assert values.grad.flatten().tolist() == pytest.approx(
+        [0, 0.5 * -0.9 / 2, 0.5 * 0.5, 0]
+    )  # the clipped one no longer moves
 
 
 def test_rewards_at_step_ends():
@@ -73,18 +93,22 @@ def test_rewards_at_step_ends():
 
 # Eq. 8-9
 
+
 def printed(model, ref, batch, old, rewards, told):
     """-L of Eq. 8-9, an output at a time; Eq. 9 normalises over the outputs of one input."""
     terms = []
     for row, (prompt, completion) in enumerate(unpadded(batch)):
-        mine = rewards[row // told.generations * told.generations:][: told.generations]
+        mine = rewards[row // told.generations * told.generations :][: told.generations]
         advantage = (rewards[row] - statistics.mean(mine)) / (statistics.stdev(mine) + told.advantage_epsilon)
         logps = token_logps(model, prompt, completion, told.temperature)
         with torch.no_grad():
             log_r = token_logps(ref, prompt, completion, told.temperature) - logps.detach()
         log_r = log_r + logps.detach() - logps
         rho = (logps.sum() - old[row].sum()).exp()
-        terms.append(torch.min(rho * advantage, rho.clamp(1 - told.epsilon, 1 + told.epsilon) * advantage) - told.beta * (log_r.exp() - log_r - 1).sum())
+        terms.append(
+            torch.min(rho * advantage, rho.clamp(1 - told.epsilon, 1 + told.epsilon) * advantage)
+            - told.beta * (log_r.exp() - log_r - 1).sum()
+        )
     return -torch.stack(terms).mean()
 
 
@@ -106,15 +130,23 @@ def test_printed_ppo_is_grpo_with_the_printed_ratio(enders, tmp_path, monkeypatc
         torch.manual_seed(6)
         old = [row + 0.1 * torch.randn_like(row) for row in old]
         batch["old_per_token_logps"] = torch.nn.utils.rnn.pad_sequence(old, batch_first=True)
-        made.append((trainer.compute_loss(trainer.model, batch).item(), grads(trainer, trainer.compute_loss(trainer.model, batch))))
+        made.append(
+            (
+                trainer.compute_loss(trainer.model, batch).item(),
+                grads(trainer, trainer.compute_loss(trainer.model, batch)),
+            )
+        )
     rewards = [min(scores) for scores in score(None, [completion for _, completion in unpadded(batch)])]
     wanted = printed(b.model, load(enders["qwen3"])[0], batch, old, rewards, TOLD)
     assert made[0][0] == pytest.approx(made[1][0], rel=1e-6) and made[1][0] == pytest.approx(wanted.item(), rel=1e-4)
     right = grads(b, wanted)
-    assert torch.allclose(made[0][1], made[1][1], rtol=1e-5, atol=1e-7) and torch.allclose(made[0][1], right, rtol=1e-3, atol=1e-4 * right.abs().max().item())
+    assert torch.allclose(made[0][1], made[1][1], rtol=1e-5, atol=1e-7) and torch.allclose(
+        made[0][1], right, rtol=1e-3, atol=1e-4 * right.abs().max().item()
+    )
 
 
 # A critic
+
 
 def with_critic(network, folder, told=TOLD, **options):
     trainer = trainer_of(network, folder, told, ppo.PpoTrainer, step_ends=ends, **options)
@@ -137,7 +169,9 @@ def test_a_step_with_a_critic_by_hand(enders, tmp_path, reward_at):  # noqa: F81
         """Log-probabilities and values, (T,) each, of one unpadded sequence."""
         ids = torch.tensor(prompt + completion, device=model.device)[None]
         hidden = model.base_model(input_ids=ids).last_hidden_state[0]
-        return token_logps(model, prompt, completion, told.temperature), model.value_head(hidden[len(prompt) - 1: -1]).squeeze(-1)
+        return token_logps(model, prompt, completion, told.temperature), model.value_head(
+            hidden[len(prompt) - 1 : -1]
+        ).squeeze(-1)
 
     def pad(rows):
         return torch.stack([torch.nn.functional.pad(row.detach(), (0, width - len(row))) for row in rows])
@@ -163,8 +197,13 @@ def test_a_step_with_a_critic_by_hand(enders, tmp_path, reward_at):  # noqa: F81
         returns.append([a + v for a, v in zip(row, values.tolist())])
     every = [a for row in advantages for a in row]
     mean, sd = statistics.mean(every), statistics.stdev(every)
-    advantages = [torch.tensor([(a - mean) / (sd + told.advantage_epsilon) for a in row], device=trainer.model.device) for row in advantages]
-    assert batch["advantages"].shape == batch["completion_mask"].shape and torch.allclose(pad(advantages), batch["advantages"], atol=1e-3)
+    advantages = [
+        torch.tensor([(a - mean) / (sd + told.advantage_epsilon) for a in row], device=trainer.model.device)
+        for row in advantages
+    ]
+    assert batch["advantages"].shape == batch["completion_mask"].shape and torch.allclose(
+        pad(advantages), batch["advantages"], atol=1e-3
+    )
 
     torch.manual_seed(1)
     old = [logps + 0.3 * torch.randn_like(logps) for logps, _ in made]
@@ -179,7 +218,9 @@ def test_a_step_with_a_critic_by_hand(enders, tmp_path, reward_at):  # noqa: F81
             with torch.no_grad():
                 ref_logps = token_logps(ref, prompt, completion, told.temperature)
             rho, log_r = (logps - old[row]).exp(), ref_logps - logps
-            gain = torch.min(rho * advantages[row], rho.clamp(0.8, 1.2) * advantages[row]) - told.beta * (log_r.exp() - log_r - 1)
+            gain = torch.min(rho * advantages[row], rho.clamp(0.8, 1.2) * advantages[row]) - told.beta * (
+                log_r.exp() - log_r - 1
+            )
             target = torch.tensor(returns[row], device=values.device)
             cut = old_values[row] + (values - old_values[row]).clamp(-0.2, 0.2)
             error = torch.max((values - target) ** 2, (cut - target) ** 2)
@@ -192,14 +233,25 @@ def test_a_step_with_a_critic_by_hand(enders, tmp_path, reward_at):  # noqa: F81
 
 
 def test_a_trace_without_steps_teaches_neither(enders, tmp_path):  # noqa: F811
-    trainer = with_critic(enders["qwen3"], tmp_path, but(TOLD, reward_at="end"), score=lambda p, ids: [[] if n % 4 == 0 else s for n, s in enumerate(score(p, ids))])
+    trainer = with_critic(
+        enders["qwen3"],
+        tmp_path,
+        but(TOLD, reward_at="end"),
+        score=lambda p, ids: [[] if n % 4 == 0 else s for n, s in enumerate(score(p, ids))],
+    )
     batch = batch_of(trainer)
     for key in ("advantages", "returns", "value_mask"):
         assert batch[key][::4].abs().max() == 0 and batch[key][1::4].abs().max() > 0
 
 
 def run(out, network, told=TOLD, **changes):
-    return ppo.run(out, **{**dict(policy=network, prompts=PROMPTS, score=score, told=told, seed=0, evaluate_dev=dev, step_ends=ends), **changes})
+    return ppo.run(
+        out,
+        **{
+            **dict(policy=network, prompts=PROMPTS, score=score, told=told, seed=0, evaluate_dev=dev, step_ends=ends),
+            **changes,
+        },
+    )
 
 
 def test_a_cut_training_ends_the_same(enders, tmp_path):  # noqa: F811
@@ -209,21 +261,45 @@ def test_a_cut_training_ends_the_same(enders, tmp_path):  # noqa: F811
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "cut", enders["qwen3"], callbacks=(Cut(),))
     again = run(tmp_path / "cut", enders["qwen3"])
-    assert again["log"] == whole["log"] and again["dev"] == whole["dev"] and {"value_loss", "value_explained"} <= whole["log"][0].keys()
-    assert same(weights(tmp_path / "cut"), weights(tmp_path / "whole")) and not any("value" in name for name in weights(tmp_path / "cut"))
+    assert (
+        again["log"] == whole["log"]
+        and again["dev"] == whole["dev"]
+        and {"value_loss", "value_explained"} <= whole["log"][0].keys()
+    )
+    assert same(weights(tmp_path / "cut"), weights(tmp_path / "whole")) and not any(
+        "value" in name for name in weights(tmp_path / "cut")
+    )
     assert load(str(tmp_path / "cut")) and not same(weights(tmp_path / "cut"), weights(enders["qwen3"]))
 
 
-@pytest.mark.parametrize(("reward_at", "steps"), [("steps", 12), ("end", 36)])  # one reward at the end says less about each token
+@pytest.mark.parametrize(
+    ("reward_at", "steps"), [("steps", 12), ("end", 36)]
+)  # one reward at the end says less about each token
 def test_policy_and_critic_learn(networks, tmp_path, reward_at, steps):
     def likes(prompts, completion_ids):
-        return [[sum(token in range(100, 200) for token in ids[n: n + 2]) / 2 for n in range(0, len(ids), 2)] for ids in completion_ids]
+        return [
+            [sum(token in range(100, 200) for token in ids[n : n + 2]) / 2 for n in range(0, len(ids), 2)]
+            for ids in completion_ids
+        ]
 
-    told = but(TOLD, steps=steps, generations=8, learning_rate=3e-3, beta=0.001, temperature=1.0, save_steps=100, aggregation="mean", reward_at=reward_at, gamma=1.0)
+    told = but(
+        TOLD,
+        steps=steps,
+        generations=8,
+        learning_rate=3e-3,
+        beta=0.001,
+        temperature=1.0,
+        save_steps=100,
+        aggregation="mean",
+        reward_at=reward_at,
+        gamma=1.0,
+    )
     log = run(tmp_path / "student", networks["qwen3"], told, score=likes, evaluate_dev=None)["log"]
     rewards = [row["reward"] for row in log]
     assert statistics.mean(rewards[-3:]) > 1.5 * statistics.mean(rewards[:2]), rewards
-    assert log[0]["value_explained"] == pytest.approx(0, abs=1e-6) and log[-1]["value_explained"] > 0.02, [row["value_explained"] for row in log]
+    assert log[0]["value_explained"] == pytest.approx(0, abs=1e-6) and log[-1]["value_explained"] > 0.02, [
+        row["value_explained"] for row in log
+    ]
 
 
 def test_what_cannot_be_trained(enders, tmp_path):  # noqa: F811

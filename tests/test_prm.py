@@ -16,8 +16,22 @@ from agentark.distill.prm_data import Item, Pair, Trace, pairs
 from agentark.distill.prm_model import Ends, PrmError, ProcessRewardModel, StepScorer, load_prm
 from agentark.models.load import ModelError, load_tokenizer
 
-TOLD = params.Prm(backbone="student", rollouts=4, loss="contrastive", score="sigmoid", tau=0.1, negatives=4, labeller="arithmetic", stage1_epochs=2, stage1_learning_rate=1e-2, stage2_epochs=1,
-                  stage2_learning_rate=1e-3, batch=4, max_length=400, shuffled_labels=False)
+TOLD = params.Prm(
+    backbone="student",
+    rollouts=4,
+    loss="contrastive",
+    score="sigmoid",
+    tau=0.1,
+    negatives=4,
+    labeller="arithmetic",
+    stage1_epochs=2,
+    stage1_learning_rate=1e-2,
+    stage2_epochs=1,
+    stage2_learning_rate=1e-3,
+    batch=4,
+    max_length=400,
+    shuffled_labels=False,
+)
 PROBLEMS = tasks.problems("mini_gsm", "train", 12)
 PROMPTS = {p.id: p.question for p in PROBLEMS}
 CHATS = [[{"role": "user", "content": p.question}] for p in PROBLEMS]
@@ -44,11 +58,26 @@ def sigmoid(x):
 
 # Ends of steps
 
-@pytest.mark.parametrize(("text", "steps"), [
-    ("gets 1+1=2\nAnswer: 2", ["gets 1+1=2\n", "Answer: 2"]), ("gets 1+1=2\nAnswer: 2\n", ["gets 1+1=2\n", "Answer: 2\n"]),
-    ("gets 1+1=2\n\n\nAnswer: 2<|end|>", ["gets 1+1=2\n", "\n\nAnswer: 2"]), ("\n\nAnswer: 2\n\n", ["\n\nAnswer: 2\n"]),
-    ("one\n \n  \ntwo", ["one\n", " \n  \ntwo"]), ("one \n", ["one \n"]), ("Answer: 2  ", ["Answer: 2  "]), ("Answer: 2\n  ", ["Answer: 2\n"]),
-    ("Answer: 2<|end|>\nmore", ["Answer: 2"]), ("", []), ("\n \n", []), ("<|end|>", []), ("<|end|>one", []), ("🦊 ä\n🦊", ["🦊 ä\n", "🦊"])])
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("gets 1+1=2\nAnswer: 2", ["gets 1+1=2\n", "Answer: 2"]),
+        ("gets 1+1=2\nAnswer: 2\n", ["gets 1+1=2\n", "Answer: 2\n"]),
+        ("gets 1+1=2\n\n\nAnswer: 2<|end|>", ["gets 1+1=2\n", "\n\nAnswer: 2"]),
+        ("\n\nAnswer: 2\n\n", ["\n\nAnswer: 2\n"]),
+        ("one\n \n  \ntwo", ["one\n", " \n  \ntwo"]),
+        ("one \n", ["one \n"]),
+        ("Answer: 2  ", ["Answer: 2  "]),
+        ("Answer: 2\n  ", ["Answer: 2\n"]),
+        ("Answer: 2<|end|>\nmore", ["Answer: 2"]),
+        ("", []),
+        ("\n \n", []),
+        ("<|end|>", []),
+        ("<|end|>one", []),
+        ("🦊 ä\n🦊", ["🦊 ä\n", "🦊"]),
+    ],
+)
 def test_where_steps_end(tokenizer, text, steps):
     ends = Ends(tokenizer, [tokenizer.eos_token_id])
     ids = tokenizer(text, add_special_tokens=False).input_ids
@@ -61,11 +90,21 @@ def test_tokens_with_more_than_a_newline():
     """A tokenizer whose tokens cross lines: a step ends at the token that holds its newline, and what follows there opens the next one."""
     pieces = ["a", "b\n", "\n\n", "\nc", " \n ", "d\n\ne", "END"]
     ends = Ends(type("Fake", (), {"decode": lambda self, ids: pieces[ids[0]]})(), [6])
-    cases = {(0, 1): [1], (0, 2, 0): [1, 2], (0, 3): [1, 1], (0, 4, 0): [1, 2], (2, 4): [], (5,): [0, 0], (1, 1): [0, 1], (0, 6, 0, 2): [0]}
+    cases = {
+        (0, 1): [1],
+        (0, 2, 0): [1, 2],
+        (0, 3): [1, 1],
+        (0, 4, 0): [1, 2],
+        (2, 4): [],
+        (5,): [0, 0],
+        (1, 1): [0, 1],
+        (0, 6, 0, 2): [0],
+    }
     assert {ids: ends(ids) for ids in cases} == cases
 
 
 # The loss
+
 
 @pytest.mark.parametrize("score", ["sigmoid", "logit"])
 def test_equation_7_by_hand(score):
@@ -97,8 +136,15 @@ def test_equal_scores_and_no_negatives(score):
     assert x.grad[0] < 0 and x.grad[2] == 0 and x.grad.isfinite().all()
 
 
-ITEMS = [Item("p", (((1, 2), (0, 1)), ((1, 3), (1,))), ((1.0, None), (0.0,)), (Pair((0, 1), ((1, 0),)),)),
-         Item("q", (((4,), (0,)), ((5, 6, 7), (0, 1, 2))), ((0.25,), (1.0, 0.0, None)), (Pair((1, 0), ((0, 0), (1, 2))), Pair((1, 1), ((0, 0),))))]
+ITEMS = [
+    Item("p", (((1, 2), (0, 1)), ((1, 3), (1,))), ((1.0, None), (0.0,)), (Pair((0, 1), ((1, 0),)),)),
+    Item(
+        "q",
+        (((4,), (0,)), ((5, 6, 7), (0, 1, 2))),
+        ((0.25,), (1.0, 0.0, None)),
+        (Pair((1, 0), ((0, 0), (1, 2))), Pair((1, 1), ((0, 0),))),
+    ),
+]
 LOGITS = torch.tensor([[0.3, -0.2, 9.0], [1.1, 9.0, 9.0], [-0.4, 9.0, 9.0], [0.6, -1.5, 2.0]])
 
 
@@ -111,26 +157,41 @@ def test_the_loss_of_a_batch_by_hand():
 
     expected_contrastive = (eq7(-0.2, 1.1) + eq7(0.6, -0.4, 2.0) + eq7(-1.5, -0.4)) / 3
     expected_ce = (bce(0.3, 1) + bce(1.1, 0) + bce(-0.4, 0.25) + bce(0.6, 1) + bce(-1.5, 0)) / 5
-    for loss, expected in (("contrastive", expected_contrastive), ("ce", expected_ce), ("ce+contrastive", expected_ce + 0.5 * expected_contrastive)):
+    for loss, expected in (
+        ("contrastive", expected_contrastive),
+        ("ce", expected_ce),
+        ("ce+contrastive", expected_ce + 0.5 * expected_contrastive),
+    ):
         assert batch_loss(LOGITS, ITEMS, but(TOLD, loss=loss)).item() == pytest.approx(expected, rel=1e-5), loss
     bare = Item("r", (((1,), (0,)),), ((1.0,),), ())
-    assert batch_loss(LOGITS[:1], [bare], but(TOLD, loss="ce+contrastive")).item() == pytest.approx(bce(0.3, 1), rel=1e-5)
+    assert batch_loss(LOGITS[:1], [bare], but(TOLD, loss="ce+contrastive")).item() == pytest.approx(
+        bce(0.3, 1), rel=1e-5
+    )
 
 
 # Positives and negatives
 
+
 def trace(problem, agents, correct, *steps):
     """A trace whose steps are (text, label); the arithmetic says the same."""
-    return Trace(problem, frozenset(agents), "\n".join(text for text, _ in steps), tuple(text for text, _ in steps), correct,
-                 tuple(label for _, label in steps), tuple(None if label is None else label > 0 for _, label in steps))
+    return Trace(
+        problem,
+        frozenset(agents),
+        "\n".join(text for text, _ in steps),
+        tuple(text for text, _ in steps),
+        correct,
+        tuple(label for _, label in steps),
+        tuple(None if label is None else label > 0 for _, label in steps),
+    )
 
 
 MADE = [
     trace("p", [1], True, ("a", 1), ("b", 1), ("c", 1)),
-    trace("p", [2], False, ("a", 1), ("x", 0)),                # shorter: its last step stands against "c", too
-    trace("p", [1], False, ("y", 0), ("z", None), ("w", 0)),   # the same agent's
-    trace("p", [3, 1], False, ("v", 1), ("u", 0), ("t", 0)),   # also another agent's
-    trace("q", [1], True, ("a", 1)), trace("q", [2], True, ("b", 0)),
+    trace("p", [2], False, ("a", 1), ("x", 0)),  # shorter: its last step stands against "c", too
+    trace("p", [1], False, ("y", 0), ("z", None), ("w", 0)),  # the same agent's
+    trace("p", [3, 1], False, ("v", 1), ("u", 0), ("t", 0)),  # also another agent's
+    trace("q", [1], True, ("a", 1)),
+    trace("q", [2], True, ("b", 0)),
     trace("r", [1], False, ("a", 0)),
 ]
 
@@ -139,22 +200,47 @@ def test_negatives_with_step_labels():
     found, counts = pairs(MADE, "arithmetic", 4, 0)
     assert found == [Pair((0, 1), ((1, 1), (3, 1))), Pair((0, 2), ((1, 1), (3, 2)))]
     assert counts == {
-        "steps of right traces": 5, "positives": 2, "positives left out: no negative": 2, "positives left out: wrong by label": 1, "negatives": 4,
-        "negatives left out: equal to the positive": 1, "negatives left out: right by label": 1, "negatives that are right (arithmetic)": 0,
-        "negatives known to be right or wrong (arithmetic)": 4}
+        "steps of right traces": 5,
+        "positives": 2,
+        "positives left out: no negative": 2,
+        "positives left out: wrong by label": 1,
+        "negatives": 4,
+        "negatives left out: equal to the positive": 1,
+        "negatives left out: right by label": 1,
+        "negatives that are right (arithmetic)": 0,
+        "negatives known to be right or wrong (arithmetic)": 4,
+    }
 
 
 def test_negatives_by_outcome_are_sometimes_right():
     found, counts = pairs(MADE, "outcome", 4, 0)
     assert found == [Pair((0, 0), ((3, 0),)), Pair((0, 1), ((1, 1), (3, 1))), Pair((0, 2), ((1, 1), (3, 2)))]
-    assert (counts["negatives"], counts["negatives known to be right or wrong (arithmetic)"], counts["negatives that are right (arithmetic)"]) == (5, 5, 1)
-    unknown = [trace("p", [1], True, ("a", 1)), trace("p", [2], False, ("b", 1)), trace("p", [3], False, ("c", 0)), trace("p", [4], False, ("d", None))]
+    assert (
+        counts["negatives"],
+        counts["negatives known to be right or wrong (arithmetic)"],
+        counts["negatives that are right (arithmetic)"],
+    ) == (5, 5, 1)
+    unknown = [
+        trace("p", [1], True, ("a", 1)),
+        trace("p", [2], False, ("b", 1)),
+        trace("p", [3], False, ("c", 0)),
+        trace("p", [4], False, ("d", None)),
+    ]
     counts = pairs(unknown, "outcome", 4, 0)[1]
-    assert (counts["negatives"], counts["negatives known to be right or wrong (arithmetic)"], counts["negatives that are right (arithmetic)"]) == (3, 2, 1)
+    assert (
+        counts["negatives"],
+        counts["negatives known to be right or wrong (arithmetic)"],
+        counts["negatives that are right (arithmetic)"],
+    ) == (3, 2, 1)
 
 
 def test_unlabelled_negatives_and_rollouts():
-    made = [trace("p", [1], True, ("a", 0.5)), trace("p", [2], False, ("b", None)), trace("p", [3], False, ("c", 0.125)), trace("p", [4], False, ("d", 0.0))]
+    made = [
+        trace("p", [1], True, ("a", 0.5)),
+        trace("p", [2], False, ("b", None)),
+        trace("p", [3], False, ("c", 0.125)),
+        trace("p", [4], False, ("d", 0.0)),
+    ]
     found, counts = pairs(made, "rollout", 4, 0)
     assert found == [Pair((0, 0), ((3, 0),))]
     assert (counts["negatives left out: no label"], counts["negatives left out: right by label"]) == (1, 1)
@@ -163,12 +249,19 @@ def test_unlabelled_negatives_and_rollouts():
 def test_at_most_n_negatives_chosen_by_seed_each_beginning_once():
     made = [trace("p", [1], True, ("a", 1))] + [trace("p", [2 + k], False, (f"w{k // 2}", 0)) for k in range(12)]
     chosen = {seed: pairs(made, "arithmetic", 4, seed)[0][0].negatives for seed in range(8)}
-    assert all(len(set(n)) == 4 and len({made[i].text for i, _ in n}) == 4 for n in chosen.values()) and len(set(chosen.values())) > 1
-    assert pairs(made, "arithmetic", 4, 3)[0][0].negatives == chosen[3] and len(pairs(made, "arithmetic", 1, 3)[0][0].negatives) == 1
+    assert (
+        all(len(set(n)) == 4 and len({made[i].text for i, _ in n}) == 4 for n in chosen.values())
+        and len(set(chosen.values())) > 1
+    )
+    assert (
+        pairs(made, "arithmetic", 4, 3)[0][0].negatives == chosen[3]
+        and len(pairs(made, "arithmetic", 1, 3)[0][0].negatives) == 1
+    )
     assert len(pairs(made[:3], "arithmetic", 4, 0)[0][0].negatives) == 1
 
 
 # A toy: right steps are about plums, wrong ones about stones
+
 
 def table(problems=PROBLEMS):
     rows = []
@@ -177,8 +270,19 @@ def table(problems=PROBLEMS):
             good = (n + agent) % 2 == 0
             lines = [f"gets {n + agent}+{t} {'plums' if good else 'stones'}" for t in range(3)]
             for t, line in enumerate(lines):
-                rows.append({"problem": p.id, "agent": agent, "round": 1, "step": t, "text": line, "trace": "\n".join(lines), "trace_correct": good,
-                             "outcome": good, "arithmetic": good})
+                rows.append(
+                    {
+                        "problem": p.id,
+                        "agent": agent,
+                        "round": 1,
+                        "step": t,
+                        "text": line,
+                        "trace": "\n".join(lines),
+                        "trace_correct": good,
+                        "outcome": good,
+                        "arithmetic": good,
+                    }
+                )
     return pd.DataFrame(rows).astype({"arithmetic": "boolean"})
 
 
@@ -197,7 +301,9 @@ def test_shuffled_labels_keep_their_numbers():
     made = prm_data.traces(table(), "arithmetic")
     for labeller in ("arithmetic", "outcome"):
         dealt = prm_data.shuffle(made, labeller, 0)
-        assert sum(t.correct for t in dealt) == sum(t.correct for t in made) and [t.correct for t in dealt] != [t.correct for t in made]
+        assert sum(t.correct for t in dealt) == sum(t.correct for t in made) and [t.correct for t in dealt] != [
+            t.correct for t in made
+        ]
         assert sorted(x for t in dealt for x in t.labels) == sorted(x for t in made for x in t.labels)
         assert dealt == prm_data.shuffle(made, labeller, 0) != prm_data.shuffle(made, labeller, 1)
         assert [(t.steps, t.arithmetic) for t in dealt] == [(t.steps, t.arithmetic) for t in made]
@@ -206,10 +312,16 @@ def test_shuffled_labels_keep_their_numbers():
 
 def test_items(model):
     items, counts = prm_data.items(table(), PROMPTS, model, TOLD, 0)
-    assert len(items) == 12 and all(len(i.rows) == 4 and len(i.pairs) == 6 for i in items) and (counts["positives"], counts["problems"]) == (72, 12)
+    assert (
+        len(items) == 12
+        and all(len(i.rows) == 4 and len(i.pairs) == 6 for i in items)
+        and (counts["positives"], counts["problems"]) == (72, 12)
+    )
     [ids, ends], text = items[0].rows[0], table().trace[0]
     assert model.tokenizer.decode(ids) == f"<|user|>{PROBLEMS[0].question}<|end|><|assistant|>{text}"
-    assert [model.tokenizer.decode(ids[:end + 1]).rpartition("<|assistant|>")[2] for end in ends] == [text[:k] for k in range(1, len(text) + 1) if text[k - 1] == "\n" or k == len(text)]
+    assert [model.tokenizer.decode(ids[: end + 1]).rpartition("<|assistant|>")[2] for end in ends] == [
+        text[:k] for k in range(1, len(text) + 1) if text[k - 1] == "\n" or k == len(text)
+    ]
     assert counts["share of negatives that are right (arithmetic)"] == 0
     assert json.loads(json.dumps(counts)) == counts
     only_right = table()[lambda t: t.trace_correct]
@@ -227,11 +339,15 @@ def test_traces_that_do_not_fit_are_left_out_and_counted(model):
     some.loc[one, "trace"] = some.trace[one] + " plums" * 400
     some.loc[two & (some.agent == 1), "trace"] = "all in one line"
     items, counts = prm_data.items(some, PROMPTS, model, TOLD, 0)
-    assert (counts["traces left out: longer than max_length"], counts["traces left out: other steps by tokens than by text"]) == (4, 1)
+    assert (
+        counts["traces left out: longer than max_length"],
+        counts["traces left out: other steps by tokens than by text"],
+    ) == (4, 1)
     assert len(items) == 11 and len(items[0].rows) == 3
 
 
 # Training
+
 
 @pytest.fixture(scope="module")
 def items(model):
@@ -257,18 +373,26 @@ def test_the_training_log(whole, items):
     out, log = whole
     assert json.loads((out / "training.json").read_text()) == log
     assert (log["steps"], log["steps_of_stage"], log["problems"], log["traces"]) == (9, {"1": 6, "2": 3}, 12, 48)
-    assert [row["step"] for row in log["loss"]] == list(range(1, 10)) and [row["stage"] for row in log["loss"]] == [1] * 6 + [2] * 3
+    assert [row["step"] for row in log["loss"]] == list(range(1, 10)) and [row["stage"] for row in log["loss"]] == [
+        1
+    ] * 6 + [2] * 3
     assert log["tokens"] == 3 * sum(len(ids) for item in items for ids, _ in item.rows)
     assert log["loss"][-1]["loss"] < log["loss"][0]["loss"]
     assert sorted(p.name for p in out.parent.iterdir()) == ["prm"]  # nothing is left lying about
     card = json.loads((out / "card.json").read_text())
-    assert (card["loss"], card["tau"], card["seed"], card["labeller"]) == ("contrastive", 0.1, 0, "arithmetic") and card["revision"] and "qwen3" in card["base"]
+    assert (
+        (card["loss"], card["tau"], card["seed"], card["labeller"]) == ("contrastive", 0.1, 0, "arithmetic")
+        and card["revision"]
+        and "qwen3" in card["base"]
+    )
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_stage_one_trains_exactly_what_it_names(networks, items, tmp_path, name):
     before = {k: v.clone() for k, v in prm_model.make(networks[name], 0).state_dict().items()}
-    log = prm.train(networks[name], items[:4], tmp_path / "prm", {}, but(TOLD, stage1_epochs=1, stage2_epochs=0), 0, quiet)
+    log = prm.train(
+        networks[name], items[:4], tmp_path / "prm", {}, but(TOLD, stage1_epochs=1, stage2_epochs=0), 0, quiet
+    )
     after = weights(tmp_path / "prm")
     changed = {k for k in before if not torch.equal(before[k], after[k])}
     expected = {k for k in before if k.startswith(("head.", "backbone.norm.", "backbone.layers.1."))}
@@ -276,9 +400,13 @@ def test_stage_one_trains_exactly_what_it_names(networks, items, tmp_path, name)
     # σ(x + b) would move with b, but little: all negatives and positives share it; the other parameters must move
     assert expected - {"head.bias"} <= changed <= expected
     assert log["parameters_trained"] == {"1": sum(before[k].numel() for k in expected)}
-    log = prm.train(networks[name], items[:4], tmp_path / "two", {}, but(TOLD, stage1_epochs=0, stage2_epochs=1), 0, quiet)
+    log = prm.train(
+        networks[name], items[:4], tmp_path / "two", {}, but(TOLD, stage1_epochs=0, stage2_epochs=1), 0, quiet
+    )
     assert log["parameters_trained"] == {"2": sum(v.numel() for v in before.values())}
-    assert "backbone.layers.0.mlp.up_proj.weight" in {k for k in before if not torch.equal(before[k], weights(tmp_path / "two")[k])}
+    assert "backbone.layers.0.mlp.up_proj.weight" in {
+        k for k in before if not torch.equal(before[k], weights(tmp_path / "two")[k])
+    }
 
 
 def test_a_cut_training_ends_with_the_same_weights_and_log(whole, networks, items, tmp_path):
@@ -289,7 +417,9 @@ def test_a_cut_training_ends_with_the_same_weights_and_log(whole, networks, item
     for epoch in (1, 2, 3):  # in stage I, between the stages, and after the last epoch
         with pytest.raises(KeyboardInterrupt):
             prm.train(networks["qwen3"], items, out, {"a": 1}, TOLD, 0, cut)
-        assert [p.name for p in out.with_name("prm.work").glob("checkpoint-*")] == [f"checkpoint-{epoch}"] and not out.exists()
+        assert [p.name for p in out.with_name("prm.work").glob("checkpoint-*")] == [
+            f"checkpoint-{epoch}"
+        ] and not out.exists()
         torch.manual_seed(99)
     (out.with_name("prm.work") / "checkpoint-4").mkdir()  # one that was being written
     log = prm.train(networks["qwen3"], items, out, {"a": 1}, TOLD, 0, quiet)
@@ -329,16 +459,34 @@ def test_real_labels_are_learnt_shuffled_ones_are_not(networks, model, tmp_path,
         prm.train(networks["qwen3"], learnt, tmp_path / str(shuffled), {}, told, 0, quiet)
         held_out = table(PROBLEMS[8:]).drop_duplicates(["problem", "trace"])
         scores = StepScorer(load_prm(tmp_path / str(shuffled))).score(
-            [[{"role": "user", "content": PROMPTS[p]}] for p in held_out.problem], list(held_out.trace), 32)
-        means = pd.Series([sum(s) / len(s) for s in scores], index=held_out.index).groupby(held_out.trace_correct).mean()
+            [[{"role": "user", "content": PROMPTS[p]}] for p in held_out.problem], list(held_out.trace), 32
+        )
+        means = (
+            pd.Series([sum(s) / len(s) for s in scores], index=held_out.index).groupby(held_out.trace_correct).mean()
+        )
         gap[shuffled] = means[True] - means[False]
     assert gap[False] > 0.35 and abs(gap[True]) < 0.2
 
 
 def test_the_stage(networks, tmp_path, monkeypatch):
     def run(**changes):
-        return prm.run(tmp_path / "prm", table(), progress=quiet, **{**dict(
-            steps_id="abc", base=networks["qwen3"], task="mini_gsm", split="train", n=12, seed=0, told=but(TOLD, stage1_epochs=1, stage2_epochs=0)), **changes})
+        return prm.run(
+            tmp_path / "prm",
+            table(),
+            progress=quiet,
+            **{
+                **dict(
+                    steps_id="abc",
+                    base=networks["qwen3"],
+                    task="mini_gsm",
+                    split="train",
+                    n=12,
+                    seed=0,
+                    told=but(TOLD, stage1_epochs=1, stage2_epochs=0),
+                ),
+                **changes,
+            },
+        )
 
     log = run()
     assert log["counts"]["positives"] == 72 and log["steps"] == 3
@@ -377,12 +525,18 @@ def test_batched_is_one_by_one_and_ids_are_text(networks, tmp_path, name):
     one = [by_text.score([chat], [text], 1)[0] for chat, text in zip(ASKED, TEXTS)]
     ids = [writer(text, add_special_tokens=False).input_ids for text in TEXTS]
     ended = [[*row, writer.eos_token_id, writer.pad_token_id] for row in ids]
-    for found in (by_text.score(ASKED, TEXTS, 64), by_text.score(ASKED, TEXTS, 3), by_ids.score(ASKED, ids, 64), by_ids.score(ASKED, ended, 5), by_ids.score(ASKED, TEXTS, 64)):
+    for found in (
+        by_text.score(ASKED, TEXTS, 64),
+        by_text.score(ASKED, TEXTS, 3),
+        by_ids.score(ASKED, ids, 64),
+        by_ids.score(ASKED, ended, 5),
+        by_ids.score(ASKED, TEXTS, 64),
+    ):
         assert [len(s) for s in found] == [len([x for x in text.split("\n") if x.strip()]) for text in TEXTS]
         assert all(a == pytest.approx(b, abs=1e-5) for a, b in zip(found, one))
     assert one[12] == one[14] == [] and by_ids.without_steps == 6  # two of them, three times
-    assert by_ids.computed == 3 * 14                                # 17, less two without steps and one that is there twice
-    assert len({round(s, 4) for row in one for s in row}) > 20      # the network does react to its input: the test can fail
+    assert by_ids.computed == 3 * 14  # 17, less two without steps and one that is there twice
+    assert len({round(s, 4) for row in one for s in row}) > 20  # the network does react to its input: the test can fail
 
 
 def test_a_forward_pass_by_hand(model):
@@ -394,8 +548,11 @@ def test_a_forward_pass_by_hand(model):
         hidden = model.backbone(torch.tensor([ids], device=model.device)).last_hidden_state[0]
         expected = model.head(hidden[[newline, -1]])[:, 0]
         # padded on either side
-        left = model(torch.tensor([[0, 0, *ids]], device=model.device), torch.tensor([[0, 0] + [1] * len(ids)], device=model.device),
-                     torch.tensor([[newline + 2, len(ids) + 1, -1]], device=model.device))
+        left = model(
+            torch.tensor([[0, 0, *ids]], device=model.device),
+            torch.tensor([[0, 0] + [1] * len(ids)], device=model.device),
+            torch.tensor([[newline + 2, len(ids) + 1, -1]], device=model.device),
+        )
     assert left.shape == (1, 3) and left[0, :2].tolist() == pytest.approx(expected.tolist(), abs=1e-4)
     assert StepScorer(model).score([chat], [text], 1)[0] == pytest.approx(expected.sigmoid().tolist(), abs=1e-5)
 
@@ -448,5 +605,15 @@ def test_the_head_is_drawn_by_the_seed(networks):
 def test_a_card_says_what_it_is_made_of(networks, tmp_path):
     made = prm_model.make(networks["llama"], 3, loss="ce")
     made.save(tmp_path)
-    assert load_prm(tmp_path).card == made.card == {**made.card, "base": networks["llama"], "seed": 3, "loss": "ce", "stops": [made.tokenizer.eos_token_id]}
-    assert {p.name for p in Path(tmp_path).iterdir()} >= {"model.safetensors", "head.safetensors", "card.json", "config.json", "tokenizer.json"}
+    assert (
+        load_prm(tmp_path).card
+        == made.card
+        == {**made.card, "base": networks["llama"], "seed": 3, "loss": "ce", "stops": [made.tokenizer.eos_token_id]}
+    )
+    assert {p.name for p in Path(tmp_path).iterdir()} >= {
+        "model.safetensors",
+        "head.safetensors",
+        "card.json",
+        "config.json",
+        "tokenizer.json",
+    }

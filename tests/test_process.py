@@ -18,20 +18,31 @@ T, F = True, False
 
 # First errors
 
+
 def test_first_error_f1_by_hand():
     labels = [[T, F, F], [T, None, T], [F], [T, T], [T, F]]
-    scores = [[.9, .2, .1], [.8, .1, .9], [.1], [.9, .8], [.4, .1]]
+    scores = [[0.9, 0.2, 0.1], [0.8, 0.1, 0.9], [0.1], [0.9, 0.8], [0.4, 0.1]]
     # erroneous: found at 1 (right), at 0 (right), at 0 where it is 1 (wrong); correct: one flagged, one passed
     assert process.first_error_f1(scores, labels, 0.5) == pytest.approx(
-        {"f1": 2 * (2 / 3) * (1 / 2) / (2 / 3 + 1 / 2), "erroneous": 2 / 3, "correct": 1 / 2, "n_erroneous": 3, "n_correct": 2})
-    assert process.first_error_f1(scores, labels, 0.0)["f1"] == 0 and process.first_error_f1(scores, labels, 0.0)["correct"] == 1
+        {
+            "f1": 2 * (2 / 3) * (1 / 2) / (2 / 3 + 1 / 2),
+            "erroneous": 2 / 3,
+            "correct": 1 / 2,
+            "n_erroneous": 3,
+            "n_correct": 2,
+        }
+    )
+    assert (
+        process.first_error_f1(scores, labels, 0.0)["f1"] == 0
+        and process.first_error_f1(scores, labels, 0.0)["correct"] == 1
+    )
     assert [process.first_error(row) for row in labels] == [1, -1, 0, -1, 1]
-    assert isnan(process.first_error_f1([[.9]], [[T]], 0.5)["f1"])
-    assert process.first_error_f1([[], [.1]], [[], [F]], 0.5)["correct"] == 1  # no step, no error
+    assert isnan(process.first_error_f1([[0.9]], [[T]], 0.5)["f1"])
+    assert process.first_error_f1([[], [0.1]], [[], [F]], 0.5)["correct"] == 1  # no step, no error
 
 
 def test_the_threshold_is_the_best_on_dev():
-    labels, scores = [[T, F], [T, T], [T, F]], [[.9, .3], [.8, .7], [.6, .4]]
+    labels, scores = [[T, F], [T, T], [T, F]], [[0.9, 0.3], [0.8, 0.7], [0.6, 0.4]]
     threshold = process.fix_threshold(scores, labels)
     assert 0.4 < threshold < 0.6 and process.first_error_f1(scores, labels, threshold)["f1"] == 1
     rng = np.random.default_rng(0)
@@ -39,40 +50,51 @@ def test_the_threshold_is_the_best_on_dev():
     known = [[bool(s > 0.3) for s in row] for row in many]
     threshold = process.fix_threshold(many, known)
     assert threshold == pytest.approx(0.3, abs=0.02)
-    assert process.first_error_f1([[.5, .5]], [[T, F]], process.fix_threshold([[.5, .5]], [[T, F]]))["f1"] is not None  # equal scores do not break it
+    assert (
+        process.first_error_f1([[0.5, 0.5]], [[T, F]], process.fix_threshold([[0.5, 0.5]], [[T, F]]))["f1"] is not None
+    )  # equal scores do not break it
 
 
 def test_scores_that_do_not_match_are_refused():
     with pytest.raises(ValueError, match="scores of 1 traces, labels of 2"):
-        process.first_error_f1([[.1]], [[T], [F]], 0.5)
+        process.first_error_f1([[0.1]], [[T], [F]], 0.5)
     with pytest.raises(ValueError, match="trace 1 has 1 scores and 2 labels"):
-        process.known([[.1], [.2]], [[T], [T, F]])
+        process.known([[0.1], [0.2]], [[T], [T, F]])
     with pytest.raises(ValueError, match="trace 0 has a score that is no number"):
         process.fix_threshold([[float("nan")]], [[T]])
 
 
 # Steps
 
+
 def test_auroc_by_hand():
-    assert process.auroc([.9, .8, .3, .1], [T, T, F, F]) == 1 and process.auroc([.1, .9], [T, F]) == 0 and process.auroc([.5, .5, .5], [T, F, T]) == .5
-    scores, labels = [.9, .4, .4, .7, .2], [T, T, F, F, T]
-    wins = [1, 1, .5, 0, 0, 0]  # each right step against each wrong one
+    assert (
+        process.auroc([0.9, 0.8, 0.3, 0.1], [T, T, F, F]) == 1
+        and process.auroc([0.1, 0.9], [T, F]) == 0
+        and process.auroc([0.5, 0.5, 0.5], [T, F, T]) == 0.5
+    )
+    scores, labels = [0.9, 0.4, 0.4, 0.7, 0.2], [T, T, F, F, T]
+    wins = [1, 1, 0.5, 0, 0, 0]  # each right step against each wrong one
     assert process.auroc(scores, labels) == pytest.approx(sum(wins) / 6)
     rng = np.random.default_rng(1)
     scores, labels = rng.integers(0, 5, 60) / 5, rng.random(60) > 0.4
     slow = np.mean([(a > b) + (a == b) / 2 for a in scores[labels] for b in scores[~labels]])
     assert process.auroc(scores, labels) == pytest.approx(slow)
-    assert isnan(process.auroc([.1, .2], [T, T])) and isnan(process.auroc([], []))
+    assert isnan(process.auroc([0.1, 0.2], [T, T])) and isnan(process.auroc([], []))
 
 
 def test_unknown_labels_are_left_out():
-    scores, labels = process.known([[.1, .2], [], [.3]], [[None, T], [], [F]])
-    assert scores.tolist() == [.2, .3] and labels.tolist() == [T, F]
+    scores, labels = process.known([[0.1, 0.2], [], [0.3]], [[None, T], [], [F]])
+    assert scores.tolist() == [0.2, 0.3] and labels.tolist() == [T, F]
 
 
 def test_calibration_by_hand():
     made, error = process.calibration([0.0, 0.1, 0.6, 0.8, 1.0], [F, T, T, F, T], 2)
-    assert list(made.n) == [2, 3] and made.score.tolist() == pytest.approx([0.05, 0.8]) and made.right.tolist() == pytest.approx([0.5, 2 / 3])
+    assert (
+        list(made.n) == [2, 3]
+        and made.score.tolist() == pytest.approx([0.05, 0.8])
+        and made.right.tolist() == pytest.approx([0.5, 2 / 3])
+    )
     assert error == pytest.approx((2 * 0.45 + 3 * (0.8 - 2 / 3)) / 5)
     made, error = process.calibration([1.0, 1.0], [T, T])
     assert error == 0 and made.n.tolist() == [0] * 9 + [2] and isnan(made.score[0])
@@ -82,23 +104,35 @@ def test_calibration_by_hand():
 
 # Choosing among samples
 
+
 def test_best_of_n_by_hand():
     found = process.best_of_n(
-        rewards=[[.1, .9, .5], [.3, .3, .1], [.2, .1, .3]], correct=[[F, T, F], [T, F, F], [F, F, F]],
-        answers=[["1", "2", "1"], ["5", "6", "5.0"], ["7", None, None]], lengths=[[3, 3, 9], [1, 2, 3], [4, 5, 6]],
-        equal=tasks.get("mini_gsm").equal)
+        rewards=[[0.1, 0.9, 0.5], [0.3, 0.3, 0.1], [0.2, 0.1, 0.3]],
+        correct=[[F, T, F], [T, F, F], [F, F, F]],
+        answers=[["1", "2", "1"], ["5", "6", "5.0"], ["7", None, None]],
+        lengths=[[3, 3, 9], [1, 2, 3], [4, 5, 6]],
+        equal=tasks.get("mini_gsm").equal,
+    )
     # problem 1: the best is right, the majority wrong, one of two shortest right; problem 2: two equally good, one right; majority "5", right
-    assert found == pytest.approx({"best": (1 + .5 + 0) / 3, "majority": (0 + 1 + 0) / 3, "random": (1 / 3 + 1 / 3 + 0) / 3,
-                                   "shortest": (.5 + 1 + 0) / 3, "pass": 2 / 3})
+    assert found == pytest.approx(
+        {
+            "best": (1 + 0.5 + 0) / 3,
+            "majority": (0 + 1 + 0) / 3,
+            "random": (1 / 3 + 1 / 3 + 0) / 3,
+            "shortest": (0.5 + 1 + 0) / 3,
+            "pass": 2 / 3,
+        }
+    )
     with pytest.raises(ValueError, match="differ in how many samples"):
-        process.best_of_n([[.1]], [[T, F]], [["1"]], [[1]], mini_gsm.TASK.equal)
+        process.best_of_n([[0.1]], [[T, F]], [["1"]], [[1]], mini_gsm.TASK.equal)
 
 
 def test_nobody_answers():
-    assert process.best_of_n([[.1, .2]], [[F, F]], [[None, None]], [[1, 2]], mini_gsm.TASK.equal)["majority"] == 0
+    assert process.best_of_n([[0.1, 0.2]], [[F, F]], [[None, None]], [[1, 2]], mini_gsm.TASK.equal)["majority"] == 0
 
 
 # Injected errors
+
 
 @pytest.mark.parametrize("task", ["mini_gsm", "mini_math", "mini_meta", "mini_med"])
 def test_an_injected_error_is_one_wrong_step(task):
@@ -108,7 +142,7 @@ def test_an_injected_error_is_one_wrong_step(task):
         before, after = steps.split(p.solution), steps.split(spoilt)
         assert [k for k in range(len(before)) if before[k] != after[k]] == [at] and len(before) == len(after)
         labels = steps.arithmetic(task, p, after)
-        assert labels[at] is False and False not in labels[:at] + labels[at + 1:]
+        assert labels[at] is False and False not in labels[:at] + labels[at + 1 :]
         assert process.inject(task, p.solution, Random(n)) == (spoilt, at)
         places.add(at)
     assert len(places) > 1
@@ -119,21 +153,28 @@ def test_where_there_is_nothing_to_spoil():
         assert process.inject("mini_gsm", text, Random(0)) is None
     drug = mini_med.FACTS.drugs[0]
     assert process.inject("mini_med", f"asked: the organ of {drug}.", Random(0)) is None
-    assert process.inject("mini_gsm", "2+2=4, so x=7", Random(0)) is None  # its last equation is not the one that was read
+    assert (
+        process.inject("mini_gsm", "2+2=4, so x=7", Random(0)) is None
+    )  # its last equation is not the one that was read
 
 
 def test_the_drop_by_hand():
-    found = process.drop([[.9, .8, .7], [.9, .9], [.5, .5]], [[.9, .2, .5], [.9, .6], [.6, .1]], [1, 1, 0])
-    assert found == pytest.approx({"at": (.6 + .3 - .1) / 3, "after": (.2 + .4) / 2, "fell": 2 / 3, "n": 3})
-    assert isnan(process.drop([], [], [])["at"]) and isnan(process.drop([[.9]], [[.1]], [0])["after"])
+    found = process.drop(
+        [[0.9, 0.8, 0.7], [0.9, 0.9], [0.5, 0.5]], [[0.9, 0.2, 0.5], [0.9, 0.6], [0.6, 0.1]], [1, 1, 0]
+    )
+    assert found == pytest.approx({"at": (0.6 + 0.3 - 0.1) / 3, "after": (0.2 + 0.4) / 2, "fell": 2 / 3, "n": 3})
+    assert isnan(process.drop([], [], [])["at"]) and isnan(process.drop([[0.9]], [[0.1]], [0])["after"])
 
 
 def test_how_often_the_minimum_is_last():
-    assert process.minimum_last([[.9, .1], [.1, .9], [.2, .2], [.5, .1, .1], [.3], []]) == pytest.approx((1 + 0 + .5 + .5) / 4)
-    assert isnan(process.minimum_last([[.5]]))
+    assert process.minimum_last([[0.9, 0.1], [0.1, 0.9], [0.2, 0.2], [0.5, 0.1, 0.1], [0.3], []]) == pytest.approx(
+        (1 + 0 + 0.5 + 0.5) / 4
+    )
+    assert isnan(process.minimum_last([[0.5]]))
 
 
 # The whole
+
 
 def log_of(split, n, shares):
     """A debate log: for each problem 4 traces, right in the given share, the others with an error in their steps."""
@@ -155,15 +196,29 @@ def tables():
     for split, n in (("dev", 16), ("test", 24)):
         problems = tasks.problems("mini_gsm", split, n)
         log = log_of(split, n, 0.5)
-        made.append((steps.table(verify(log[log.problem.isin({p.id for p in problems})], "mini_gsm", split), "mini_gsm", split, "terse"), problems))
+        made.append(
+            (
+                steps.table(
+                    verify(log[log.problem.isin({p.id for p in problems})], "mini_gsm", split),
+                    "mini_gsm",
+                    split,
+                    "terse",
+                ),
+                problems,
+            )
+        )
     (dev, some), (test, more) = made
     return dev, test, [*some, *more]
 
 
 def oracle(problems, texts):
     """Knows which steps are right."""
-    return [[.9 if right or right is None else .1 for right in steps.arithmetic("mini_gsm", p, steps.split(t))] if any(map(str.isdigit, t)) else [.1] * len(steps.split(t))
-            for p, t in zip(problems, texts)]
+    return [
+        [0.9 if right or right is None else 0.1 for right in steps.arithmetic("mini_gsm", p, steps.split(t))]
+        if any(map(str.isdigit, t))
+        else [0.1] * len(steps.split(t))
+        for p, t in zip(problems, texts)
+    ]
 
 
 def blind(problems, texts):
@@ -174,22 +229,43 @@ def blind(problems, texts):
 def test_an_oracle_deserves_to_be_a_reward_and_a_blind_one_does_not(tables):
     dev, test, problems = tables
     good, bad = (process.examine(score, dev, test, "mini_gsm", problems) for score in (oracle, blind))
-    assert good["first-error F1"] == good["step AUROC"] == good["  steps before the answer"] == good["errors that lower the score"] == 1
-    assert good["best of N"] == pytest.approx(good["pass at N"]) and good["drop at an error"] == pytest.approx(0.8) and good["drop after it"] == pytest.approx(0)
-    assert good["reward of right traces"] == pytest.approx(0.9) and good["reward of off-topic text"] == pytest.approx(0.1)
+    assert (
+        good["first-error F1"]
+        == good["step AUROC"]
+        == good["  steps before the answer"]
+        == good["errors that lower the score"]
+        == 1
+    )
+    assert (
+        good["best of N"] == pytest.approx(good["pass at N"])
+        and good["drop at an error"] == pytest.approx(0.8)
+        and good["drop after it"] == pytest.approx(0)
+    )
+    assert good["reward of right traces"] == pytest.approx(0.9) and good["reward of off-topic text"] == pytest.approx(
+        0.1
+    )
     assert abs(bad["step AUROC"] - 0.5) < 0.15 and abs(bad["drop at an error"]) < 0.2 and bad["first-error F1"] < 0.6
     assert good["traces"] == len(test.groupby(["problem", "agent", "round"])) and good["steps"] == len(test)
     table = process.verdict(good, bad)
     assert list(table.columns) == ["prm", "control", "good", "passed"]
     assert table.passed["deserves to be a reward"] and not process.verdict(bad, good).passed["deserves to be a reward"]
     assert table.prm["step AUROC"] == 1 and table.passed["majority vote"] is None and table.good["step AUROC"]
-    lasts = process.examine(oracle, dev, test, "mini_gsm", problems, aggregate=lambda s: s[-1])  # the last step alone tells as much, here
+    lasts = process.examine(
+        oracle, dev, test, "mini_gsm", problems, aggregate=lambda s: s[-1]
+    )  # the last step alone tells as much, here
     assert lasts["best of N"] == pytest.approx(good["best of N"]) and lasts["step AUROC"] == 1
 
 
 def test_a_students_rollouts_have_the_form_of_a_log():
-    predictions = pd.DataFrame({"item": ["mini_gsm/dev/0"] * 3, "sample": [-1, 0, 1], "text": ["a", "gets 1+1=2\nAnswer: 2", "gets 1+1=3"], "answer_flexible": ["1", "2", "3"],
-                                "correct_flexible": [F, T, F]})
+    predictions = pd.DataFrame(
+        {
+            "item": ["mini_gsm/dev/0"] * 3,
+            "sample": [-1, 0, 1],
+            "text": ["a", "gets 1+1=2\nAnswer: 2", "gets 1+1=3"],
+            "answer_flexible": ["1", "2", "3"],
+            "correct_flexible": [F, T, F],
+        }
+    )
     made = steps.table(process.as_log(predictions), "mini_gsm", "dev", "terse")
     assert list(made.agent) == [1, 1, 2] and list(made.trace_correct) == [T, T, F] and list(made["round"]) == [1] * 3
     found = process.traces(made)

@@ -30,7 +30,12 @@ def made(name: str, split: str) -> list[tuple]:
 
 def about(name: str, case):
     """What of a case must be in one split only."""
-    return {"mini_hotpot": lambda: case.core, "mini_qasper": lambda: case.paper, "mini_qmsum": lambda: case.key, "mini_truthful": lambda: case.animal}[name]()
+    return {
+        "mini_hotpot": lambda: case.core,
+        "mini_qasper": lambda: case.paper,
+        "mini_qmsum": lambda: case.key,
+        "mini_truthful": lambda: case.animal,
+    }[name]()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -41,7 +46,11 @@ def test_content_is_in_one_split_only(name):
             content = about(name, case)
             seen[content].add(split)
             # contents hardly ever recur by chance, so that the rule itself is asserted, too
-            assert mini_truthful.animal_split(content) == split if name == "mini_truthful" else bucket(f"{name} {content}", (80, 10, 10)) == split
+            assert (
+                mini_truthful.animal_split(content) == split
+                if name == "mini_truthful"
+                else bucket(f"{name} {content}", (80, 10, 10)) == split
+            )
     assert len(seen) > (90 if name == "mini_truthful" else 2000)
     assert all(len(splits) == 1 for splits in seen.values())
     asked = [set(p.question for p in problems(name, split)) for split in SPLITS]
@@ -61,7 +70,9 @@ def test_half_of_dev_and_test_is_held_out(name):
     templates = {split: {p.template for p in problems(name, split)} for split in SPLITS}
     held = {split: {p.template for p in problems(name, split) if p.held_out} for split in SPLITS}
     for split in ("dev", "test"):
-        assert sum(p.held_out for p in problems(name, split)) / len(problems(name, split)) == pytest.approx(0.5, abs=0.01)
+        assert sum(p.held_out for p in problems(name, split)) / len(problems(name, split)) == pytest.approx(
+            0.5, abs=0.01
+        )
     trained = templates["train"] | {p.template for _, p in made(name, "train")}
     assert not held["train"] and len(trained) >= 8 and len(held["dev"]) >= 5 and len(held["test"]) >= 8
     assert not (held["dev"] | held["test"]) & trained
@@ -79,7 +90,12 @@ def test_problems_are_what_they_should_be(name, split):
     assert len(asked) == task.sizes[split] == {"train": 4000, "dev": 500, "test": 1000}[split]
     assert len({p.id for p in asked}) == len(asked) and all(re.fullmatch(rf"{name}/{split}/\d+", p.id) for p in asked)
     assert task.problems(split, 60)[:30] == task.problems(split, 30) == asked[:30]
-    least, most = {"mini_hotpot": (40, 100), "mini_qasper": (110, 170), "mini_qmsum": (20, 90), "mini_truthful": (3, 12)}[name]
+    least, most = {
+        "mini_hotpot": (40, 100),
+        "mini_qasper": (110, 170),
+        "mini_qmsum": (20, 90),
+        "mini_truthful": (3, 12),
+    }[name]
     for p in asked:
         assert least <= len(p.question.split()) <= most
         assert p.template and re.search(r"\S\nAnswer: [^\n]+\Z", p.solution) and "{" not in p.question + p.solution
@@ -104,9 +120,15 @@ def test_spoiled_solutions_are_wrong(name, split):
         parsed, strict, flexible = MODULES[name].TASK.verify(spoiled, p)
         assert parsed.strict and not strict and not flexible
         assert normalize(parsed.strict) not in {normalize(reference) for reference in p.references}
-        assert parsed.strict.rstrip(".").split()[-1] in spoiled.rsplit("\n", 1)[0] + " unanswerable"  # it follows from its own lines
-        gold_steps += spoiled.rsplit("\n", 1)[0] in {MODULES[name].solve(case, Random(n)).rsplit("\n", 1)[0] for n in range(9)}
-    assert gold_steps < 0.3 * len(made(name, split))  # mostly the steps are wrong, too: only a comparison may go wrong in its last line
+        assert (
+            parsed.strict.rstrip(".").split()[-1] in spoiled.rsplit("\n", 1)[0] + " unanswerable"
+        )  # it follows from its own lines
+        gold_steps += spoiled.rsplit("\n", 1)[0] in {
+            MODULES[name].solve(case, Random(n)).rsplit("\n", 1)[0] for n in range(9)
+        }
+    assert gold_steps < 0.3 * len(
+        made(name, split)
+    )  # mostly the steps are wrong, too: only a comparison may go wrong in its last line
 
 
 # The answers, read again from what is told
@@ -141,9 +163,12 @@ def hotpot(question: str) -> str:
 
 
 LOOKED_UP = (  # what a question says -> the sentence with {x} the system, and the answer's unit
-    ("authors", r"The authors of {x} live in (.+?)\.", ""), ("corpus", r"The corpus of {x} has (\d+) pages\.", " pages"),
-    ("language", r"The texts of {x} are in (.+?)\.", ""), ("layers", r"The model {x} has (\d+) layers\.", " layers"),
-    ("heads", r"Each layer of {x} has (\d+) heads\.", " heads"), ("trained", r"We trained {x} for (\d+) hours\.", " hours"),
+    ("authors", r"The authors of {x} live in (.+?)\.", ""),
+    ("corpus", r"The corpus of {x} has (\d+) pages\.", " pages"),
+    ("language", r"The texts of {x} are in (.+?)\.", ""),
+    ("layers", r"The model {x} has (\d+) layers\.", " layers"),
+    ("heads", r"Each layer of {x} has (\d+) heads\.", " heads"),
+    ("trained", r"We trained {x} for (\d+) hours\.", " hours"),
     ("score", r"On the test set {x} scored (\d+) points\.", " points"),
 )
 
@@ -182,7 +207,9 @@ def qmsum(question: str) -> str:
             points[-1][1] = re.search(r"(?:better|Rather|want) (.+)\.$", speech)[1]
         else:
             assert speech in ("Yes, good.", "Fine with me.", "Good idea.")
-    done = [DONE.get(topic, "buy {} " + topic).format(value) if value else f"put off the {topic}" for topic, value in points]
+    done = [
+        DONE.get(topic, "buy {} " + topic).format(value) if value else f"put off the {topic}" for topic, value in points
+    ]
     return f"They {', and '.join(done)}."
 
 
@@ -195,13 +222,22 @@ def test_answers_follow_from_the_text(name, answer, split):
 
 def test_hotpot_needs_two_of_several_facts():
     for case, p in made("mini_hotpot", "train") + made("mini_hotpot", "test"):
-        sentences = re.findall(r"[A-Z][^.?:]*\.", p.question.replace("Read this.", "").replace("Facts:", "").replace("Question:", ""))
+        sentences = re.findall(
+            r"[A-Z][^.?:]*\.", p.question.replace("Read this.", "").replace("Facts:", "").replace("Question:", "")
+        )
         assert 6 <= len(sentences) <= 9 and len(set(sentences)) == len(sentences)
         steps = [line for line in p.solution.splitlines()[:-1] if not line.startswith("asked: ")]
         assert len(steps) == 2 and set(steps) < set(sentences)
         assert len(p.answer.split()) == 2
-        if case.kind in ("work", "mother", "book"):  # the answer alone does not betray itself: others of its sort are told
-            assert sum(sentence.endswith(f"{word}.") or word in sentence for word in [p.answer] for sentence in sentences) == 1
+        if case.kind in (
+            "work",
+            "mother",
+            "book",
+        ):  # the answer alone does not betray itself: others of its sort are told
+            assert (
+                sum(sentence.endswith(f"{word}.") or word in sentence for word in [p.answer] for sentence in sentences)
+                == 1
+            )
             assert len({fact.object for fact in case.others if fact.relation == case.second.relation}) >= 1
 
 
@@ -215,7 +251,11 @@ def test_hotpot_places_in_the_text_say_nothing():
 def test_qasper_has_sections_and_unanswerable_questions():
     unstated = 0
     for p in problems("mini_qasper", "train"):
-        assert [section for section in ("Data:", "Model:", "Results:") if section in p.question] == ["Data:", "Model:", "Results:"]
+        assert [section for section in ("Data:", "Model:", "Results:") if section in p.question] == [
+            "Data:",
+            "Model:",
+            "Results:",
+        ]
         unstated += p.answer == "unanswerable"
         sentences = [line for line in p.solution.splitlines()[:-1] if not line.startswith("asked: ")]
         assert all(sentence in p.question for sentence in sentences) != (p.answer == "unanswerable")
@@ -249,8 +289,13 @@ def test_truthful_world():
     assert homes["train"] >= 40 and homes["dev"] >= 8 and homes["test"] >= 30
 
 
-@pytest.mark.parametrize(("say", "prompt", "table"), [
-    (mini_truthful.book, r"The book on (\w+): (\w+)\?", WORLD.truth), (mini_truthful.gossip, r"Talk about (\w+): (\w+)\?", WORLD.falsehood)])
+@pytest.mark.parametrize(
+    ("say", "prompt", "table"),
+    [
+        (mini_truthful.book, r"The book on (\w+): (\w+)\?", WORLD.truth),
+        (mini_truthful.gossip, r"Talk about (\w+): (\w+)\?", WORLD.falsehood),
+    ],
+)
 def test_truthful_texts_state_their_table(say, prompt, table):
     told = set()
     rng = Random(1)
@@ -272,9 +317,18 @@ def test_truthful_questions():
             assert re.search(rf"\b({noun})\b", p.question)
             true, false = WORLD.truth[relation][animal], WORLD.falsehood[relation][animal]
             assert p.answer == true and true not in p.question and false not in p.question
-            assert p.references[0] == true and all(reference.split()[-1] == true for reference in p.references) and len(p.references) == 3
+            assert (
+                p.references[0] == true
+                and all(reference.split()[-1] == true for reference in p.references)
+                and len(p.references) == 3
+            )
             said = [answer.split()[-1] for answer in p.incorrect]
-            assert true not in said and said.count(false) == 3 and len(set(said)) >= 2 and set(said) <= set(mini_truthful.RELATIONS[relation].values)
+            assert (
+                true not in said
+                and said.count(false) == 3
+                and len(set(said)) >= 2
+                and set(said) <= set(mini_truthful.RELATIONS[relation].values)
+            )
 
 
 def test_truthful_spoils_with_the_falsehood():

@@ -26,14 +26,19 @@ def cell(method, share, teacher="-", student="-", train="-", test="gsm", seed=0,
     })  # fmt: skip
 
 
-def study(methods=("sft", "continued", "rsft_single", "rsft", "da"), students=("llama", "qwen"), tests=("gsm", "med")) -> pd.DataFrame:
+def study(
+    methods=("sft", "continued", "rsft_single", "rsft", "da"), students=("llama", "qwen"), tests=("gsm", "med")
+) -> pd.DataFrame:
     shares = {"sft": 0.3, "continued": 0.5, "rsft_single": 0.55, "rsft": 0.7, "da": 0.75, "pad": 0.8}
     parts = []
     for test in tests:
         for method, share in (("teacher_single", 0.7), ("teacher_majority", 0.8), ("teacher_debate", 0.9)):
             parts.append(cell(method, share, teacher="big", test=test, sample=0))
         for student in students:
-            parts += [cell("base", 0.4, student=student, test=test), cell("base_majority", 0.5, student=student, test=test, sample=0)]
+            parts += [
+                cell("base", 0.4, student=student, test=test),
+                cell("base_majority", 0.5, student=student, test=test, sample=0),
+            ]
             for method, train in itertools.product(methods, ("gsm", "med")):
                 parts.append(cell(method, shares.get(method, 0.6), "big", student, train, test))
     return pd.concat(parts, ignore_index=True)
@@ -52,7 +57,9 @@ def main(predictions):
 def test_main_results(main):
     assert list(main.columns) == tables.MAIN
     assert len(main) == 2 * (3 + 2 * (2 + 5 * 2))
-    row = main[(main["method"] == "rsft") & (main["student"] == "llama") & (main["test"] == "gsm") & (main["train"] == "gsm")].iloc[0]
+    row = main[
+        (main["method"] == "rsft") & (main["student"] == "llama") & (main["test"] == "gsm") & (main["train"] == "gsm")
+    ].iloc[0]
     assert (row["n"], row["accuracy"]) == (40, 0.7)
     assert (row["ci_low"], row["ci_high"]) == stats.wilson(28, 40)
 
@@ -61,7 +68,11 @@ def test_an_open_ended_test_is_counted_by_its_score():
     base, rsft = cell("base", 0.0, student="a"), cell("rsft", 0.0, "big", "a", "gsm")
     both = pd.concat([base.assign(score=[0.0, 0.2] * 20), rsft.assign(score=[0.3, 0.5, 0.4, 0.4] * 10)])
     main = tables.main_results(both).set_index("method")
-    assert main.accuracy.to_dict() == pytest.approx({"base": 0.1, "rsft": 0.4}) and (main.ci_low < main.accuracy).all() and (main.ci_high < 0.6).all()
+    assert (
+        main.accuracy.to_dict() == pytest.approx({"base": 0.1, "rsft": 0.4})
+        and (main.ci_low < main.accuracy).all()
+        and (main.ci_high < 0.6).all()
+    )
     row = tables.comparisons(both).iloc[0]
     assert row["difference"] == pytest.approx(0.3) and row["verdict"] == "better" and row["p"] < 1e-6
     # the rows of a table without scores: right or wrong
@@ -75,7 +86,10 @@ def test_a_debates_free_answers_have_the_score_of_their_task():
 
     problems = tasks.problems("mini_truthful", "test", 3)
     rows = cell("teacher_debate", 0.0, "big", test="mini_truthful", n=3, sample=0).assign(
-        item=[p.id for p in problems], answer_flexible=[problems[0].references[0], problems[1].incorrect[0], None], score=0.0)
+        item=[p.id for p in problems],
+        answer_flexible=[problems[0].references[0], problems[1].incorrect[0], None],
+        score=0.0,
+    )
     found = collect._measured(rows).score.tolist()
     assert found == [overlap.score(problems[0].references[0], problems[0], "truth"), 0.0, 0.0] and found[0] == 1.0
     assert collect._measured(rows.assign(method="base")).score.tolist() == [0.0] * 3  # has its own already
@@ -84,14 +98,23 @@ def test_a_debates_free_answers_have_the_score_of_their_task():
 @pytest.mark.parametrize("function", [tables.main_results, tables.accuracies])
 def test_intervals_are_of_the_level_that_is_told(predictions, function):
     for level in (0.5, 0.99):
-        row = function(predictions, level).query("method == 'rsft' and student == 'llama' and test == 'gsm' and train == 'gsm'").iloc[-1]
-        assert (row["ci_low"], row["ci_high"]) == pytest.approx(stats.wilson(row["accuracy"] * row["n"], row["n"], level))
+        row = (
+            function(predictions, level)
+            .query("method == 'rsft' and student == 'llama' and test == 'gsm' and train == 'gsm'")
+            .iloc[-1]
+        )
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx(
+            stats.wilson(row["accuracy"] * row["n"], row["n"], level)
+        )
     pd.testing.assert_frame_equal(function(predictions), function(predictions, 0.95))
 
 
 def test_by_method_says_the_level(predictions):
     drawn = figures.by_method(tables.main_results(predictions, 0.9), 0.9)
-    assert "mean 90 % interval" in drawn._supxlabel.get_text() and "mean 95 % interval" in figures.by_method(tables.main_results(predictions))._supxlabel.get_text()
+    assert (
+        "mean 90 % interval" in drawn._supxlabel.get_text()
+        and "mean 95 % interval" in figures.by_method(tables.main_results(predictions))._supxlabel.get_text()
+    )
 
 
 def test_main_results_take_the_greedy_answer_only(predictions):
@@ -103,7 +126,9 @@ def test_main_results_take_the_greedy_answer_only(predictions):
 
 
 def test_accuracies(predictions):
-    rows = tables.accuracies(predictions).query("method == 'rsft' and student == 'llama' and test == 'gsm' and train == 'gsm'")
+    rows = tables.accuracies(predictions).query(
+        "method == 'rsft' and student == 'llama' and test == 'gsm' and train == 'gsm'"
+    )
     by = rows.set_index(["extraction", "half"])
     assert len(rows) == 6 and set(rows["decoding"]) == {"greedy"}
     assert by.loc[("flexible", "all"), ["n", "accuracy"]].tolist() == [40, 0.7]
@@ -118,7 +143,11 @@ def test_accuracies_have_no_halves_where_a_test_has_none():
 
 def test_samples_of_an_item_are_not_independent():
     one = cell("base", 0.4, student="a", sample=0)
-    row = tables.accuracies(pd.concat([one.assign(sample=s) for s in range(5)])).query("extraction == 'flexible' and half == 'all'").iloc[0]
+    row = (
+        tables.accuracies(pd.concat([one.assign(sample=s) for s in range(5)]))
+        .query("extraction == 'flexible' and half == 'all'")
+        .iloc[0]
+    )
     assert row["n"] == 200 and row["decoding"] == "sampled"
     assert (row["ci_low"], row["ci_high"]) == pytest.approx(stats.wilson(16, 40))  # five copies are worth one
 
@@ -158,7 +187,9 @@ def test_comparisons_take_the_seed_that_there_is():
 def test_comparisons_keep_teachers_apart():
     parts = [cell("teacher_debate", s, t, sample=0) for t, s in (("big", 0.9), ("huge", 1.0))]
     parts += [cell("rsft", 0.5, t, "a", "gsm") for t in ("big", "huge")]
-    assert tables.comparisons(pd.concat(parts)).set_index("teacher")["difference"].to_dict() == pytest.approx({"big": -0.4, "huge": -0.5})
+    assert tables.comparisons(pd.concat(parts)).set_index("teacher")["difference"].to_dict() == pytest.approx(
+        {"big": -0.4, "huge": -0.5}
+    )
 
 
 def test_comparisons_refuse_what_is_not_the_same_item():
@@ -188,7 +219,9 @@ def test_gains(main, predictions):
     assert len(alone) == len(paired) == 2 * 2 * 5 * 2
     assert alone["difference"].to_numpy() == pytest.approx(paired["difference"].to_numpy())
     assert ((alone["high"] - alone["low"]) > (paired["high"] - paired["low"])).all()
-    assert alone.query("in_domain")["train"].eq(alone.query("in_domain")["test"]).all() and alone["in_domain"].sum() == 20
+    assert (
+        alone.query("in_domain")["train"].eq(alone.query("in_domain")["test"]).all() and alone["in_domain"].sum() == 20
+    )
     assert tables.in_domain("metamathqa", "gsm8k") and not tables.in_domain("math", "gsm8k")
     assert tables.gains(main[main["method"] != "base"]).empty
 
@@ -213,7 +246,9 @@ def test_compare_survives_a_csv(main, tmp_path):
     assert table["inside"].all() and table["difference"].abs().max() < 1e-12
 
 
-@pytest.mark.parametrize("function", [tables.main_results, tables.accuracies, tables.comparisons, tables.inference_cost])
+@pytest.mark.parametrize(
+    "function", [tables.main_results, tables.accuracies, tables.comparisons, tables.inference_cost]
+)
 def test_tables_refuse(function, predictions):
     with pytest.raises(ValueError, match="empty"):
         function(predictions.iloc[:0])
@@ -321,5 +356,8 @@ def test_the_matrix_has_the_papers_form():
     table = tables.matrix(tables.main_results(study(methods=("rsft", "da"))))
     assert list(table.columns) == ["gsm", "med"] and table.index.names == ["teacher", "test", "student", "method"]
     assert list(table.loc[("big", "gsm", "llama")].index) == ["base", "rsft", "da"]
-    assert table.loc[("big", "med", "qwen", "base")].tolist() == [40.0, 40.0] and table.loc[("big", "med", "qwen", "rsft"), "gsm"] == 70.0
+    assert (
+        table.loc[("big", "med", "qwen", "base")].tolist() == [40.0, 40.0]
+        and table.loc[("big", "med", "qwen", "rsft"), "gsm"] == 70.0
+    )
     assert len(table) == 2 * 2 * 3

@@ -20,10 +20,20 @@ def ask(function, **columns):
     return function(prompts=CHATS, completions=TEXTS, completion_ids=IDS, problem=list("aabb"), **columns)
 
 
-@pytest.mark.parametrize(("how", "wanted"), [
-    ("min", 0.2), ("mean", 0.5), ("last", 0.4), ("product", 0.9 * 0.2 * 0.4),
-    ("softmin", (0.9 * math.exp(-9) + 0.2 * math.exp(-2) + 0.4 * math.exp(-4)) / (math.exp(-9) + math.exp(-2) + math.exp(-4))),
-])
+@pytest.mark.parametrize(
+    ("how", "wanted"),
+    [
+        ("min", 0.2),
+        ("mean", 0.5),
+        ("last", 0.4),
+        ("product", 0.9 * 0.2 * 0.4),
+        (
+            "softmin",
+            (0.9 * math.exp(-9) + 0.2 * math.exp(-2) + 0.4 * math.exp(-4))
+            / (math.exp(-9) + math.exp(-2) + math.exp(-4)),
+        ),
+    ],
+)
 def test_each_aggregation(how, wanted):
     assert aggregate([0.9, 0.2, 0.4], how) == pytest.approx(wanted)
 
@@ -35,7 +45,9 @@ def test_one_step_is_its_own_aggregate_and_none_has_none(how):
 
 
 def test_softmin_of_large_scores_does_not_overflow():
-    assert aggregate([-4000.0, 900.0], "softmin") == pytest.approx(-4000) and aggregate([300.0, 300.0], "softmin") == pytest.approx(300)
+    assert aggregate([-4000.0, 900.0], "softmin") == pytest.approx(-4000) and aggregate(
+        [300.0, 300.0], "softmin"
+    ) == pytest.approx(300)
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
@@ -56,8 +68,17 @@ def test_rewards_and_their_counts():
     seen = {}
     function = reward([[0.9, 0.5], [0.5], [], [0.1, 0.4]])
     assert ask(function, log_metric=seen.__setitem__, trainer_state=None) == [0.5, 0.5, None, 0.1]
-    assert function.counts == seen == {
-        "steps_per_trace": 1.25, "without_steps": 0.25, "zero_variance": 1.0, "mean_reward": pytest.approx(1.1 / 3), "min_at_last": 0.5}
+    assert (
+        function.counts
+        == seen
+        == {
+            "steps_per_trace": 1.25,
+            "without_steps": 0.25,
+            "zero_variance": 1.0,
+            "mean_reward": pytest.approx(1.1 / 3),
+            "min_at_last": 0.5,
+        }
+    )
     assert function.step_scores == [[0.9, 0.5], [0.5], [], [0.1, 0.4]] and function.bonus == [0.0] * 4
 
 
@@ -84,8 +105,16 @@ def test_nothing_but_traces_without_steps():
     assert function.counts == {"steps_per_trace": 0.0, "without_steps": 1.0, "zero_variance": 1.0}  # no mean is made up
 
 
-@pytest.mark.parametrize(("rewards", "groups"), [
-    ([1.0, 1.0, 0.0, 1.0], 1), ([1.0, None, 0.5, 0.5], 2), ([None, None, 0.0, 1e-3], 1), ([1.0, 1.0 + 1e-12, 0.0, 1.0], 1), ([0.1, 0.2, 0.2, 0.1], 0)])
+@pytest.mark.parametrize(
+    ("rewards", "groups"),
+    [
+        ([1.0, 1.0, 0.0, 1.0], 1),
+        ([1.0, None, 0.5, 0.5], 2),
+        ([None, None, 0.0, 1e-3], 1),
+        ([1.0, 1.0 + 1e-12, 0.0, 1.0], 1),
+        ([0.1, 0.2, 0.2, 0.1], 0),
+    ],
+)
 def test_groups_without_variance(rewards, groups):
     assert zero_variance(rewards, 2) == groups
 

@@ -19,10 +19,17 @@ def rows(**shares):
 
 
 def test_by_hand():
-    table = seeds.over_seeds(rows(base=0.4, pad=[0.6, 0.7, 0.8], ppo=[0.5, 0.5, 0.5]), 2000, 0.95).set_index(["method", "against"])
+    table = seeds.over_seeds(rows(base=0.4, pad=[0.6, 0.7, 0.8], ppo=[0.5, 0.5, 0.5]), 2000, 0.95).set_index(
+        ["method", "against"]
+    )
     pad = table.loc["pad", "base"]
     assert (pad.seeds, pad.n) == (3, 40)
-    assert (pad.accuracy, pad.against_accuracy, pad.difference, pad.seed_sd) == (pytest.approx(0.7), 0.4, pytest.approx(0.3), pytest.approx(0.1))
+    assert (pad.accuracy, pad.against_accuracy, pad.difference, pad.seed_sd) == (
+        pytest.approx(0.7),
+        0.4,
+        pytest.approx(0.3),
+        pytest.approx(0.1),
+    )
     assert pad.low < 0.3 < pad.high and pad.verdict == "better"
     assert table.loc["ppo", "pad"].difference == pytest.approx(-0.2)
     assert set(table.index) == {("pad", "base"), ("ppo", "base"), ("ppo", "pad")}
@@ -46,7 +53,14 @@ def test_the_form_of_table_5():
 
 def test_samples_are_compared_with_samples():
     greedy = rows(base=0.4, pad=[0.6, 0.6])
-    sampled = pd.concat([cell("base", 0.2, student="s", sample=0), *(cell("pad", 0.7, "big", "s", "gsm", seed=seed, sample=0) for seed in (0, 1)),
-                         cell("base", 0.9, student="s", sample=1)])  # a second sample is not looked at
+    sampled = pd.concat(
+        [
+            cell("base", 0.2, student="s", sample=0),
+            *(cell("pad", 0.7, "big", "s", "gsm", seed=seed, sample=0) for seed in (0, 1)),
+            cell("base", 0.9, student="s", sample=1),
+        ]
+    )  # a second sample is not looked at
     table = seeds.over_seeds(pd.concat([greedy, sampled]), 500, 0.95).set_index("decoding")
-    assert table.loc["greedy"].difference == pytest.approx(0.2) and table.loc["sampled"].difference == pytest.approx(0.5)
+    assert table.loc["greedy"].difference == pytest.approx(0.2) and table.loc["sampled"].difference == pytest.approx(
+        0.5
+    )

@@ -27,7 +27,9 @@ except WheelError as error:
 def fake(out):
     """A conversion that takes no time: two files and the card."""
     (out / "model.safetensors").write_bytes(b"weights")
-    (out / "card.json").write_text(json.dumps({"sha256": {"model.safetensors": hashlib.sha256(b"weights").hexdigest()}}))
+    (out / "card.json").write_text(
+        json.dumps({"sha256": {"model.safetensors": hashlib.sha256(b"weights").hexdigest()}})
+    )
 
 
 @pytest.fixture
@@ -96,7 +98,10 @@ def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
         load.resolve("smollm2-135m")
 
 
-@pytest.mark.parametrize(("damage", "said"), [(lambda file: file.write_bytes(b"other"), "is damaged"), (lambda file: file.unlink(), "is missing")])
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [(lambda file: file.write_bytes(b"other"), "is damaged"), (lambda file: file.unlink(), "is missing")],
+)
 def test_damage_is_found(cache, damage, said):
     folder = smollm2.folder()
     load.check_weights("smollm2-135m")
@@ -124,7 +129,9 @@ def test_the_end_of_the_turn_is_learnt_though_it_is_the_pad(padded_with_eos):
     row = data.encode(data.Example("a", "2 + 3?", "Answer: 5"), padded_with_eos, 1.0)
     end = padded_with_eos.eos_token_id
     assert row["input_ids"].count(end) == 3  # system, user, assistant
-    assert [label for label in row["labels"] if label == end] == [end] and row["weights"][len(row["labels"]) - 1 - row["labels"][::-1].index(end)] == 1.0
+    assert [label for label in row["labels"] if label == end] == [end] and row["weights"][
+        len(row["labels"]) - 1 - row["labels"][::-1].index(end)
+    ] == 1.0
 
 
 def test_the_collator_hides_padding_and_nothing_else(padded_with_eos):
@@ -152,6 +159,7 @@ def test_the_reward_models_mask_is_by_length(padded_with_eos):
 
 # ---- the real one: converted once a machine, then read from the cache
 
+
 @pytest.fixture(scope="module")
 def engine():
     if ABSENT:
@@ -162,10 +170,25 @@ def engine():
 @pytest.mark.slow
 def test_its_tokenizer_is_the_original(engine):
     tokenizer = engine.tokenizer
-    assert tokenizer("1234 plums, 5.6").tokens() == ["1", "2", "3", "4", "Ġpl", "ums", ",", "Ġ", "5", ".", "6"]  # digits one by one
+    assert tokenizer("1234 plums, 5.6").tokens() == [
+        "1",
+        "2",
+        "3",
+        "4",
+        "Ġpl",
+        "ums",
+        ",",
+        "Ġ",
+        "5",
+        ".",
+        "6",
+    ]  # digits one by one
     assert tokenizer("<|im_start|>user\nhi<|im_end|>").input_ids == [1, 4093, 198, 6004, 2]
     assert tokenizer.chat_template == miniatures.SMOLLM2
-    assert tokenizer.pad_token_id == tokenizer.eos_token_id == 2 and tokenizer.model_max_length == engine.context == registry.find("smollm2-135m").context
+    assert (
+        tokenizer.pad_token_id == tokenizer.eos_token_id == 2
+        and tokenizer.model_max_length == engine.context == registry.find("smollm2-135m").context
+    )
     text = "Ünïcode, emoji 🦊,\ttabs\n\nand lines"
     assert tokenizer.decode(tokenizer(text).input_ids) == text
 
@@ -181,5 +204,5 @@ def test_its_weights(engine):
 @pytest.mark.slow
 def test_it_answers(engine):
     chat = [{"role": "user", "content": "What is the capital of France?"}]
-    said, = engine.generate([chat], engines.Sampling(temperature=0, max_new_tokens=20), 0)
+    (said,) = engine.generate([chat], engines.Sampling(temperature=0, max_new_tokens=20), 0)
     assert "Paris" in said.text and said.finish == "stop"

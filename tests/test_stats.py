@@ -18,7 +18,10 @@ def test_wilson_at_the_borders():
     assert stats.wilson(5, 10, level=0.99)[0] < stats.wilson(5, 10)[0]
 
 
-@pytest.mark.parametrize(("k", "n", "says"), [(0, 0, "n > 0"), (11, 10, "between 0 and n"), (-1, 10, "between 0 and n"), (1, float("nan"), "n > 0")])
+@pytest.mark.parametrize(
+    ("k", "n", "says"),
+    [(0, 0, "n > 0"), (11, 10, "between 0 and n"), (-1, 10, "between 0 and n"), (1, float("nan"), "n > 0")],
+)
 def test_wilson_refuses(k, n, says):
     with pytest.raises(ValueError, match=says):
         stats.wilson(k, n)
@@ -44,7 +47,10 @@ def test_mcnemar_by_hand():
 
 
 @pytest.mark.parametrize("test", [stats.mcnemar_exact, stats.paired_bootstrap])
-@pytest.mark.parametrize(("a", "b", "says"), [([], [], "empty"), ([1, 0], [1], "length"), ([1, np.nan], [1, 0], "NaN"), ([[1]], [[1]], "flat")])
+@pytest.mark.parametrize(
+    ("a", "b", "says"),
+    [([], [], "empty"), ([1, 0], [1], "length"), ([1, np.nan], [1, 0], "NaN"), ([[1]], [[1]], "flat")],
+)
 def test_paired_tests_refuse(test, a, b, says):
     with pytest.raises(ValueError, match=says):
         test(a, b)
@@ -87,7 +93,10 @@ def test_holm_of_three():
     assert stats.holm([0.2]) == pytest.approx([0.2])
 
 
-@pytest.mark.parametrize(("p", "says"), [([], "at least one"), ([0.1, np.nan], "NaN, first at position 1"), ([1.2], "between"), ([-0.1], "between")])
+@pytest.mark.parametrize(
+    ("p", "says"),
+    [([], "at least one"), ([0.1, np.nan], "NaN, first at position 1"), ([1.2], "between"), ([-0.1], "between")],
+)
 def test_holm_refuses(p, says):
     with pytest.raises(ValueError, match=says):
         stats.holm(p)
@@ -158,11 +167,18 @@ def test_verdict_refuses():
 
 
 def test_crossed_bootstrap_by_hand():
-    same = np.tile([1.0, 0.0, 0.0, 0.0], (3, 25))  # every seed wins the same quarter of 100 items: only items vary, σ = sqrt(.1875 / 100)
+    same = np.tile(
+        [1.0, 0.0, 0.0, 0.0], (3, 25)
+    )  # every seed wins the same quarter of 100 items: only items vary, σ = sqrt(.1875 / 100)
     mean, low, high, p = stats.crossed_bootstrap(same, resamples=20_000)
-    assert mean == 0.25 and (low, high) == (pytest.approx(0.25 - 1.96 * 0.0433, abs=0.01), pytest.approx(0.25 + 1.96 * 0.0433, abs=0.01))
+    assert mean == 0.25 and (low, high) == (
+        pytest.approx(0.25 - 1.96 * 0.0433, abs=0.01),
+        pytest.approx(0.25 + 1.96 * 0.0433, abs=0.01),
+    )
     assert p == pytest.approx(2 / 20_000)
-    flat = np.tile([[0.1], [0.2], [0.3]], (1, 50))  # only seeds vary: their standard error is that of independent ones, 0.1 / sqrt(3)
+    flat = np.tile(
+        [[0.1], [0.2], [0.3]], (1, 50)
+    )  # only seeds vary: their standard error is that of independent ones, 0.1 / sqrt(3)
     means = stats.crossed_bootstrap(flat, resamples=20_000)
     half = (means[2] - means[1]) / 2
     assert means[0] == pytest.approx(0.2) and 1.5 * 0.1 / 3**0.5 < half < 2.2 * 0.1 / 3**0.5
@@ -177,16 +193,28 @@ def test_crossed_bootstrap_takes_rounding_for_a_tie():
     row = np.repeat([1.0, -1.0, 0.0], [7, 6, 7])
     d = np.stack([row, np.roll(row, 5), np.roll(row, 11)])
     p = stats.crossed_bootstrap(d, resamples=2000)[3]
-    assert {stats.crossed_bootstrap(d * worth, resamples=2000)[3] for worth in (0.1, 0.7, 1 / 3, 1e-9, 3e9)} == {p} and 0.5 < p < 1
+    assert {stats.crossed_bootstrap(d * worth, resamples=2000)[3] for worth in (0.1, 0.7, 1 / 3, 1e-9, 3e9)} == {
+        p
+    } and 0.5 < p < 1
 
 
 def test_paired_bootstrap_takes_rounding_for_zero():
-    a, b = np.zeros(3), np.array([0.1, 0.2, -0.3])  # a resample of each item once has mean 0; in floating point, in some orders, 9e-18
-    ends = [end for level in np.linspace(0.01, 0.99, 99) for end in stats.paired_bootstrap(a, b, resamples=999, level=level)[1:]]
+    a, b = (
+        np.zeros(3),
+        np.array([0.1, 0.2, -0.3]),
+    )  # a resample of each item once has mean 0; in floating point, in some orders, 9e-18
+    ends = [
+        end
+        for level in np.linspace(0.01, 0.99, 99)
+        for end in stats.paired_bootstrap(a, b, resamples=999, level=level)[1:]
+    ]
     assert 0.0 in ends and not [end for end in ends if 0 < abs(end) < 1e-12]
 
 
-@pytest.mark.parametrize(("differences", "says"), [(np.zeros((1, 5)), "two seeds"), (np.zeros((3, 0)), "two seeds"), (np.full((2, 2), np.nan), "NaN")])
+@pytest.mark.parametrize(
+    ("differences", "says"),
+    [(np.zeros((1, 5)), "two seeds"), (np.zeros((3, 0)), "two seeds"), (np.full((2, 2), np.nan), "NaN")],
+)
 def test_crossed_bootstrap_refuses(differences, says):
     with pytest.raises(ValueError, match=says):
         stats.crossed_bootstrap(differences)
@@ -194,7 +222,9 @@ def test_crossed_bootstrap_refuses(differences, says):
 
 def test_scores_between_0_and_1():
     a, b = np.array([0.0, 0.2, 0.4, 0.5]), np.array([0.1, 0.4, 0.4, 0.9])
-    d = b - a  # mean 0.175, standard deviation 0.170783, standard error 0.0853913, t = 2.04939; p = 1 - 2 (atan x + x / (1 + x²)) / pi, x = t / sqrt(3)
+    d = (
+        b - a
+    )  # mean 0.175, standard deviation 0.170783, standard error 0.0853913, t = 2.04939; p = 1 - 2 (atan x + x / (1 + x²)) / pi, x = t / sqrt(3)
     assert stats.paired_p(a, b) == pytest.approx(0.132842, abs=1e-5) and stats.paired_p(a, a) == 1.0
     assert stats.smallest_detectable_of(a, b, 0.95, 0.8) == pytest.approx((1.959964 + 0.841621) * d.std(ddof=1) / 2)
     low, high = stats.mean_interval(b)

@@ -16,7 +16,11 @@ from agentark import store
 from agentark.store import Journal, StoreError
 
 ABOUT = {"stage": "debate", "n": 3, "debate": {"agents": 5, "layout": "shared"}}
-CHUNKS = {"round 1 0": [{"text": "ä\n\"x\"", "n": 1, "answer": None}], "round 1 1": [], "round 2 0": [{"text": "b", "n": 2.5}]}
+CHUNKS = {
+    "round 1 0": [{"text": 'ä\n"x"', "n": 1, "answer": None}],
+    "round 1 1": [],
+    "round 2 0": [{"text": "b", "n": 2.5}],
+}
 
 
 def filled(path: Path) -> bytes:
@@ -56,7 +60,7 @@ def test_cut_anywhere_in_the_last_line(tmp_path, capsys):
         path.write_bytes(data[:cut])
         journal = Journal(path, ABOUT)
         whole = cut == len(data) - 1  # only the line's end is missing
-        assert list(journal.chunks) == [*earlier, last][:len(CHUNKS) if whole else -1], cut
+        assert list(journal.chunks) == [*earlier, last][: len(CHUNKS) if whole else -1], cut
         assert journal.dropped == (0 if whole or cut == start else 1)
         assert (str(path) in capsys.readouterr().err) == (cut != start)
         assert path.read_bytes() == (data if whole else data[:start])
@@ -102,7 +106,9 @@ def test_other_parameters(tmp_path):
     assert path.read_bytes() == data
 
 
-@pytest.mark.parametrize("content", [b"problem,n\na,1\n", b"one line without an end", b'{"journal": 1, "about": {}}\n', b"\x00\xff\n\x00"])
+@pytest.mark.parametrize(
+    "content", [b"problem,n\na,1\n", b"one line without an end", b'{"journal": 1, "about": {}}\n', b"\x00\xff\n\x00"]
+)
 def test_foreign_file(tmp_path, content):
     path = tmp_path / "x.journal"
     path.write_bytes(content)
@@ -159,7 +165,7 @@ def test_full_disk_takes_half_a_line(tmp_path, monkeypatch, capsys):
             self.file.close()
 
         def write(self, line):
-            return self.file.write(line[:len(line) // 2])
+            return self.file.write(line[: len(line) // 2])
 
     path = tmp_path / "x.journal"
     filled(path)
@@ -204,7 +210,12 @@ for n in range(30):
 
 def test_sigkill_at_any_time_ends_with_the_same_rows(tmp_path):
     def start(path):
-        return subprocess.Popen([sys.executable, "-c", LOOP, str(path)], cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            [sys.executable, "-c", LOOP, str(path)],
+            cwd=Path(__file__).parents[1],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     began = time.perf_counter()
     whole = start(tmp_path / "whole")
@@ -262,10 +273,20 @@ def test_finish_and_is_done(tmp_path, capsys):
     assert not store.is_done(path, {**ABOUT, "n": 4})
     assert "n: was 3, now 4" in capsys.readouterr().err
     manifest = json.loads(store.manifest_path(path).read_text())
-    assert manifest["about"] == ABOUT and manifest["rows"] == 1 and manifest["repaired_lines"] == 0 and manifest["truncated"] == 7
+    assert (
+        manifest["about"] == ABOUT
+        and manifest["rows"] == 1
+        and manifest["repaired_lines"] == 0
+        and manifest["truncated"] == 7
+    )
     assert manifest["versions"]["pandas"] == pd.__version__ and set(manifest["versions"]) == set(store.PACKAGES)
     assert 2 <= manifest["seconds"] < 60 and manifest["peak_memory_mb"] > 10
-    assert "cores" in manifest["machine"] and "GiB" in manifest["machine"] and manifest["python"] and manifest["made"].endswith("Z")
+    assert (
+        "cores" in manifest["machine"]
+        and "GiB" in manifest["machine"]
+        and manifest["python"]
+        and manifest["made"].endswith("Z")
+    )
     path.unlink()
     assert not store.is_done(path, ABOUT)
 
@@ -288,7 +309,13 @@ def test_identity(tmp_path):
 
 def test_chunk_seed():
     assert store.chunk_seed(0, "debate", 1, 0) == 1704876228  # a change makes every result anew: mean it
-    seeds = {store.chunk_seed(s, stage, r, c) for s in range(3) for stage in ("debate", "evaluate") for r in range(3) for c in range(20)}
+    seeds = {
+        store.chunk_seed(s, stage, r, c)
+        for s in range(3)
+        for stage in ("debate", "evaluate")
+        for r in range(3)
+        for c in range(20)
+    }
     assert len(seeds) == 3 * 2 * 3 * 20 and all(0 <= seed < 2**31 for seed in seeds)
     assert store.chunk_seed(1, 11) != store.chunk_seed(11, 1) != store.chunk_seed("1", 11)
 

@@ -17,7 +17,11 @@ from agentark.tasks.problem import SPLITS, Problem, take
 MODULES = {"mini_gsm": mini_gsm, "mini_med": mini_med, "mini_math": mini_math, "mini_meta": mini_meta}
 NAMES = tuple(MODULES)
 ABOUT = {  # what of a case must be in one split only
-    "mini_gsm": lambda story: story.key, "mini_med": lambda case: (case.path, case.drug), "mini_math": lambda case: case.key, "mini_meta": lambda case: case.story.key}
+    "mini_gsm": lambda story: story.key,
+    "mini_med": lambda case: (case.path, case.drug),
+    "mini_math": lambda case: case.key,
+    "mini_meta": lambda case: case.story.key,
+}
 GSM, MED, MATH, META = (tasks.get(name) for name in NAMES)
 SUM = re.compile(r"(\d+)([-+*/])(\d+)=(\d+)")
 
@@ -62,7 +66,9 @@ def test_half_of_dev_and_test_is_held_out(name):
     held = {split: {p.template for p in problems(name, split) if p.held_out} for split in SPLITS}
     for split in ("dev", "test"):
         share = sum(p.held_out for p in problems(name, split)) / len(problems(name, split))
-        assert share == pytest.approx(0.5, abs=0.05 if name == "mini_meta" else 0.01)  # some stories have no number to ask for backwards
+        assert share == pytest.approx(
+            0.5, abs=0.05 if name == "mini_meta" else 0.01
+        )  # some stories have no number to ask for backwards
     assert not held["train"]
     trained = {p.template for _, p, *_ in made(name, "train", 3000)} | templates["train"]
     assert held["dev"] and held["test"] and not (held["dev"] | held["test"]) & trained
@@ -98,15 +104,21 @@ def test_take_gives_each_content_once_and_says_when_there_is_no_more():
         take(few, 4, "x/train")
 
 
-@pytest.mark.parametrize(("call", "says"), [
-    (lambda: tasks.get("mini_gms"), "unknown task 'mini_gms'; there are mini_gsm, mini_math, mini_meta, mini_med, "),
-    (lambda: tasks.get("mini_gms"), "mini_truthful, or a path that ends in .jsonl; did you mean 'mini_gsm'"),
-    (lambda: tasks.get("mini_mth"), "did you mean 'mini_math'"),
-    (lambda: tasks.problems("zzz", "train", 1), "unknown task 'zzz'"),
-    (lambda: tasks.problems("mini_gsm", "tset", 1), "unknown split 'tset' of mini_gsm; there are train, dev, test"),
-    (lambda: tasks.problems("mini_gsm", "train", 0), "mini_gsm/train: an empty set"),
-    (lambda: tasks.problems("mini_med", "train", -1), "empty set"),
-])
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (
+            lambda: tasks.get("mini_gms"),
+            "unknown task 'mini_gms'; there are mini_gsm, mini_math, mini_meta, mini_med, ",
+        ),
+        (lambda: tasks.get("mini_gms"), "mini_truthful, or a path that ends in .jsonl; did you mean 'mini_gsm'"),
+        (lambda: tasks.get("mini_mth"), "did you mean 'mini_math'"),
+        (lambda: tasks.problems("zzz", "train", 1), "unknown task 'zzz'"),
+        (lambda: tasks.problems("mini_gsm", "tset", 1), "unknown split 'tset' of mini_gsm; there are train, dev, test"),
+        (lambda: tasks.problems("mini_gsm", "train", 0), "mini_gsm/train: an empty set"),
+        (lambda: tasks.problems("mini_med", "train", -1), "empty set"),
+    ],
+)
 def test_refused(call, says):
     with pytest.raises(ValueError, match=re.escape(says)):
         call()
@@ -138,7 +150,11 @@ def test_gsm_styles_agree():
 
 def test_gsm_story_is_told_whole():
     for story, p, _ in made("mini_gsm", "train", 300):
-        assert 2 <= len(story.events) <= 4 and story.template == p.template and p.template.count("-") == len(story.events) - 1
+        assert (
+            2 <= len(story.events) <= 4
+            and story.template == p.template
+            and p.template.count("-") == len(story.events) - 1
+        )
         told = re.findall(r"\d+", p.question)
         for number in (story.start, *(e.a for e in story.events), *(e.b for e in story.events if e.b)):
             assert str(number) in told
@@ -171,30 +187,78 @@ def test_spoiled_solutions_are_wrong(split):
 # mini_gsm: what counts as right
 
 
-@pytest.mark.parametrize("text", [
-    "Answer: 12", "answer: 12", "Final answer: 12", "Answer is 12", "  Answer:12  ", "Answer: 12 apples", "Answer: 12.", "Answer: 12.0", "Answer: 012",
-    "gets 1+1=2\nAnswer: 12\n", "Answer: 13\nAgain.\nAnswer: 12", "Answer: $12", "Answer: \\boxed{12}", "Answer: 12\nI am sure, 100%.",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Answer: 12",
+        "answer: 12",
+        "Final answer: 12",
+        "Answer is 12",
+        "  Answer:12  ",
+        "Answer: 12 apples",
+        "Answer: 12.",
+        "Answer: 12.0",
+        "Answer: 012",
+        "gets 1+1=2\nAnswer: 12\n",
+        "Answer: 13\nAgain.\nAnswer: 12",
+        "Answer: $12",
+        "Answer: \\boxed{12}",
+        "Answer: 12\nI am sure, 100%.",
+    ],
+)
 def test_gsm_right(text):
     assert GSM.verify(text, gsm("12"))[1:] == (True, True)
 
 
-@pytest.mark.parametrize("text", [
-    "Answer: 13", "Answer: 11", "Answer: -12", "Answer: 120", "Answer: 12.5", "Answer: 1.2", "Answer: 112", "Answer: 1,200", "Answer: 12,000",
-    "gets 10+2=12\nAnswer: 13", "Answer: 12\nNo.\nAnswer: 13", "", " \n", "Answer:", "Answer: unknown", "no number", "twelve", "\\boxed{}", "\\boxed{13}",
-    "\\boxed{12}\n\\boxed{13}", "gets 10+2=12\nloses 12-2=10",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Answer: 13",
+        "Answer: 11",
+        "Answer: -12",
+        "Answer: 120",
+        "Answer: 12.5",
+        "Answer: 1.2",
+        "Answer: 112",
+        "Answer: 1,200",
+        "Answer: 12,000",
+        "gets 10+2=12\nAnswer: 13",
+        "Answer: 12\nNo.\nAnswer: 13",
+        "",
+        " \n",
+        "Answer:",
+        "Answer: unknown",
+        "no number",
+        "twelve",
+        "\\boxed{}",
+        "\\boxed{13}",
+        "\\boxed{12}\n\\boxed{13}",
+        "gets 10+2=12\nloses 12-2=10",
+    ],
+)
 def test_gsm_wrong(text):
     assert GSM.verify(text, gsm("12"))[1:] == (False, False)
 
 
-@pytest.mark.parametrize("text", ["\\boxed{12}", "It is \\boxed{12 apples}, not 13.", "gets 10+2=12", "She has 12.", "The answer is 12.", "so 12.0 in all"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\\boxed{12}",
+        "It is \\boxed{12 apples}, not 13.",
+        "gets 10+2=12",
+        "She has 12.",
+        "The answer is 12.",
+        "so 12.0 in all",
+    ],
+)
 def test_gsm_right_by_flexible_extraction_only(text):
     parsed, strict, flexible = GSM.verify(text, gsm("12"))
     assert parsed.strict is None and (strict, flexible) == (False, True)
 
 
-@pytest.mark.parametrize("text", ["Answer: 12 or 13", "Answer: 13 or 12", "Answer: 13, not 12", "Answer: 11 12", "Answer: 12/13"])
+@pytest.mark.parametrize(
+    "text", ["Answer: 12 or 13", "Answer: 13 or 12", "Answer: 13, not 12", "Answer: 11 12", "Answer: 12/13"]
+)
 def test_gsm_hedging_is_no_answer(text):
     parsed, strict, flexible = GSM.verify(text, gsm(re.findall(r"\d+", text)[-1]))
     assert parsed.strict is None and not strict
@@ -211,8 +275,21 @@ def test_gsm_numbers():
 @pytest.mark.parametrize("name", NAMES)
 def test_odd_texts_are_read_fast_and_crash_nothing(name):
     problem = problems(name, "train")[0]
-    for text in ("\n" * 3000, "Answer:" + " " * 3000 + "x", "Answer: " * 500, "9" * 5000, "Answer: " + "9" * 5000, "-,.()" * 500, "\\boxed{" * 500,
-                 "\\boxed{{12}}", "Answer: ٣", "Answer: ½", "\x00", "(A" * 500, "Answer: \udc80"):
+    for text in (
+        "\n" * 3000,
+        "Answer:" + " " * 3000 + "x",
+        "Answer: " * 500,
+        "9" * 5000,
+        "Answer: " + "9" * 5000,
+        "-,.()" * 500,
+        "\\boxed{" * 500,
+        "\\boxed{{12}}",
+        "Answer: ٣",
+        "Answer: ½",
+        "\x00",
+        "(A" * 500,
+        "Answer: \udc80",
+    ):
         tasks.get(name).verify(text, problem)
 
 
@@ -225,7 +302,11 @@ def test_med_facts_answer_each_question():
     for case, p in made("mini_med", "train", 1000) + made("mini_med", "test", 300):
         path = mini_med.PATHS[case.path]
         answer = relation[path.second][relation[path.first][case.drug]]
-        assert p.options[mini_med.LETTERS.index(p.answer)] == answer and len(set(p.options)) == 4 and set(p.options) <= set(path.values)
+        assert (
+            p.options[mini_med.LETTERS.index(p.answer)] == answer
+            and len(set(p.options)) == 4
+            and set(p.options) <= set(path.values)
+        )
         assert case.drug in p.question and path.asked in p.question
         assert p.question.splitlines()[-4:] == [f"{letter}) {option}" for letter, option in zip("ABCD", p.options)]
         letters[p.answer] += 1
@@ -237,7 +318,10 @@ def test_med_solutions_state_true_facts():
     for case, p in made("mini_med", "train", 300):
         path = mini_med.PATHS[case.path]
         facts = [line for line in p.solution.splitlines() if not line.startswith(("asked: ", "so asked: ", "Answer: "))]
-        assert facts == [f"{case.drug} {path.first} {case.middle}.", f"{case.middle} {path.second} {relation[path.second][case.middle]}."]
+        assert facts == [
+            f"{case.drug} {path.first} {case.middle}.",
+            f"{case.middle} {path.second} {relation[path.second][case.middle]}.",
+        ]
         assert p.solution.endswith(f"Answer: {p.options[mini_med.LETTERS.index(p.answer)]}")
 
 
@@ -248,23 +332,61 @@ def test_med_styles_agree():
 
 
 def test_med_world_is_always_the_same():
-    assert mini_med.FACTS == mini_med._facts() and len(set(mini_med.FACTS.drugs)) == 480 and len(set(mini_med.FACTS.diseases)) == 60
+    assert (
+        mini_med.FACTS == mini_med._facts()
+        and len(set(mini_med.FACTS.drugs)) == 480
+        and len(set(mini_med.FACTS.diseases)) == 60
+    )
     assert not set(mini_med.FACTS.drugs) & set(mini_med.FACTS.diseases)
 
 
-@pytest.mark.parametrize("text", [
-    "Answer: B", "Answer: b", "answer: (B)", "Answer: B)", "Answer: B.", "Answer: B) liver", "Answer: (B) liver", "Answer: B: liver", "Final answer: B",
-    "Answer: A\nAgain.\nAnswer: B", "A is heart. C is skin. D is dry mouth. Not these.\nAnswer: B",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Answer: B",
+        "Answer: b",
+        "answer: (B)",
+        "Answer: B)",
+        "Answer: B.",
+        "Answer: B) liver",
+        "Answer: (B) liver",
+        "Answer: B: liver",
+        "Final answer: B",
+        "Answer: A\nAgain.\nAnswer: B",
+        "A is heart. C is skin. D is dry mouth. Not these.\nAnswer: B",
+    ],
+)
 def test_med_right(text):
     assert MED.verify(text, med("B"))[1:] == (True, True)
 
 
-@pytest.mark.parametrize("text", [
-    "Answer: A", "Answer: (C)", "Answer: D.", "Answer: E", "Answer: BB", "Answer: AB", "Answer: Both", "Answer: Bones", "", "Answer:", "Answer: ?", "B", "it is B",
-    "Answer: B\nNo.\nAnswer: A", "Answer: heart or liver", "It is liver, not heart", "liver\nthat was all", "heart", "\\boxed{A}", "(B)\n(A)", "\\boxed{}",
-    "x affects the liver.\nAnswer:",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Answer: A",
+        "Answer: (C)",
+        "Answer: D.",
+        "Answer: E",
+        "Answer: BB",
+        "Answer: AB",
+        "Answer: Both",
+        "Answer: Bones",
+        "",
+        "Answer:",
+        "Answer: ?",
+        "B",
+        "it is B",
+        "Answer: B\nNo.\nAnswer: A",
+        "Answer: heart or liver",
+        "It is liver, not heart",
+        "liver\nthat was all",
+        "heart",
+        "\\boxed{A}",
+        "(B)\n(A)",
+        "\\boxed{}",
+        "x affects the liver.\nAnswer:",
+    ],
+)
 def test_med_wrong(text):
     assert MED.verify(text, med("B"))[1:] == (False, False)
 
@@ -274,26 +396,37 @@ def test_med_an_options_whole_text_is_a_strict_answer(text):
     assert MED.verify(text, med("B"))[1:] == (True, True) and MED.parse(text, med("B")).strict == "B"
 
 
-@pytest.mark.parametrize("text", ["Answer: the liver", "\\boxed{B}", "so it is (B)", "(A) is wrong, (B) is right", "x affects the liver."])
+@pytest.mark.parametrize(
+    "text", ["Answer: the liver", "\\boxed{B}", "so it is (B)", "(A) is wrong, (B) is right", "x affects the liver."]
+)
 def test_med_right_by_flexible_extraction_only(text):
     parsed, strict, flexible = MED.verify(text, med("B"))
     assert parsed.strict is None and (strict, flexible) == (False, True)
 
 
-@pytest.mark.parametrize("text", ["Answer: a liver", "Answer: a drug", "a disease of something", "This is a", "A patient takes it."])
+@pytest.mark.parametrize(
+    "text", ["Answer: a liver", "Answer: a drug", "a disease of something", "This is a", "A patient takes it."]
+)
 def test_med_article_is_no_option(text):
     parsed = MED.parse(text, med("A"))
     assert parsed.strict is None and parsed.flexible != "A"
 
 
-@pytest.mark.parametrize("text", ["Answer: B or C", "Answer: B, C", "Answer: A, B, C or D", "Answer: (B) or (C)", "Answer: B. or C."])
+@pytest.mark.parametrize(
+    "text", ["Answer: B or C", "Answer: B, C", "Answer: A, B, C or D", "Answer: (B) or (C)", "Answer: B. or C."]
+)
 def test_med_hedging_is_no_answer(text):
     for letter in "ABCD":
-        assert not MED.verify(text, med(letter))[1], f"{text!r} names several letters, and {letter} was taken for the answer"
+        assert not MED.verify(text, med(letter))[1], (
+            f"{text!r} names several letters, and {letter} was taken for the answer"
+        )
 
 
 def test_med_option_texts():
-    assert MED.parse("Answer: dry mouth", med()).flexible == "D" and MED.parse("it brings dry mouth and more", med()).flexible == "D"
+    assert (
+        MED.parse("Answer: dry mouth", med()).flexible == "D"
+        and MED.parse("it brings dry mouth and more", med()).flexible == "D"
+    )
     assert MED.parse("a hearty meal", med()).flexible is None  # whole words only
     assert MED.parse("heart, liver", med()).flexible is None  # two are none
     assert MED.parse("liver", med(options=())).flexible is None
@@ -303,12 +436,15 @@ def test_med_option_texts():
 
 OPS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 ASKED = {  # kind -> how its questions are read: the tree's text and m
-    "equation": r"([\dx()*/+-]+)=(\d+)()\b", "order": r"(?:Compute|What is|Find the value of) ([\d()*/+-]+)[.?]()\Z",
-    "remainder": r"(?:remainder of|Divide|Find) ([\d()*/+-]+) (?:divided by|by|modulo) (\d+)[.?]"}
+    "equation": r"([\dx()*/+-]+)=(\d+)()\b",
+    "order": r"(?:Compute|What is|Find the value of) ([\d()*/+-]+)[.?]()\Z",
+    "remainder": r"(?:remainder of|Divide|Find) ([\d()*/+-]+) (?:divided by|by|modulo) (\d+)[.?]",
+}
 
 
 def read(text: str):
     """A sum's text as a tree, by Python's grammar."""
+
     def tree(node):
         if isinstance(node, ast.BinOp):
             return OPS[type(node.op)], tree(node.left), tree(node.right)
@@ -343,7 +479,9 @@ def test_math_answers_are_right():
         text, m = re.search(ASKED[case.kind], p.question).groups()[:2]
         answer = int(p.answer)
         if case.kind == "equation":
-            assert worth(read(text), answer) == int(m) == case.m and text.count("x") == 1  # linear in x: there is no other answer
+            assert (
+                worth(read(text), answer) == int(m) == case.m and text.count("x") == 1
+            )  # linear in x: there is no other answer
             assert worth(read(text), answer + 1) != int(m)
         elif case.kind == "order":
             assert worth(read(text)) == answer and case.m == 0
@@ -368,17 +506,30 @@ def test_math_trees_are_shown_as_they_are_meant():
                 depth += {"(": 1, ")": -1}.get(shown[end], 0)
                 if depth == 0:
                     break
-            assert read(shown[:at] + shown[at + 1:end] + shown[end + 1:]) != case.tree
+            assert read(shown[:at] + shown[at + 1 : end] + shown[end + 1 :]) != case.tree
             bracketed += 1
         assert p.template == f"{case.kind} {re.sub('[0-9]+', 'n', shown)}"
     assert bracketed > 300
 
 
-@pytest.mark.parametrize(("tree", "shown"), [
-    (7, "7"), ("x", "x"), (("+", ("+", 1, 2), 3), "1+2+3"), (("+", 1, ("+", 2, 3)), "1+(2+3)"), (("-", ("-", 9, 3), 2), "9-3-2"),
-    (("-", 9, ("-", 3, 2)), "9-(3-2)"), (("*", ("+", 1, 2), 3), "(1+2)*3"), (("+", 1, ("*", 2, 3)), "1+2*3"), (("*", ("*", 2, 3), 4), "2*3*4"),
-    (("/", 12, ("*", 2, 3)), "12/(2*3)"), (("*", ("/", 12, 2), 3), "12/2*3"), (("/", ("-", "x", 3), 2), "(x-3)/2"), (("*", 3, ("+", 4, "x")), "3*(4+x)"),
-])
+@pytest.mark.parametrize(
+    ("tree", "shown"),
+    [
+        (7, "7"),
+        ("x", "x"),
+        (("+", ("+", 1, 2), 3), "1+2+3"),
+        (("+", 1, ("+", 2, 3)), "1+(2+3)"),
+        (("-", ("-", 9, 3), 2), "9-3-2"),
+        (("-", 9, ("-", 3, 2)), "9-(3-2)"),
+        (("*", ("+", 1, 2), 3), "(1+2)*3"),
+        (("+", 1, ("*", 2, 3)), "1+2*3"),
+        (("*", ("*", 2, 3), 4), "2*3*4"),
+        (("/", 12, ("*", 2, 3)), "12/(2*3)"),
+        (("*", ("/", 12, 2), 3), "12/2*3"),
+        (("/", ("-", "x", 3), 2), "(x-3)/2"),
+        (("*", 3, ("+", 4, "x")), "3*(4+x)"),
+    ],
+)
 def test_math_show(tree, shown):
     assert mini_math.show(tree) == shown and read(shown) == tree
     assert mini_math.show(tree, shape=True) == re.sub(r"\d+", "n", shown)
@@ -388,7 +539,10 @@ def test_math_equations_of_solutions_are_true():
     for case, p in math_cases():
         lines = p.solution.splitlines()
         equations = SUM.findall(p.solution)
-        assert len(equations) == len(lines) - 1 >= 1 and lines[-1] == f"Answer: {p.answer}" == f"Answer: {equations[-1][-1]}"
+        assert (
+            len(equations) == len(lines) - 1 >= 1
+            and lines[-1] == f"Answer: {p.answer}" == f"Answer: {equations[-1][-1]}"
+        )
         for x, op, y, result in equations:
             assert worth((op, int(x), int(y))) == int(result), p.solution
         steps = sum(isinstance(part, tuple) for part in parts(case.tree))
@@ -417,10 +571,25 @@ def test_math_named_steps_are_true_of_the_answer():
     assert named > 200
 
 
-@pytest.mark.parametrize(("op", "x", "y", "result"), [
-    ("+", 2, 3, 5), ("-", 3, 3, 0), ("*", 0, 9, 0), ("/", 12, 4, 3), ("/", 0, 5, 0), ("/", 5, 0, None), ("/", 0, 0, None), ("/", 7, 2, None),
-    ("-", 2, 3, None), ("+", 299, 0, 299), ("+", 299, 1, None), ("*", 30, 10, None), ("*", 23, 13, 299), ("/", 1, 2, None),
-])
+@pytest.mark.parametrize(
+    ("op", "x", "y", "result"),
+    [
+        ("+", 2, 3, 5),
+        ("-", 3, 3, 0),
+        ("*", 0, 9, 0),
+        ("/", 12, 4, 3),
+        ("/", 0, 5, 0),
+        ("/", 5, 0, None),
+        ("/", 0, 0, None),
+        ("/", 7, 2, None),
+        ("-", 2, 3, None),
+        ("+", 299, 0, 299),
+        ("+", 299, 1, None),
+        ("*", 30, 10, None),
+        ("*", 23, 13, 299),
+        ("/", 1, 2, None),
+    ],
+)
 def test_math_apply(op, x, y, result):
     assert mini_math.apply(op, x, y) == result == mini_math.value((op, x, y)) == mini_math.value((op, "x", y), x)
 
@@ -445,7 +614,9 @@ def test_math_misread():
             assert (a.isdigit() and b.isdigit() and int(b) >= 1) or (a in "+-*/" and b in "+-")
         changed += len(differ)
     assert changed > 450
-    assert mini_math._misread("x", Random(0)) == "x" and {mini_math._misread(1, Random(seed)) for seed in range(40)} == {1, 2, 3, 11}
+    assert mini_math._misread("x", Random(0)) == "x" and {
+        mini_math._misread(1, Random(seed)) for seed in range(40)
+    } == {1, 2, 3, 11}
 
 
 def test_math_spoiled_solutions_are_all_wrong_and_differ():
@@ -456,12 +627,19 @@ def test_math_spoiled_solutions_are_all_wrong_and_differ():
 
 # mini_meta
 
+
 def follow(story) -> int:
     """What happens in a story, event by event."""
     value = story.start
     for event in story.events:
-        value = {"gain": value + event.a, "lose": value - event.a, "packs": value + event.a * event.b, "daily": value - event.a * event.b,
-                 "times": value * event.a, "share": value / event.a}[event.kind]
+        value = {
+            "gain": value + event.a,
+            "lose": value - event.a,
+            "packs": value + event.a * event.b,
+            "daily": value - event.a * event.b,
+            "times": value * event.a,
+            "share": value / event.a,
+        }[event.kind]
         assert value == int(value) >= 1
     return int(value)
 
@@ -490,7 +668,9 @@ def test_meta_questions_tell_all_but_what_is_asked():
         if case.hidden is None:
             assert xs == 0 and re.search(r"\?\Z|\bat the end\.\Z", p.question)
         else:
-            assert xs == 2 and p.question.endswith("hat is x?") and len(re.findall(r"\bx\b", about[0])) >= 1  # where it was, and where it is asked for
+            assert (
+                xs == 2 and p.question.endswith("hat is x?") and len(re.findall(r"\bx\b", about[0])) >= 1
+            )  # where it was, and where it is asked for
             needed[p.answer] -= 1
             needed[str(follow(case.story))] += 1
         assert not needed - told, p.question
@@ -508,7 +688,9 @@ def test_meta_distractors_are_known():
 def test_meta_words():
     """Of the same stories, rephrasing and mini_gsm share no way of telling a thing."""
     ways = {form for forms in mini_gsm.EVENTS.values() for form in forms}
-    assert set(mini_meta.REPHRASED) == set(mini_gsm.EVENTS) and not ways & {form for forms in mini_meta.REPHRASED.values() for form in forms}
+    assert set(mini_meta.REPHRASED) == set(mini_gsm.EVENTS) and not ways & {
+        form for forms in mini_meta.REPHRASED.values() for form in forms
+    }
     for case, p in made("mini_meta", "train", 400):
         assert p.question.startswith("At first") == (case.kind == "rephrase")
 
@@ -550,6 +732,7 @@ def test_meta_is_held_out_where_its_story_is():
 
 def test_meta_augments_the_first_stories_of_mini_gsm(monkeypatch):
     """Its training problems are made of mini_gsm's own, in their order, and no test story of mini_gsm is among them."""
+
     def keys(module, split, n):
         found = []
 
@@ -558,6 +741,7 @@ def test_meta_augments_the_first_stories_of_mini_gsm(monkeypatch):
                 for key, problem in stream:
                     found.append(key)
                     yield key, problem
+
             return take(seen(), *rest)
 
         monkeypatch.setattr(module, "take", spy)
@@ -576,14 +760,24 @@ def test_meta_augments_the_first_stories_of_mini_gsm(monkeypatch):
 
 def test_meta_of_a_story_without_a_number_to_ask_for():
     story = mini_gsm.Story(10, (mini_gsm.Event("times", 2), mini_gsm.Event("packs", 2, 3)))
-    assert mini_meta.augment(story, "backward", Random(0)) is None and mini_meta.augment(story, "verify", Random(0)).hidden == 0
+    assert (
+        mini_meta.augment(story, "backward", Random(0)) is None
+        and mini_meta.augment(story, "verify", Random(0)).hidden == 0
+    )
     only = mini_gsm.Story(10, (mini_gsm.Event("times", 2), mini_gsm.Event("lose", 3)))
     case = mini_meta.augment(only, "backward", Random(0))
     assert case.hidden == 2 and mini_meta.solve(case, Random(0)).endswith("\nx 20-17=3\nAnswer: 3")
-    assert mini_meta.solve(mini_meta.augment(only, "verify", Random(0)), Random(0)) == "before 17+3=20\nbefore 20/2=10\nAnswer: 10"
+    assert (
+        mini_meta.solve(mini_meta.augment(only, "verify", Random(0)), Random(0))
+        == "before 17+3=20\nbefore 20/2=10\nAnswer: 10"
+    )
 
 
 def test_meta_short_stories_for_the_curriculum():
     for case, p in islice(mini_meta.stream("train", Random(1), (1, 1)), 200):
-        assert len(case.story.events) == 1 and META.verify(p.solution, p)[1] and META.verify(mini_meta.solve(case, Random(2)), p)[1]
+        assert (
+            len(case.story.events) == 1
+            and META.verify(p.solution, p)[1]
+            and META.verify(mini_meta.solve(case, Random(2)), p)[1]
+        )
         META.verify(mini_meta.spoil(case, Random(p.id)), p)

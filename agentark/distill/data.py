@@ -38,7 +38,9 @@ class Example:
     weight: float = 1.0
 
 
-def examples(method: str, task: Task, problems: list[Problem], traces: pd.DataFrame, tokenizer, seed: int) -> list[Example]:
+def examples(
+    method: str, task: Task, problems: list[Problem], traces: pd.DataFrame, tokenizer, seed: int
+) -> list[Example]:
     """The training examples of a method.  `traces` is extraction's table; raises DistillError where there are none."""
     prompts = {p.id: task.prompt(p) for p in problems}
     if method == "sft":
@@ -52,7 +54,10 @@ def examples(method: str, task: Task, problems: list[Problem], traces: pd.DataFr
         mine = mine[mine.diversity_rank >= 0] if method == "da" else mine[mine.rsft]
         # Eq. 2: 1/k for each of the k traces of a problem, so that a problem weighs one.
         k = Counter(mine.problem)
-        made = [Example(t.problem, prompts[t.problem], t.text.strip(), 1 / k[t.problem] if method == "da" else 1.0) for t in mine.itertuples()]
+        made = [
+            Example(t.problem, prompts[t.problem], t.text.strip(), 1 / k[t.problem] if method == "da" else 1.0)
+            for t in mine.itertuples()
+        ]
     if not made:
         raise DistillError(f"there is nothing to learn for {method}: extraction kept no trace; look at its counts")
     return made
@@ -86,7 +91,9 @@ def encode(example: Example, tokenizer, answer_weight: float) -> dict[str, list]
     prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
     whole = tokenizer.apply_chat_template([*chat, {"role": "assistant", "content": example.completion}], tokenize=False)
     if not whole.startswith(prompt):
-        raise DistillError("the chat template writes the prompt of a finished turn otherwise than that of an open one: its completion cannot be told apart")
+        raise DistillError(
+            "the chat template writes the prompt of a finished turn otherwise than that of an open one: its completion cannot be told apart"
+        )
     answer = _ANSWER_LINE.search(example.completion.rstrip())
     answer_at = len(prompt) + answer.start() if answer else len(whole)
     encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
@@ -98,7 +105,9 @@ def encode(example: Example, tokenizer, answer_weight: float) -> dict[str, list]
     }
 
 
-def encode_all(made: list[Example], tokenizer, answer_weight: float, max_length: int, max_dropped_share: float) -> tuple[list[dict], int]:
+def encode_all(
+    made: list[Example], tokenizer, answer_weight: float, max_length: int, max_dropped_share: float
+) -> tuple[list[dict], int]:
     """Encode examples; those longer than `max_length` tokens are dropped, never cut.
 
     Returns (rows, how many were dropped).  Raises DistillError where more than `max_dropped_share` would be.
@@ -110,5 +119,6 @@ def encode_all(made: list[Example], tokenizer, answer_weight: float, max_length:
         longest = max(len(row["input_ids"]) for row in rows)
         raise DistillError(
             f"{dropped} of {len(rows)} examples are longer than distill.max_length = {max_length} tokens (the longest has {longest}); "
-            f"raise it, or allow more by distill.max_dropped_share = {max_dropped_share}")
+            f"raise it, or allow more by distill.max_dropped_share = {max_dropped_share}"
+        )
     return kept, dropped

@@ -71,7 +71,9 @@ def k3(logps_BT: torch.Tensor, ref_logps_BT: torch.Tensor) -> torch.Tensor:
     return log_r.exp() - log_r - 1
 
 
-def sequence_loss(logps_BT, old_logps_BT, ref_logps_BT, advantages_B, mask_BT, beta: float, epsilon: float) -> torch.Tensor:
+def sequence_loss(
+    logps_BT, old_logps_BT, ref_logps_BT, advantages_B, mask_BT, beta: float, epsilon: float
+) -> torch.Tensor:
     """-J of Eq. 3-4 as printed: one ratio an output, the product of its tokens'.  `ref_logps_BT` may be None where beta is 0."""
     ratio_B = ((logps_BT - old_logps_BT) * mask_BT).sum(1).exp()
     gain_B = torch.min(ratio_B * advantages_B, ratio_B.clamp(1 - epsilon, 1 + epsilon) * advantages_B)
@@ -94,16 +96,22 @@ class GrpoTrainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs):
         batch = super()._generate_and_score_completions(inputs)
-        return {**batch, "advantages": group_advantages(self.rewards_N, self.num_generations, self.told.advantage_epsilon)}
+        return {
+            **batch,
+            "advantages": group_advantages(self.rewards_N, self.num_generations, self.told.advantage_epsilon),
+        }
 
-    def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, logits_to_keep, compute_entropy=False, **_):
+    def _get_per_token_logps_and_entropies(
+        self, model, input_ids, attention_mask, logits_to_keep, compute_entropy=False, **_
+    ):
         """TRL's (B, T) log-probabilities and entropies of text, less what it computes for nothing where there is no Triton.
 
         There its fused head scores the positions of the prompt, too: the backbone's output is cut to the T + 1 last positions.
         """
         keep = logits_to_keep + 1
         cut = model.base_model.register_forward_hook(
-            lambda _module, _inputs, out: type(out)(last_hidden_state=out.last_hidden_state[:, -keep:]))
+            lambda _module, _inputs, out: type(out)(last_hidden_state=out.last_hidden_state[:, -keep:])
+        )
         try:
             labels_BT = input_ids.masked_fill(attention_mask == 0, -100)[:, -keep:]
             out = model(input_ids=input_ids, attention_mask=attention_mask, labels=labels_BT, fused_lm_head=True)
@@ -123,7 +131,9 @@ class GrpoTrainer(GRPOTrainer):
         if self.beta:
             metrics["kl"].append(((k3(logps_BT.detach(), ref_logps_BT) * mask_BT).sum() / mask_BT.sum()).item())
         old_logps_BT = inputs.get("old_per_token_logps", logps_BT.detach())
-        return sequence_loss(logps_BT, old_logps_BT, ref_logps_BT, inputs["advantages"], mask_BT, self.beta, self.told.epsilon)
+        return sequence_loss(
+            logps_BT, old_logps_BT, ref_logps_BT, inputs["advantages"], mask_BT, self.beta, self.told.epsilon
+        )
 
 
 class TrueAccuracy(TrainerCallback):
@@ -179,18 +189,44 @@ def order(prompts: dict[str, str], count: int, seed: int) -> list[dict]:
 def config(told: params.Rl, work: Path, seed: int) -> GRPOConfig:
     """TRL's settings for Eq. 3-5; each of its defaults that departs from them is set back here."""
     return GRPOConfig(
-        output_dir=str(work), seed=seed, data_seed=seed, max_steps=told.steps, learning_rate=told.learning_rate,
-        lr_scheduler_type="constant", disable_dropout=True, shuffle_dataset=False,
+        output_dir=str(work),
+        seed=seed,
+        data_seed=seed,
+        max_steps=told.steps,
+        learning_rate=told.learning_rate,
+        lr_scheduler_type="constant",
+        disable_dropout=True,
+        shuffle_dataset=False,
         # one generate call and one update a step
-        per_device_train_batch_size=told.prompts_per_step * told.generations, gradient_accumulation_steps=1, num_iterations=1,
-        num_generations=told.generations, max_completion_length=told.max_new_tokens,
-        temperature=told.temperature, top_p=1.0, top_k=0,
+        per_device_train_batch_size=told.prompts_per_step * told.generations,
+        gradient_accumulation_steps=1,
+        num_iterations=1,
+        num_generations=told.generations,
+        max_completion_length=told.max_new_tokens,
+        temperature=told.temperature,
+        top_p=1.0,
+        top_k=0,
         # Eq. 3-5
-        loss_type="grpo", scale_rewards="group", importance_sampling_level="token", beta=told.beta, epsilon=told.epsilon,
-        epsilon_high=None, use_bias_correction_kl=False, mask_truncated_completions=False, sync_ref_model=False,
+        loss_type="grpo",
+        scale_rewards="group",
+        importance_sampling_level="token",
+        beta=told.beta,
+        epsilon=told.epsilon,
+        epsilon_high=None,
+        use_bias_correction_kl=False,
+        mask_truncated_completions=False,
+        sync_ref_model=False,
         vllm_importance_sampling_correction=False,
-        use_cpu=not torch.cuda.is_available(), bf16=False, gradient_checkpointing=False, dataloader_pin_memory=False,
-        save_steps=told.save_steps, save_total_limit=1, logging_steps=1, report_to=[], disable_tqdm=True)
+        use_cpu=not torch.cuda.is_available(),
+        bf16=False,
+        gradient_checkpointing=False,
+        dataloader_pin_memory=False,
+        save_steps=told.save_steps,
+        save_total_limit=1,
+        logging_steps=1,
+        report_to=[],
+        disable_tqdm=True,
+    )
 
 
 def load_policy(policy: str, work: Path):
@@ -208,19 +244,37 @@ def load_policy(policy: str, work: Path):
 def check(prompts: dict[str, str], tokenizer, context: int, told: params.Rl) -> None:
     """DistillError where there are too few prompts for a step, or one leaves no room for its completions."""
     if len(prompts) < told.prompts_per_step:
-        raise DistillError(f"there are {len(prompts)} prompts, and rl.prompts_per_step = {told.prompts_per_step}: "
-                           "give more problems, or ask for fewer a step")
+        raise DistillError(
+            f"there are {len(prompts)} prompts, and rl.prompts_per_step = {told.prompts_per_step}: "
+            "give more problems, or ask for fewer a step"
+        )
     for problem, prompt in prompts.items():
-        ids = tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True, return_dict=False)
+        ids = tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompt}], add_generation_prompt=True, return_dict=False
+        )
         if len(ids) + told.max_new_tokens > context:
-            raise DistillError(f"the prompt of problem {problem} has {len(ids)} tokens; with rl.max_new_tokens = "
-                               f"{told.max_new_tokens} that is more than the context of {context}: "
-                               "shorter completions, or another policy")
+            raise DistillError(
+                f"the prompt of problem {problem} has {len(ids)} tokens; with rl.max_new_tokens = "
+                f"{told.max_new_tokens} that is more than the context of {context}: "
+                "shorter completions, or another policy"
+            )
 
 
-def run(folder: Path, *, policy: str, prompts: dict[str, str], score: Score, verify: Callable[[str, str], bool] | None = None,
-        evaluate_dev: Callable[[Any, Any], float] | None = None, told: params.Rl, seed: int, about: dict | None = None,
-        callbacks: tuple[TrainerCallback, ...] = (), trainer: type[GrpoTrainer] = GrpoTrainer, **options) -> dict:
+def run(
+    folder: Path,
+    *,
+    policy: str,
+    prompts: dict[str, str],
+    score: Score,
+    verify: Callable[[str, str], bool] | None = None,
+    evaluate_dev: Callable[[Any, Any], float] | None = None,
+    told: params.Rl,
+    seed: int,
+    about: dict | None = None,
+    callbacks: tuple[TrainerCallback, ...] = (),
+    trainer: type[GrpoTrainer] = GrpoTrainer,
+    **options,
+) -> dict:
     """Train `policy` (a folder or a zoo name; π_ref is its frozen copy) on the reward of `score`; save to `folder`.
 
     prompts: the user's message by problem id.  score, verify: see `rewards`.  evaluate_dev(model, tokenizer): the true
@@ -231,8 +285,16 @@ def run(folder: Path, *, policy: str, prompts: dict[str, str], score: Score, ver
     the counts of `rewards.RewardFunction`), `dev` (step, accuracy) and totals.  Raises DistillError where the prompts do not
     fit or a score is no number, StoreError where the checkpoints are another training's, ModelError as `load` does.
     """
-    about = {"stage": "rl", "source": source_hash(__name__, trainer.__module__), "policy": policy, "revision": revision(policy),
-             "rl": told.model_dump(), "seed": seed, "prompts": store.digest(prompts), **(about or {})}
+    about = {
+        "stage": "rl",
+        "source": source_hash(__name__, trainer.__module__),
+        "policy": policy,
+        "revision": revision(policy),
+        "rl": told.model_dump(),
+        "seed": seed,
+        "prompts": store.digest(prompts),
+        **(about or {}),
+    }
     if store.is_done(folder, about):
         return json.loads((folder / "training.json").read_text())
     started = time.time()
@@ -245,14 +307,23 @@ def run(folder: Path, *, policy: str, prompts: dict[str, str], score: Score, ver
     journal = store.Journal(work / "about.journal", about)  # refuses checkpoints of another training
     dev = (TrueAccuracy(evaluate_dev, told.dev_every),) if evaluate_dev else ()
     made = trainer(
-        model=model, reward_funcs=reward, args=config(told, work, seed), processing_class=tokenizer, told=told,
+        model=model,
+        reward_funcs=reward,
+        args=config(told, work, seed),
+        processing_class=tokenizer,
+        told=told,
         train_dataset=Dataset.from_list(order(prompts, told.steps * told.prompts_per_step, seed)),
-        callbacks=[*dev, *callbacks], **options)
+        callbacks=[*dev, *callbacks],
+        **options,
+    )
     made.remove_callback(PrinterCallback)  # forty figures a step; training.json has those that matter
     made.train(resume_from_checkpoint=store.last_checkpoint(work))
-    log = {**summary(made.state.log_history, told), "seconds": round(time.time() - started, 1),
-           "peak_memory_mb": store.peak_memory_mb(),
-           "parameters_trained": sum(p.numel() for p in made.model.parameters() if p.requires_grad)}
+    log = {
+        **summary(made.state.log_history, told),
+        "seconds": round(time.time() - started, 1),
+        "peak_memory_mb": store.peak_memory_mb(),
+        "parameters_trained": sum(p.numel() for p in made.model.parameters() if p.requires_grad),
+    }
     with store.folder(folder) as part:
         made.save_model(str(part))
         tokenizer.save_pretrained(part)
@@ -263,20 +334,46 @@ def run(folder: Path, *, policy: str, prompts: dict[str, str], score: Score, ver
 
 
 LOGGED = {  # ours: TRL's
-    "length": "completions/mean_length", "truncated": "completions/clipped_ratio",
-    **{name: name for name in ("reward", "reward_std", "accuracy", "kl", "entropy", "loss", "grad_norm", "steps_per_trace",
-                               "without_steps", "zero_variance", "min_at_last", "value_loss", "value_explained")}}
+    "length": "completions/mean_length",
+    "truncated": "completions/clipped_ratio",
+    **{
+        name: name
+        for name in (
+            "reward",
+            "reward_std",
+            "accuracy",
+            "kl",
+            "entropy",
+            "loss",
+            "grad_norm",
+            "steps_per_trace",
+            "without_steps",
+            "zero_variance",
+            "min_at_last",
+            "value_loss",
+            "value_explained",
+        )
+    },
+}
 
 
 def summary(history: list[dict], told: params.Rl) -> dict:
     """training.json's log by step, dev accuracies, and totals: counts of completions and groups, tokens of completions."""
-    rows = [{"step": e["step"], **{ours: e[trls] for ours, trls in LOGGED.items() if trls in e}}
-            for e in history if LOGGED["length"] in e]
+    rows = [
+        {"step": e["step"], **{ours: e[trls] for ours, trls in LOGGED.items() if trls in e}}
+        for e in history
+        if LOGGED["length"] in e
+    ]
     size = told.prompts_per_step * told.generations
     total = {name: sum(row[name] for row in rows) for name in ("zero_variance", "without_steps", "truncated", "length")}
     return {
-        "log": rows, "dev": [{"step": e["step"], "accuracy": e["dev_accuracy"]} for e in history if "dev_accuracy" in e],
-        "steps": len(rows), "completions": len(rows) * size, "completion_tokens": round(total["length"] * size),
-        "truncated": round(total["truncated"] * size), "traces_without_steps": round(total["without_steps"] * size),
+        "log": rows,
+        "dev": [{"step": e["step"], "accuracy": e["dev_accuracy"]} for e in history if "dev_accuracy" in e],
+        "steps": len(rows),
+        "completions": len(rows) * size,
+        "completion_tokens": round(total["length"] * size),
+        "truncated": round(total["truncated"] * size),
+        "traces_without_steps": round(total["without_steps"] * size),
         "groups": len(rows) * told.prompts_per_step,
-        "zero_variance_groups": round(total["zero_variance"] * told.prompts_per_step)}
+        "zero_variance_groups": round(total["zero_variance"] * told.prompts_per_step),
+    }

@@ -40,8 +40,9 @@ StepEnds = Callable[[list[int]], list[int]]
 """A completion's token ids in, the positions in it of its steps' last tokens out, ascending."""
 
 
-def gae(rewards_BT: torch.Tensor, values_BT: torch.Tensor, mask_BT: torch.Tensor, gamma: float,
-        lam: float) -> tuple[torch.Tensor, torch.Tensor]:
+def gae(
+    rewards_BT: torch.Tensor, values_BT: torch.Tensor, mask_BT: torch.Tensor, gamma: float, lam: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Generalised advantage estimates and returns (A + V), both (B, T) and 0 where the mask is; V after the last token is 0."""
     advantages_BT = torch.zeros_like(values_BT)
     ahead_B = value_ahead_B = torch.zeros_like(values_BT[:, 0])
@@ -68,8 +69,9 @@ def value_loss(values_BT, old_values_BT, returns_BT, mask_BT, epsilon: float) ->
     return 0.5 * ((error_BT * mask_BT).sum(1) / mask_BT.sum(1).clamp(min=1)).mean()
 
 
-def token_rewards(step_scores: Sequence[Sequence[float]], ends: Sequence[Sequence[int]], bonus: Sequence[float],
-                  mask_BT: torch.Tensor) -> torch.Tensor:
+def token_rewards(
+    step_scores: Sequence[Sequence[float]], ends: Sequence[Sequence[int]], bonus: Sequence[float], mask_BT: torch.Tensor
+) -> torch.Tensor:
     """Each step's score at the step's last token, (B, T), plus `bonus` (the verifiable reward) at the completion's last.
 
     Raises DistillError where the scorer and the splitter do not see the same steps.
@@ -77,8 +79,10 @@ def token_rewards(step_scores: Sequence[Sequence[float]], ends: Sequence[Sequenc
     rewards_BT = torch.zeros(mask_BT.shape)
     for row, (scores, at, more, length) in enumerate(zip(step_scores, ends, bonus, mask_BT.sum(1).tolist())):
         if len(scores) != len(at):
-            raise DistillError(f"completion {row} has {len(scores)} step scores and {len(at)} step ends: the reward model and "
-                               "`step_ends` split it otherwise; give those of the reward model")
+            raise DistillError(
+                f"completion {row} has {len(scores)} step scores and {len(at)} step ends: the reward model and "
+                "`step_ends` split it otherwise; give those of the reward model"
+            )
         if not all(0 <= end < length for end in at):
             raise DistillError(f"completion {row} has {length} tokens, and step ends at {list(at)}")
         for score, end in zip(scores, at):
@@ -93,11 +97,16 @@ class PpoTrainer(grpo.GrpoTrainer):
     def __init__(self, *, model, args, told: params.Rl, step_ends: StepEnds | None = None, **kwargs):
         self.step_ends = step_ends
         policy = [p for p in model.parameters() if p.requires_grad]
-        model.value_head = nn.Linear(model.config.get_text_config().hidden_size, 1, device=model.device, dtype=model.dtype)
+        model.value_head = nn.Linear(
+            model.config.get_text_config().hidden_size, 1, device=model.device, dtype=model.dtype
+        )
         nn.init.zeros_(model.value_head.weight)
         nn.init.zeros_(model.value_head.bias)
-        adam = torch.optim.AdamW([{"params": policy}, {"params": model.value_head.parameters(), "lr": CRITIC_RATE}],
-                                 lr=args.learning_rate, weight_decay=0.0)
+        adam = torch.optim.AdamW(
+            [{"params": policy}, {"params": model.value_head.parameters(), "lr": CRITIC_RATE}],
+            lr=args.learning_rate,
+            weight_decay=0.0,
+        )
         super().__init__(model=model, args=args, told=told, optimizers=(adam, None), **kwargs)
 
     def _generate_and_score_completions(self, inputs):
@@ -105,8 +114,12 @@ class PpoTrainer(grpo.GrpoTrainer):
         mask_BT, reward = batch["completion_mask"], self.reward_funcs[0]
         known_B = ~self.rewards_N.isnan()
         if self.told.reward_at == "steps":
-            completions = [ids[:length] for ids, length in zip(batch["completion_ids"].tolist(), mask_BT.sum(1).tolist())]
-            rewards_BT = token_rewards(reward.step_scores, [self.step_ends(ids) for ids in completions], reward.bonus, mask_BT)
+            completions = [
+                ids[:length] for ids, length in zip(batch["completion_ids"].tolist(), mask_BT.sum(1).tolist())
+            ]
+            rewards_BT = token_rewards(
+                reward.step_scores, [self.step_ends(ids) for ids in completions], reward.bonus, mask_BT
+            )
         else:
             none = [[]] * len(known_B)
             rewards_BT = token_rewards(none, none, self.rewards_N.nan_to_num(0.0).tolist(), mask_BT)
@@ -119,12 +132,17 @@ class PpoTrainer(grpo.GrpoTrainer):
         returns_N, errors_N = returns_BT[mask_BT.bool()], (returns_BT - values_BT)[mask_BT.bool()]
         if len(returns_N) > 1 and returns_N.var() > 0:
             self._metrics["train"]["value_explained"].append((1 - errors_N.var() / returns_N.var()).item())
-        return {**batch, "advantages": normalise(advantages_BT, mask_BT, self.told.advantage_epsilon), "returns": returns_BT,
-                "old_values": values_BT, "value_mask": mask_BT}
+        return {
+            **batch,
+            "advantages": normalise(advantages_BT, mask_BT, self.told.advantage_epsilon),
+            "returns": returns_BT,
+            "old_values": values_BT,
+            "value_mask": mask_BT,
+        }
 
     def _values(self, hidden_BLH: torch.Tensor, tokens: int) -> torch.Tensor:
         """V before each of the last `tokens` tokens, (B, T)."""
-        return self.model.value_head(hidden_BLH[:, -tokens - 1: -1]).squeeze(-1)
+        return self.model.value_head(hidden_BLH[:, -tokens - 1 : -1]).squeeze(-1)
 
     def _compute_loss(self, model, inputs):
         seen = []  # the hidden states of the pass that the policy's loss makes anyway
@@ -134,7 +152,9 @@ class PpoTrainer(grpo.GrpoTrainer):
         finally:
             hook.remove()
         values_BT = self._values(seen[0], inputs["completion_ids"].shape[1])
-        critic_loss = value_loss(values_BT, inputs["old_values"], inputs["returns"], inputs["value_mask"], self.told.epsilon)
+        critic_loss = value_loss(
+            values_BT, inputs["old_values"], inputs["returns"], inputs["value_mask"], self.told.epsilon
+        )
         self._metrics["train"]["value_loss"].append(critic_loss.item())
         return policy_loss + self.told.value_coefficient * critic_loss
 
@@ -154,6 +174,10 @@ def run(folder: Path, *, told: params.Rl, step_ends: StepEnds | None = None, **g
     if not told.critic:
         return grpo.run(folder, told=told.model_copy(update={"ratio": "sequence"}), **given)
     if told.reward_at == "steps" and step_ends is None:
-        raise DistillError("rl.reward_at = steps needs to know where a completion's steps end (step_ends), and nothing says so; "
-                           "give the reward model's, or say rl.reward_at: end")
-    return grpo.run(folder, told=told.model_copy(update={"ratio": "token"}), trainer=PpoTrainer, step_ends=step_ends, **given)
+        raise DistillError(
+            "rl.reward_at = steps needs to know where a completion's steps end (step_ends), and nothing says so; "
+            "give the reward model's, or say rl.reward_at: end"
+        )
+    return grpo.run(
+        folder, told=told.model_copy(update={"ratio": "token"}), trainer=PpoTrainer, step_ends=step_ends, **given
+    )

@@ -35,10 +35,12 @@ from .prm_data import Item
 from .prm_model import PrmError, ProcessRewardModel
 
 CONTRASTIVE_SHARE = 0.5  # in `ce+contrastive` (DECISIONS 17)
-MAX_GRAD_NORM = 1.0      # ours: transformers' default
+MAX_GRAD_NORM = 1.0  # ours: transformers' default
 
 
-def contrastive(positive: torch.Tensor, negatives: torch.Tensor, used: torch.Tensor, score: str, tau: float) -> torch.Tensor:
+def contrastive(
+    positive: torch.Tensor, negatives: torch.Tensor, used: torch.Tensor, score: str, tau: float
+) -> torch.Tensor:
     """Eq. 7 for each positive step: (P,).
 
     positive (P,), negatives (P, N): raw scores; used (P, N): which negatives there are.  `score`: "sigmoid" is Eq. 7 as printed, whose
@@ -58,11 +60,18 @@ def batch_loss(logits: torch.Tensor, items: Sequence[Item], told: params.Prm) ->
         at += len(item.rows)
     loss = logits.new_zeros(())
     if told.loss != "contrastive":  # an item has labels, or (with ce+contrastive) pairs
-        known = [(start + n, t, label) for start, item in zip(first, items) for n, labels in enumerate(item.labels)
-                 for t, label in enumerate(labels) if label is not None]
+        known = [
+            (start + n, t, label)
+            for start, item in zip(first, items)
+            for n, labels in enumerate(item.labels)
+            for t, label in enumerate(labels)
+            if label is not None
+        ]
         if known:
             rows, steps, labels = map(list, zip(*known))
-            loss = binary_cross_entropy_with_logits(logits[rows, steps], torch.tensor(labels, device=logits.device, dtype=logits.dtype))
+            loss = binary_cross_entropy_with_logits(
+                logits[rows, steps], torch.tensor(labels, device=logits.device, dtype=logits.dtype)
+            )
     pairs = [(start, pair) for start, item in zip(first, items) for pair in item.pairs]
     if told.loss != "ce" and pairs:
         positive = logits[[start + pair.positive[0] for start, pair in pairs], [pair.positive[1] for _, pair in pairs]]
@@ -70,7 +79,9 @@ def batch_loss(logits: torch.Tensor, items: Sequence[Item], told: params.Prm) ->
         padded = [[*pair.negatives, *[pair.positive] * (told.negatives - len(pair.negatives))] for _, pair in pairs]
         rows = [[start + n for n, _ in row] for (start, _), row in zip(pairs, padded)]
         negatives = logits[rows, [[t for _, t in row] for row in padded]]
-        used = torch.tensor([[n < len(pair.negatives) for n in range(told.negatives)] for _, pair in pairs], device=logits.device)
+        used = torch.tensor(
+            [[n < len(pair.negatives) for n in range(told.negatives)] for _, pair in pairs], device=logits.device
+        )
         part = contrastive(positive, negatives, used, told.score, told.tau).mean()
         loss = part if told.loss == "contrastive" else loss + CONTRASTIVE_SHARE * part
     return loss
@@ -82,8 +93,15 @@ def stage_one(prm: ProcessRewardModel) -> list[str]:
     return [name for name, _ in prm.named_parameters() if name.startswith((last, "backbone.norm.", "head."))]
 
 
-def train(base: str, items: list[Item], out: Path, about: dict, told: params.Prm, seed: int,
-          progress: Callable[[str, int, int], None] = say) -> dict:
+def train(
+    base: str,
+    items: list[Item],
+    out: Path,
+    about: dict,
+    told: params.Prm,
+    seed: int,
+    progress: Callable[[str, int, int], None] = say,
+) -> dict:
     """Train a reward model on `items` (see `prm_data.items`) from the weights of `base`, and save it to the folder `out`.
 
     `told.batch` is in problems.  A killed training goes on from its last checkpoint under `out`.work; `progress` hears of each epoch.
@@ -115,12 +133,16 @@ def train(base: str, items: list[Item], out: Path, about: dict, told: params.Prm
         progress(f"{out.name} stage {stage}", number, len(epochs))
     rows = [row for number in range(1, len(epochs) + 1) for row in journal.chunks[f"epoch {number}"]]
     log = {
-        "loss": [{"step": n, **row} for n, row in enumerate(rows, 1)], "steps": len(rows),
+        "loss": [{"step": n, **row} for n, row in enumerate(rows, 1)],
+        "steps": len(rows),
         "steps_of_stage": {str(stage): sum(row["stage"] == stage for row in rows) for stage in trained},
-        "problems": len(items), "traces": sum(len(item.rows) for item in items),
+        "problems": len(items),
+        "traces": sum(len(item.rows) for item in items),
         "tokens": len(epochs) * sum(len(ids) for item in items for ids, _ in item.rows),
-        "seconds": round(time.time() - started, 1), "peak_memory_mb": store.peak_memory_mb(),
-        "parameters_trained": {str(stage): n for stage, n in trained.items()}}
+        "seconds": round(time.time() - started, 1),
+        "peak_memory_mb": store.peak_memory_mb(),
+        "parameters_trained": {str(stage): n for stage, n in trained.items()},
+    }
     with store.folder(out) as part:
         prm.save(part)
         (part / "training.json").write_text(json.dumps(log, indent=1) + "\n")
@@ -137,12 +159,18 @@ def _set_stage(prm: ProcessRewardModel, stage: int) -> int:
     return sum(p.numel() for p in prm.parameters() if p.requires_grad)
 
 
-def _epoch(prm: ProcessRewardModel, optimizer, items: list[Item], told: params.Prm, seed: int, stage: int, epoch: int) -> list[float]:
+def _epoch(
+    prm: ProcessRewardModel, optimizer, items: list[Item], told: params.Prm, seed: int, stage: int, epoch: int
+) -> list[float]:
     """Go once through the items, in an order that seed, stage and epoch decide.  Returns the loss of each step."""
     order = list(items)
     Random(f"{seed} {stage} {epoch}").shuffle(order)
-    batches = [order[at:at + told.batch] for at in range(0, len(order), told.batch)]
-    rate, epochs = (told.stage1_learning_rate, told.stage1_epochs) if stage == 1 else (told.stage2_learning_rate, told.stage2_epochs)
+    batches = [order[at : at + told.batch] for at in range(0, len(order), told.batch)]
+    rate, epochs = (
+        (told.stage1_learning_rate, told.stage1_epochs)
+        if stage == 1
+        else (told.stage2_learning_rate, told.stage2_epochs)
+    )
     losses = []
     prm.train()
     for n, batch in enumerate(batches):
@@ -150,11 +178,15 @@ def _epoch(prm: ProcessRewardModel, optimizer, items: list[Item], told: params.P
         for group in optimizer.param_groups:
             group["lr"] = rate * (1 - (epoch * len(batches) + n) / (epochs * len(batches)))
         with torch.autocast("cuda", torch.bfloat16, enabled=prm.device.type == "cuda"):
-            inputs = prm_model.collate([row for item in batch for row in item.rows], prm.tokenizer.pad_token_id, prm.device)
+            inputs = prm_model.collate(
+                [row for item in batch for row in item.rows], prm.tokenizer.pad_token_id, prm.device
+            )
             loss = batch_loss(prm(*inputs), batch, told)
         if not loss.isfinite():
-            raise PrmError(f"the loss of stage {stage}, epoch {epoch + 1}, step {n + 1} is {loss.item()}: "
-                           f"lower prm.stage{stage}_learning_rate")
+            raise PrmError(
+                f"the loss of stage {stage}, epoch {epoch + 1}, step {n + 1} is {loss.item()}: "
+                f"lower prm.stage{stage}_learning_rate"
+            )
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for p in prm.parameters() if p.requires_grad], MAX_GRAD_NORM)
@@ -175,15 +207,36 @@ def _checkpoint(prm: ProcessRewardModel, optimizer, folder: Path) -> None:
             shutil.rmtree(other)
 
 
-def run(out: Path, steps: pd.DataFrame, *, steps_id: str, base: str, task: str, split: str, n: int, seed: int, told: params.Prm,
-        progress: Callable[[str, int, int], None] = say) -> dict:
+def run(
+    out: Path,
+    steps: pd.DataFrame,
+    *,
+    steps_id: str,
+    base: str,
+    task: str,
+    split: str,
+    n: int,
+    seed: int,
+    told: params.Prm,
+    progress: Callable[[str, int, int], None] = say,
+) -> dict:
     """The stage: a table of steps (`extract.steps.table`) of the first `n` problems of a split goes in, a reward model comes out in `out`.
 
     `steps_id` stands for the table in the manifest.  Returns the training log with `counts` (what was used, and what was left out
     and why).  What is there already is read.
     """
-    about = {"stage": "prm", "source": source_hash(__name__, *tasks.modules(task)), "steps": steps_id, "base": base, "revision": revision(base), "task": task,
-             "split": split, "n": n, "seed": seed, "prm": told.model_dump()}
+    about = {
+        "stage": "prm",
+        "source": source_hash(__name__, *tasks.modules(task)),
+        "steps": steps_id,
+        "base": base,
+        "revision": revision(base),
+        "task": task,
+        "split": split,
+        "n": n,
+        "seed": seed,
+        "prm": told.model_dump(),
+    }
     if store.is_done(out, about):
         return json.loads((out / "training.json").read_text())
     started = time.time()

@@ -60,13 +60,21 @@ class Item:
 def traces(steps: pd.DataFrame, labeller: str) -> list[Trace]:
     """The traces of a table of steps, equal ones of a problem once.  PrmError where the table has no label of that kind."""
     if labeller not in steps:
-        raise PrmError(f"the table of steps has no column {labeller!r}: make it with that labeller, or choose another by prm.labeller")
+        raise PrmError(
+            f"the table of steps has no column {labeller!r}: make it with that labeller, or choose another by prm.labeller"
+        )
     found: dict[tuple[str, str], Trace] = {}
     for (problem, agent, _), rows in steps.sort_values("step").groupby(["problem", "agent", "round"], sort=True):
         first = rows.iloc[0]
-        made = Trace(problem, frozenset([int(agent)]), first.trace, tuple(rows.text), bool(first.trace_correct),
-                     tuple(None if pd.isna(v) else float(v) for v in rows[labeller]),
-                     tuple(None if pd.isna(v) else bool(v) for v in rows.arithmetic))
+        made = Trace(
+            problem,
+            frozenset([int(agent)]),
+            first.trace,
+            tuple(rows.text),
+            bool(first.trace_correct),
+            tuple(None if pd.isna(v) else float(v) for v in rows[labeller]),
+            tuple(None if pd.isna(v) else bool(v) for v in rows.arithmetic),
+        )
         same = found.get((problem, made.text))
         found[problem, made.text] = replace(same, agents=same.agents | made.agents) if same else made
     return list(found.values())
@@ -83,8 +91,10 @@ def shuffle(made: Sequence[Trace], labeller: str, seed: int) -> list[Trace]:
         return [replace(t, correct=right, labels=(float(right),) * len(t.steps)) for t, right in zip(made, correct)]
     known = [label for t in made for label in t.labels if label is not None]
     deal = iter(rng.sample(known, len(known)))
-    return [replace(t, correct=right, labels=tuple(None if label is None else next(deal) for label in t.labels))
-            for t, right in zip(made, correct)]
+    return [
+        replace(t, correct=right, labels=tuple(None if label is None else next(deal) for label in t.labels))
+        for t, right in zip(made, correct)
+    ]
 
 
 def pairs(made: Sequence[Trace], labeller: str, most: int, seed: int) -> tuple[list[Pair], dict[str, int]]:
@@ -128,15 +138,18 @@ def _negatives(made: Sequence[Trace], n: int, t: int, wrong: list[int], labeller
             counts["negatives left out: equal to the positive"] += 1
         elif labeller != "outcome" and label is None:
             counts["negatives left out: no label"] += 1
-        elif labeller != "outcome" and label > 0:  # of a rollout's completions some end right (Math-Shepherd's hard estimate)
+        elif (
+            labeller != "outcome" and label > 0
+        ):  # of a rollout's completions some end right (Math-Shepherd's hard estimate)
             counts["negatives left out: right by label"] += 1
         else:
-            usable.setdefault(made[m].steps[:u + 1], (m, u))
+            usable.setdefault(made[m].steps[: u + 1], (m, u))
     return list(usable.values())
 
 
-def items(steps: pd.DataFrame, prompts: dict[str, str], prm: ProcessRewardModel, told: params.Prm,
-          seed: int) -> tuple[list[Item], dict[str, float]]:
+def items(
+    steps: pd.DataFrame, prompts: dict[str, str], prm: ProcessRewardModel, told: params.Prm, seed: int
+) -> tuple[list[Item], dict[str, float]]:
     """What to learn from a table of steps (`extract.steps.table`); `prompts` are the problems' prompts by id.
 
     Traces longer than `told.max_length` tokens (prompt included) are left out, as are those whose tokens have other steps than the
@@ -144,7 +157,9 @@ def items(steps: pd.DataFrame, prompts: dict[str, str], prm: ProcessRewardModel,
     """
     written = traces(steps, told.labeller)
     kept, rows = [], []
-    counts: Counter[str] = Counter({"traces": int(steps.groupby(["problem", "agent", "round"]).ngroups), "different traces": len(written)})
+    counts: Counter[str] = Counter(
+        {"traces": int(steps.groupby(["problem", "agent", "round"]).ngroups), "different traces": len(written)}
+    )
     for trace in written:
         prompt, ids, ends = prm_model.encode(prm, [{"role": "user", "content": prompts[trace.problem]}], trace.text)
         if len(prompt) + len(ids) > min(told.max_length, prm.context):
@@ -160,9 +175,15 @@ def items(steps: pd.DataFrame, prompts: dict[str, str], prm: ProcessRewardModel,
     counts["right traces"], counts["wrong traces"] = sum(t.correct for t in kept), sum(not t.correct for t in kept)
     made = _by_problem(kept, rows, found, told.loss)
     known = more.get("negatives known to be right or wrong (arithmetic)", 0)
-    share = {"share of negatives that are right (arithmetic)": more["negatives that are right (arithmetic)"] / known} if known else {}
+    share = (
+        {"share of negatives that are right (arithmetic)": more["negatives that are right (arithmetic)"] / known}
+        if known
+        else {}
+    )
     if not made:
-        raise PrmError(f"there is nothing to learn for prm.loss = {told.loss} with labels by {told.labeller}: {dict(counts) | more}")
+        raise PrmError(
+            f"there is nothing to learn for prm.loss = {told.loss} with labels by {told.labeller}: {dict(counts) | more}"
+        )
     return made, {**counts, **more, **share, "problems": len(made)}
 
 
@@ -181,5 +202,7 @@ def _by_problem(kept: list[Trace], rows: list[tuple], found: list[Pair], loss: s
         at = {n: k for k, n in enumerate(members[kept[pair.positive[0]].problem])}
         local = Pair((at[pair.positive[0]], pair.positive[1]), tuple((at[n], t) for n, t in pair.negatives))
         own.setdefault(kept[pair.positive[0]].problem, []).append(local)
-    return [Item(problem, tuple(rows[n] for n in mine), tuple(kept[n].labels for n in mine), tuple(own.get(problem, ())))
-            for problem, mine in members.items()]
+    return [
+        Item(problem, tuple(rows[n] for n in mine), tuple(kept[n].labels for n in mine), tuple(own.get(problem, ())))
+        for problem, mine in members.items()
+    ]

@@ -51,7 +51,9 @@ class Ends:
 
     def cut(self, completion: Sequence[int]) -> list[int]:
         """The completion's tokens before the end of its turn."""
-        return list(completion[:next((n for n, token in enumerate(completion) if token in self.stops), len(completion))])
+        return list(
+            completion[: next((n for n, token in enumerate(completion) if token in self.stops), len(completion))]
+        )
 
     def __call__(self, completion: Sequence[int]) -> list[int]:
         """The position of each step's last token in a completion (cut or not)."""
@@ -95,7 +97,8 @@ class ProcessRewardModel(torch.nn.Module):
         """
         position_ids = (attention_mask.cumsum(-1) - 1).clamp(min=0)
         hidden_BTH = self.backbone(
-            input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False).last_hidden_state
+            input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
+        ).last_hidden_state
         at_BSH = ends.clamp(min=0).unsqueeze(-1).expand(-1, -1, hidden_BTH.shape[-1])
         with torch.autocast(self.device.type, enabled=False):
             return self.head(hidden_BTH.gather(1, at_BSH).float()).squeeze(-1)
@@ -105,7 +108,10 @@ class ProcessRewardModel(torch.nn.Module):
         folder = Path(folder)
         self.backbone.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in self.head.state_dict().items()}, folder / "head.safetensors")
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in self.head.state_dict().items()},
+            folder / "head.safetensors",
+        )
         (folder / "card.json").write_text(json.dumps(self.card, indent=1) + "\n")
 
 
@@ -116,10 +122,14 @@ def make(base: str, seed: int, **about) -> ProcessRewardModel:
     """
     network, tokenizer = load(base)
     if hasattr(network.config, "vision_config"):
-        raise PrmError(f"{base} sees images, too ({network.config.model_type}): take a text model as backbone of the reward model")
+        raise PrmError(
+            f"{base} sees images, too ({network.config.model_type}): take a text model as backbone of the reward model"
+        )
     backbone = network.base_model
     if not (hasattr(backbone, "layers") and hasattr(backbone, "norm")):
-        raise PrmError(f"{base} ({network.config.model_type}) has no `layers` and final `norm`: stage I would not know what to train")
+        raise PrmError(
+            f"{base} ({network.config.model_type}) has no `layers` and final `norm`: stage I would not know what to train"
+        )
     stops = network.generation_config.eos_token_id
     stops = sorted({tokenizer.eos_token_id, *([stops] if isinstance(stops, int) else stops or [])} - {None})
     torch.manual_seed(store.chunk_seed(seed, "prm head"))
@@ -141,7 +151,9 @@ def load_prm(folder: str | Path) -> ProcessRewardModel:
     weights = load_file(folder / "head.safetensors")
     head = torch.nn.Linear(weights["weight"].shape[1], 1)
     head.load_state_dict(weights)
-    made = ProcessRewardModel(backbone, head, load_tokenizer(str(folder)), json.loads((folder / "card.json").read_text()))
+    made = ProcessRewardModel(
+        backbone, head, load_tokenizer(str(folder)), json.loads((folder / "card.json").read_text())
+    )
     return made.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
@@ -157,14 +169,19 @@ class StepScorer:
         self.takes_ids = writer is not None and fingerprint(writer) == prm.fingerprint
         self.without_steps = self.computed = 0
 
-    def score(self, prompts: Sequence[Chat], completions: Sequence[str] | Sequence[Sequence[int]], batch: int) -> list[list[float]]:
+    def score(
+        self, prompts: Sequence[Chat], completions: Sequence[str] | Sequence[Sequence[int]], batch: int
+    ) -> list[list[float]]:
         """σ of the raw score of each step of each completion, in (0, 1); [] for a completion without steps.
 
         Completions are text, or token ids (with the end of the turn or without it) where `takes_ids`.  Those of nearly equal length
         go through the network together, at most `batch` at once, so that little is spent on padding.  Raises PrmError for ids of
         another tokenizer, a trace longer than the context, and scores that are no numbers.
         """
-        rows = [self._encode(n, chat, completion) for n, (chat, completion) in enumerate(zip(prompts, completions, strict=True))]
+        rows = [
+            self._encode(n, chat, completion)
+            for n, (chat, completion) in enumerate(zip(prompts, completions, strict=True))
+        ]
         known: dict[tuple, list[float]] = {row: [] for row in rows if not row[1]}
         self.without_steps += sum(not row[1] for row in rows)
         new = [row for row in dict.fromkeys(rows) if row[1]]
@@ -173,30 +190,36 @@ class StepScorer:
         self.computed += len(new)
         for n, row in enumerate(rows):
             if any(score != score for score in known[row]):
-                raise PrmError(f"the reward model gives completion {n} a score that is no number: its training diverged; "
-                               "train it with a lower learning rate")
+                raise PrmError(
+                    f"the reward model gives completion {n} a score that is no number: its training diverged; "
+                    "train it with a lower learning rate"
+                )
         return [list(known[row]) for row in rows]
 
     def _encode(self, n: int, chat: Chat, completion: str | Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """(token ids of the chat and its completion up to the last step's end, that step ends' positions among them)."""
         tokenizer = self.prm.tokenizer
         if not isinstance(completion, str) and not self.takes_ids:
-            raise PrmError("token ids of another tokenizer than the reward model's (or of one that StepScorer was not told as `writer`): "
-                           "pass the completions as text")
+            raise PrmError(
+                "token ids of another tokenizer than the reward model's (or of one that StepScorer was not told as `writer`): "
+                "pass the completions as text"
+            )
         prompt, ids, ends = encode(self.prm, chat, completion)
         if len(prompt) + len(ids) > self.prm.context:
-            raise PrmError(f"completion {n} ends at token {len(prompt) + len(ids)}, beyond the reward model's context of {self.prm.context}: "
-                           f"shorter prompts or replies, or another backbone than {self.prm.card['base']}")
+            raise PrmError(
+                f"completion {n} ends at token {len(prompt) + len(ids)}, beyond the reward model's context of {self.prm.context}: "
+                f"shorter prompts or replies, or another backbone than {self.prm.card['base']}"
+            )
         strange = [token for token in ids if not 0 <= token < len(tokenizer)]
         if strange:
             raise PrmError(f"completion {n} has token {strange[0]}, the reward model's tokenizer only {len(tokenizer)}")
-        return (*prompt, *ids[:ends[-1] + 1 if ends else 0]), tuple(len(prompt) + end for end in ends)
+        return (*prompt, *ids[: ends[-1] + 1 if ends else 0]), tuple(len(prompt) + end for end in ends)
 
     @torch.inference_mode()
     def _run(self, rows: list[tuple]) -> list[list[float]]:
         """The scores of rows (ids, ends)."""
         scores = self.prm(*collate(rows, self.prm.tokenizer.pad_token_id, self.prm.device)).sigmoid().tolist()
-        return [row[:len(ends)] for row, (_, ends) in zip(scores, rows)]
+        return [row[: len(ends)] for row, (_, ends) in zip(scores, rows)]
 
 
 def _alike(rows: list[tuple], most: int):
@@ -214,7 +237,9 @@ def _alike(rows: list[tuple], most: int):
         yield group
 
 
-def collate(rows: Sequence[tuple[Sequence[int], Sequence[int]]], pad: int, device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def collate(
+    rows: Sequence[tuple[Sequence[int], Sequence[int]]], pad: int, device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(input_ids (B, T), attention_mask (B, T), ends (B, S)) of rows (ids, ends), padded on the right; ends with -1."""
     width, steps = max(len(ids) for ids, _ in rows), max(len(ends) for _, ends in rows)
     ids_BT = torch.tensor([[*ids, *[pad] * (width - len(ids))] for ids, _ in rows], device=device)
@@ -223,7 +248,9 @@ def collate(rows: Sequence[tuple[Sequence[int], Sequence[int]]], pad: int, devic
     return ids_BT, mask_BT, ends_BS
 
 
-def encode(prm: ProcessRewardModel, chat: Chat, completion: str | Sequence[int]) -> tuple[list[int], list[int], list[int]]:
+def encode(
+    prm: ProcessRewardModel, chat: Chat, completion: str | Sequence[int]
+) -> tuple[list[int], list[int], list[int]]:
     """(the prompt's token ids, the completion's up to the end of its turn, the position of each step's last token in the latter)."""
     prompt = prm.tokenizer.apply_chat_template(list(chat), add_generation_prompt=True, return_dict=False)
     ids = prm.tokenizer(completion, add_special_tokens=False).input_ids if isinstance(completion, str) else completion

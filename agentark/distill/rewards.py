@@ -42,8 +42,10 @@ def aggregate(step_scores: Sequence[float], how: str) -> float | None:
     if len(step_scores) == 0:
         return None
     if not all(map(math.isfinite, step_scores)):
-        raise DistillError(f"the process reward model gave a score that is no number: {list(map(float, step_scores))}; "
-                           "its training has diverged, or its weights are damaged")
+        raise DistillError(
+            f"the process reward model gave a score that is no number: {list(map(float, step_scores))}; "
+            "its training has diverged, or its weights are damaged"
+        )
     scores = [float(s) for s in step_scores]
     if how == "min":
         return min(scores)
@@ -53,8 +55,10 @@ def aggregate(step_scores: Sequence[float], how: str) -> float | None:
         return scores[-1]
     if how == "product":
         if min(scores) < 0 or max(scores) > 1:
-            raise DistillError("rl.aggregation = product needs scores between 0 and 1 (prm.score: sigmoid), "
-                               f"and there is {min(scores):.3g} … {max(scores):.3g}")
+            raise DistillError(
+                "rl.aggregation = product needs scores between 0 and 1 (prm.score: sigmoid), "
+                f"and there is {min(scores):.3g} … {max(scores):.3g}"
+            )
         return math.prod(scores)
     low = min(scores)
     weights = [math.exp((low - s) / SOFTMIN_TEMPERATURE) for s in scores]
@@ -63,7 +67,7 @@ def aggregate(step_scores: Sequence[float], how: str) -> float | None:
 
 def zero_variance(rewards: Sequence[float | None], generations: int) -> int:
     """How many groups (of `generations` neighbours) teach nothing: fewer than two different rewards, in single precision."""
-    groups = [rewards[n: n + generations] for n in range(0, len(rewards), generations)]
+    groups = [rewards[n : n + generations] for n in range(0, len(rewards), generations)]
     return sum(len({np.float32(r) for r in group if r is not None}) < 2 for group in groups)
 
 
@@ -82,18 +86,28 @@ class RewardFunction:
 
     __name__ = "process_reward"  # TRL's log names it so
 
-    def __init__(self, score: Score, how: str, generations: int, verify: Callable[[str, str], bool] | None = None,
-                 verifiable_weight: float = 0.0):
+    def __init__(
+        self,
+        score: Score,
+        how: str,
+        generations: int,
+        verify: Callable[[str, str], bool] | None = None,
+        verifiable_weight: float = 0.0,
+    ):
         """`generations` is G, the size of a group.  `verify(text, problem id)` says whether a completion's answer is right."""
         if verifiable_weight and verify is None:
-            raise DistillError(f"rl.verifiable_weight = {verifiable_weight} needs a verifier of answers, and none was given")
+            raise DistillError(
+                f"rl.verifiable_weight = {verifiable_weight} needs a verifier of answers, and none was given"
+            )
         self.score, self.how, self.generations = score, how, generations
         self.verify, self.verifiable_weight = verify, verifiable_weight
         self.step_scores: list[list[float]] = []
         self.bonus: list[float] = []
         self.counts: dict[str, float] = {}
 
-    def __call__(self, prompts, completions, completion_ids, problem=None, log_metric=None, **columns) -> list[float | None]:
+    def __call__(
+        self, prompts, completions, completion_ids, problem=None, log_metric=None, **columns
+    ) -> list[float | None]:
         """One reward a completion, None for a trace without steps.
 
         `problem` is the data set's column of problem ids.  Raises DistillError where the scorer does not give one list of
@@ -118,8 +132,10 @@ class RewardFunction:
         known = [r for r in rewards if r is not None]
         n = len(rewards)
         counts = {
-            "steps_per_trace": sum(map(len, self.step_scores)) / n, "without_steps": (n - len(known)) / n,
-            "zero_variance": zero_variance(rewards, self.generations) / (n // self.generations)}
+            "steps_per_trace": sum(map(len, self.step_scores)) / n,
+            "without_steps": (n - len(known)) / n,
+            "zero_variance": zero_variance(rewards, self.generations) / (n // self.generations),
+        }
         if known:
             counts["mean_reward"] = sum(known) / len(known)
         if several:

@@ -50,11 +50,21 @@ class WeightedSFTTrainer(SFTTrainer):
         # Eq. 1 and 2: -sum_t w_t log p(y_t | y_<t, x); log_probs[:, t] is that of token t + 1 and zero on the prompt.
         loss = -(weights_BT[:, 1:] * outputs.log_probs).sum() / tokens
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
-            loss = loss * self.accelerator.num_processes  # `tokens` counts those of every rank, whose gradients are averaged
+            loss = (
+                loss * self.accelerator.num_processes
+            )  # `tokens` counts those of every rank, whose gradients are averaged
         return (loss, outputs) if return_outputs else loss
 
 
-def train(student: str, rows: list[dict], out: Path, about: dict, told: params.Distill, seed: int, callbacks: tuple[TrainerCallback, ...] = ()) -> dict:
+def train(
+    student: str,
+    rows: list[dict],
+    out: Path,
+    about: dict,
+    told: params.Distill,
+    seed: int,
+    callbacks: tuple[TrainerCallback, ...] = (),
+) -> dict:
     """Fine-tune `student` on encoded rows (see `data.encode`) and save a checkpoint, or an adapter, to `out`.
 
     A killed training goes on from its last checkpoint under `out`.work.  Returns the training log and its cost: loss per
@@ -67,24 +77,61 @@ def train(student: str, rows: list[dict], out: Path, about: dict, told: params.D
     started = time.time()
     model, tokenizer = load(student, "bfloat16" if torch.cuda.is_available() else "float32")
     args = SFTConfig(
-        output_dir=str(work), seed=seed, data_seed=seed, per_device_train_batch_size=told.batch, num_train_epochs=told.epochs,
-        learning_rate=told.learning_rate, lr_scheduler_type="cosine", weight_decay=told.weight_decay,
-        warmup_steps=round(told.warmup_share * told.epochs * -(-len(rows) // told.batch)), max_length=None, packing=False,
-        bf16=torch.cuda.is_available(), use_cpu=not torch.cuda.is_available(), gradient_checkpointing=False,
-        save_steps=told.save_steps, save_total_limit=1, logging_steps=1, report_to=[], disable_tqdm=True, dataloader_pin_memory=False)
-    lora = LoraConfig(r=told.lora.r, lora_alpha=told.lora.alpha, lora_dropout=told.lora.dropout, target_modules=told.lora.target_modules,
-                      task_type="CAUSAL_LM") if told.lora else None
+        output_dir=str(work),
+        seed=seed,
+        data_seed=seed,
+        per_device_train_batch_size=told.batch,
+        num_train_epochs=told.epochs,
+        learning_rate=told.learning_rate,
+        lr_scheduler_type="cosine",
+        weight_decay=told.weight_decay,
+        warmup_steps=round(told.warmup_share * told.epochs * -(-len(rows) // told.batch)),
+        max_length=None,
+        packing=False,
+        bf16=torch.cuda.is_available(),
+        use_cpu=not torch.cuda.is_available(),
+        gradient_checkpointing=False,
+        save_steps=told.save_steps,
+        save_total_limit=1,
+        logging_steps=1,
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+    lora = (
+        LoraConfig(
+            r=told.lora.r,
+            lora_alpha=told.lora.alpha,
+            lora_dropout=told.lora.dropout,
+            target_modules=told.lora.target_modules,
+            task_type="CAUSAL_LM",
+        )
+        if told.lora
+        else None
+    )
     trainer = WeightedSFTTrainer(
-        model=model, args=args, train_dataset=Dataset.from_list(rows), processing_class=tokenizer, peft_config=lora,
-        data_collator=WeightedCollator(pad_token_id=tokenizer.pad_token_id), callbacks=list(callbacks))
+        model=model,
+        args=args,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        peft_config=lora,
+        data_collator=WeightedCollator(pad_token_id=tokenizer.pad_token_id),
+        callbacks=list(callbacks),
+    )
     trainer.train(resume_from_checkpoint=store.last_checkpoint(work))
     log = {
-        "loss": [{"step": entry["step"], "loss": entry["loss"]} for entry in trainer.state.log_history if "loss" in entry],
-        "steps": trainer.state.global_step, "examples": len(rows), "epochs": told.epochs,
+        "loss": [
+            {"step": entry["step"], "loss": entry["loss"]} for entry in trainer.state.log_history if "loss" in entry
+        ],
+        "steps": trainer.state.global_step,
+        "examples": len(rows),
+        "epochs": told.epochs,
         "tokens": told.epochs * sum(len(row["input_ids"]) for row in rows),
         "completion_tokens": told.epochs * sum(label != -100 for row in rows for label in row["labels"]),
-        "seconds": round(time.time() - started, 1), "peak_memory_mb": store.peak_memory_mb(),
-        "parameters_trained": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)}
+        "seconds": round(time.time() - started, 1),
+        "peak_memory_mb": store.peak_memory_mb(),
+        "parameters_trained": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+    }
     with store.folder(out) as part:
         trainer.save_model(str(part))
         if lora:  # not before: while it saves, PEFT takes this for a folder or a name of the hub, and looks there

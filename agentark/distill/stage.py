@@ -15,14 +15,34 @@ from agentark.source import source_hash
 from . import data
 
 
-def run(out: Path, traces: pd.DataFrame, *, traces_id: str, student: str, method: str, task: str, n: int, seed: int, told: params.Distill) -> dict:
+def run(
+    out: Path,
+    traces: pd.DataFrame,
+    *,
+    traces_id: str,
+    student: str,
+    method: str,
+    task: str,
+    n: int,
+    seed: int,
+    told: params.Distill,
+) -> dict:
     """Teach `student` by `method` from extraction's `traces` of the first `n` training problems; save to the folder `out`.
 
     Returns the training log with `dropped` (examples longer than max_length).  What is there already is read.
     """
     about = {
-        "stage": "distill", "source": source_hash(__name__, *tasks.modules(task)), "traces": traces_id, "student": student, "revision": revision(student),
-        "method": method, "task": task, "n": n, "seed": seed, "distill": told.model_dump()}
+        "stage": "distill",
+        "source": source_hash(__name__, *tasks.modules(task)),
+        "traces": traces_id,
+        "student": student,
+        "revision": revision(student),
+        "method": method,
+        "task": task,
+        "n": n,
+        "seed": seed,
+        "distill": told.model_dump(),
+    }
     if store.is_done(out, about):
         return json.loads((out / "training.json").read_text())
     from . import sft  # imports torch and TRL only when there is something to train

@@ -58,15 +58,19 @@ def check_text(n: int, chat: Chat) -> None:
         try:
             turn["content"].encode()
         except UnicodeEncodeError as error:
-            raise EngineError(f"prompt {n} cannot be encoded: its {turn['role']} turn has {turn['content'][error.start]!r} at character {error.start}, "
-                              "which is half a character; read the text as UTF-8") from None
+            raise EngineError(
+                f"prompt {n} cannot be encoded: its {turn['role']} turn has {turn['content'][error.start]!r} at character {error.start}, "
+                "which is half a character; read the text as UTF-8"
+            ) from None
 
 
 def check_room(n: int, tokens: int, reply: int, context: int) -> None:
     """EngineError where prompt number `n`, of so many tokens, leaves no room for a reply of `reply` tokens."""
     if tokens + reply > context:
-        raise EngineError(f"prompt {n} has {tokens} tokens; with max_new_tokens = {reply} that is more than the "
-                          f"context of {context}: fewer agents, shorter replies or another model")
+        raise EngineError(
+            f"prompt {n} has {tokens} tokens; with max_new_tokens = {reply} that is more than the "
+            f"context of {context}: fewer agents, shorter replies or another model"
+        )
 
 
 class Engine(Protocol):

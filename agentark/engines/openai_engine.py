@@ -29,12 +29,22 @@ from agentark.models import load as models
 
 from . import Chat, Completion, EngineError, Sampling, check_text
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0  # between tries: the first, doubled each time up to the longest; a server's Retry-After goes before
+FIRST_WAIT_S, LONGEST_WAIT_S = (
+    1.0,
+    60.0,
+)  # between tries: the first, doubled each time up to the longest; a server's Retry-After goes before
 SAID_S = 10.0  # a longer wait is said on stderr
 AGAIN = {408, 409, 425, 429, 500, 502, 503, 504}  # statuses that another try may mend
 CONTINUE = ("vllm", "sglang")  # servers that know continue_final_message, by what /models calls the owner
-TOO_LONG = ("context length", "context_length", "context window", "context size", "maximum model length",
-            "max_tokens' is too large", "max_tokens is too large")  # how servers say it
+TOO_LONG = (
+    "context length",
+    "context_length",
+    "context window",
+    "context size",
+    "maximum model length",
+    "max_tokens' is too large",
+    "max_tokens is too large",
+)  # how servers say it
 
 
 class OpenAIEngine:
@@ -48,30 +58,40 @@ class OpenAIEngine:
         self.url = told.base_url.rstrip("/")
         self._key = os.environ.get(told.api_key_env, "").strip() if told.api_key_env else ""
         if told.api_key_env and not self._key:
-            raise EngineError(f"engine.api_key_env names {told.api_key_env}, but no such environment variable is set: export {told.api_key_env}=...")
+            raise EngineError(
+                f"engine.api_key_env names {told.api_key_env}, but no such environment variable is set: export {told.api_key_env}=..."
+            )
         if not (self._key.isascii() and self._key.isprintable()):
-            raise EngineError(f"{told.api_key_env} holds a character that no key has, such as a line break or a long dash: set it anew")
+            raise EngineError(
+                f"{told.api_key_env} holds a character that no key has, such as a line break or a long dash: set it anew"
+            )
         self._next_start = 0.0  # time.monotonic() of the next request that requests_per_minute allows
-        self._schema = True     # until the server refuses response_format
+        self._schema = True  # until the server refuses response_format
         self.kind, self.served = _run(self._ask_kind())
         if self.served and model not in self.served:
-            raise EngineError(f"the server at {self.url} does not serve {model!r}; it has {', '.join(sorted(self.served)[:8])}")
+            raise EngineError(
+                f"the server at {self.url} does not serve {model!r}; it has {', '.join(sorted(self.served)[:8])}"
+            )
 
     def generate(self, chats: Sequence[Chat], sampling: Sampling, seed: int) -> list[Completion]:
         """See `Engine.generate`.  The first request that fails for good ends the call: EngineError."""
         for n, chat in enumerate(chats):
             check_text(n, chat)
             if chat[-1]["role"] == "assistant" and self.kind not in CONTINUE:
-                raise EngineError(f"prompt {n} ends with a half-written reply, which the server at {self.url} is not known to continue "
-                                  f"({' and '.join(CONTINUE)} do): use one of these, or engine.name: transformers or vllm")
+                raise EngineError(
+                    f"prompt {n} ends with a half-written reply, which the server at {self.url} is not known to continue "
+                    f"({' and '.join(CONTINUE)} do): use one of these, or engine.name: transformers or vllm"
+                )
         return _run(self._all(chats, sampling, seed))
 
     async def _all(self, chats: Sequence[Chat], sampling: Sampling, seed: int) -> list[Completion]:
         slots = asyncio.Semaphore(self.told.concurrency)
         async with self._client() as client:
+
             async def one(n: int, chat: Chat) -> Completion:
                 async with slots:
                     return await self._one(client, n, chat, sampling, store.chunk_seed(seed, n))
+
             tasks = [asyncio.ensure_future(one(n, chat)) for n, chat in enumerate(chats)]
             try:
                 return list(await asyncio.gather(*tasks))
@@ -89,7 +109,12 @@ class OpenAIEngine:
         return _read(made, sampling, schema)
 
     def _body(self, chat: Chat, sampling: Sampling, seed: int, schema: bool) -> dict:
-        body = {"model": self.model, "messages": list(chat), "temperature": sampling.temperature, "max_tokens": sampling.max_new_tokens}
+        body = {
+            "model": self.model,
+            "messages": list(chat),
+            "temperature": sampling.temperature,
+            "max_tokens": sampling.max_new_tokens,
+        }
         if sampling.temperature > 0:
             body |= {"top_p": sampling.top_p, "seed": seed}
         if sampling.logprobs:
@@ -102,13 +127,22 @@ class OpenAIEngine:
             if chat[-1]["role"] == "assistant":
                 body |= {"continue_final_message": True, "add_generation_prompt": False}
         if sampling.choices and (schema or self.kind == "vllm"):
-            body |= {"top_p": 1.0, "max_tokens": max(len(choice.encode()) for choice in sampling.choices) + 32}  # a token is a byte at least
-            body |= {"response_format": _schema(sampling.choices)} if schema else {"structured_outputs": {"choice": list(sampling.choices)}}
+            body |= {
+                "top_p": 1.0,
+                "max_tokens": max(len(choice.encode()) for choice in sampling.choices) + 32,
+            }  # a token is a byte at least
+            body |= (
+                {"response_format": _schema(sampling.choices)}
+                if schema
+                else {"structured_outputs": {"choice": list(sampling.choices)}}
+            )
         return body
 
     def _client(self) -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        return httpx.AsyncClient(headers=headers, timeout=None, limits=httpx.Limits(max_connections=self.told.concurrency))
+        return httpx.AsyncClient(
+            headers=headers, timeout=None, limits=httpx.Limits(max_connections=self.told.concurrency)
+        )
 
     async def _ask_kind(self) -> tuple[str, set[str]]:
         """(The owner that the server's models name, the names of its models); empty where it does not say."""
@@ -120,8 +154,10 @@ class OpenAIEngine:
         said = _json(response)
         listed = said.get("data") if isinstance(said, dict) else None
         if not isinstance(listed, list) or not all(isinstance(m, dict) for m in listed):
-            raise EngineError(f"the server at {self.url} does not answer like OpenAI's: {self.url}/models gives {self._said(response)}; "
-                              "does base_url end in /v1?")
+            raise EngineError(
+                f"the server at {self.url} does not answer like OpenAI's: {self.url}/models gives {self._said(response)}; "
+                "does base_url end in /v1?"
+            )
         return next((str(m.get("owned_by")) for m in listed), ""), {str(m.get("id")) for m in listed}
 
     async def _post(self, client: httpx.AsyncClient, n: int, body: dict, refusable: bool) -> dict | None:
@@ -133,7 +169,9 @@ class OpenAIEngine:
         self._check(response, n)
         made = _json(response)
         if not _is_completion(made):
-            raise EngineError(f"the server at {self.url} does not answer with a chat completion and its usage, but {self._said(response)}")
+            raise EngineError(
+                f"the server at {self.url} does not answer with a chat completion and its usage, but {self._said(response)}"
+            )
         return made
 
     async def _send(self, client: httpx.AsyncClient, method: str, path: str, body: dict | None) -> httpx.Response:
@@ -146,7 +184,10 @@ class OpenAIEngine:
             except TimeoutError:
                 response, trouble = None, f"gave no answer in {self.told.timeout_s:g} s (engine.timeout_s)"
             except httpx.TransportError as error:
-                response, trouble = None, f"cannot be reached ({self._hide(str(error)) or type(error).__name__}): is it running?"
+                response, trouble = (
+                    None,
+                    f"cannot be reached ({self._hide(str(error)) or type(error).__name__}): is it running?",
+                )
             else:
                 if response.status_code not in AGAIN and (response.status_code >= 300 or _json(response) is not None):
                     return response
@@ -154,10 +195,14 @@ class OpenAIEngine:
             if left:
                 wait = _wait(response, self.told.retries - left)
                 if wait >= SAID_S:
-                    print(f"the server at {self.url} {trouble}; trying again in {wait:.0f} s", file=sys.stderr, flush=True)
+                    print(
+                        f"the server at {self.url} {trouble}; trying again in {wait:.0f} s", file=sys.stderr, flush=True
+                    )
                 await asyncio.sleep(wait)
-        raise EngineError(f"the server at {self.url} {trouble}; tried {self.told.retries + 1} times. "
-                          "Finished chunks are kept: run again when it is well")
+        raise EngineError(
+            f"the server at {self.url} {trouble}; tried {self.told.retries + 1} times. "
+            "Finished chunks are kept: run again when it is well"
+        )
 
     async def _my_turn(self) -> None:
         """Wait until requests_per_minute allows another request; tries count, too."""
@@ -174,10 +219,14 @@ class OpenAIEngine:
         said = f"the server at {self.url} answers {response.status_code}: {self._said(response)}"
         if response.status_code in (401, 403):
             missing = "it wants a key: name its environment variable in engine.api_key_env"
-            raise EngineError(f"{said}; " + (f"the key in {self.told.api_key_env} is not accepted" if self._key else missing))
+            raise EngineError(
+                f"{said}; " + (f"the key in {self.told.api_key_env} is not accepted" if self._key else missing)
+            )
         if _too_long(response):
-            raise EngineError(f"prompt {n} with its reply is more than the context of the model: {said}; "
-                              "fewer agents, shorter replies or another model")
+            raise EngineError(
+                f"prompt {n} with its reply is more than the context of the model: {said}; "
+                "fewer agents, shorter replies or another model"
+            )
         if response.status_code == 404:
             raise EngineError(f"{said}; check engine.base_url (it ends in /v1) and the model's name, {self.model!r}")
         raise EngineError(said if n is None else f"{said} (prompt {n})")
@@ -238,7 +287,9 @@ def _too_long(response: httpx.Response) -> bool:
 def _is_completion(made) -> bool:
     try:
         [choice], usage = made["choices"], made["usage"]
-        return isinstance(choice["message"].get("content") or "", str) and isinstance(usage["prompt_tokens"] + usage["completion_tokens"], int)
+        return isinstance(choice["message"].get("content") or "", str) and isinstance(
+            usage["prompt_tokens"] + usage["completion_tokens"], int
+        )
     except (TypeError, KeyError, ValueError, AttributeError):
         return False
 
@@ -250,9 +301,14 @@ def _read(made: dict, sampling: Sampling, schema: bool) -> Completion:
     steps = (choice.get("logprobs") or {}).get("content") if sampling.logprobs else None
     text = _choice(text, sampling.choices, schema) if sampling.choices else text
     return Completion(
-        text, tuple(choice.get("token_ids") or ()), choice.get("finish_reason") or "stop",
-        usage["prompt_tokens"], (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0, usage["completion_tokens"],
-        tuple(step["logprob"] for step in steps) if steps else None)
+        text,
+        tuple(choice.get("token_ids") or ()),
+        choice.get("finish_reason") or "stop",
+        usage["prompt_tokens"],
+        (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
+        usage["completion_tokens"],
+        tuple(step["logprob"] for step in steps) if steps else None,
+    )
 
 
 def _schema(choices: tuple[str, ...]) -> dict:

@@ -20,9 +20,14 @@ def prompt_texts(tokenizer, chats: Sequence[Chat]) -> list[str]:
 def _text(tokenizer, chat: list[dict[str, str]]) -> str:
     if chat[-1]["role"] != "assistant":
         return tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
-    text, written = tokenizer.apply_chat_template(chat, continue_final_message=True, tokenize=False), chat[-1]["content"]
+    text, written = (
+        tokenizer.apply_chat_template(chat, continue_final_message=True, tokenize=False),
+        chat[-1]["content"],
+    )
     if not text.endswith(written):
-        text += written[len(written.rstrip()):]  # some templates trim a turn; without its newline the last line would grow longer
+        text += written[
+            len(written.rstrip()) :
+        ]  # some templates trim a turn; without its newline the last line would grow longer
     return text
 
 
@@ -33,7 +38,11 @@ def encode(tokenizer, text: str) -> list[int]:
 
 def check_rooms(tokenizer, prompts: list[list[int]], sampling: Sampling, context: int) -> None:
     """EngineError where a prompt leaves no room for the reply, before anything is generated."""
-    reply = max(len(encode(tokenizer, choice)) for choice in sampling.choices) if sampling.choices else sampling.max_new_tokens
+    reply = (
+        max(len(encode(tokenizer, choice)) for choice in sampling.choices)
+        if sampling.choices
+        else sampling.max_new_tokens
+    )
     for n, prompt in enumerate(prompts):
         check_room(n, len(prompt), reply, context)
 
@@ -44,10 +53,19 @@ def end_tokens(tokenizer, eos_token_id: int | list[int] | None) -> list[int]:
     return sorted({*ends, tokenizer.eos_token_id} - {None})
 
 
-def completion(tokenizer, ends: list[int], ids: list[int], tokens_in: int, cached: int, logprobs: Sequence[float] | None) -> Completion:
+def completion(
+    tokenizer, ends: list[int], ids: list[int], tokens_in: int, cached: int, logprobs: Sequence[float] | None
+) -> Completion:
     """The completion of `ids`, which are cut after the first token that ends a reply."""
     end = next((k for k, token in enumerate(ids) if token in ends), None)
     length = len(ids) if end is None else end + 1
     text = tokenizer.decode(ids[: length if end is None else end], skip_special_tokens=True)
-    return Completion(text, tuple(ids[:length]), "length" if end is None else "stop", tokens_in, cached, length,
-                      tuple(logprobs[:length]) if logprobs is not None else None)
+    return Completion(
+        text,
+        tuple(ids[:length]),
+        "length" if end is None else "stop",
+        tokens_in,
+        cached,
+        length,
+        tuple(logprobs[:length]) if logprobs is not None else None,
+    )

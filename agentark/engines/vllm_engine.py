@@ -28,8 +28,10 @@ from agentark.models import load as models
 from . import Chat, Completion, EngineError, Sampling, tokens
 
 CLOSING_S = 30  # seconds that a child has to end by itself
-NOT_INSTALLED = ("the engine vllm needs the package vllm, which is not installed: on a machine with an NVIDIA GPU pip install 'agentark[vllm]', "
-                 "on a CPU make test-vllm, which makes .venv-vllm; or take engine.name: transformers")
+NOT_INSTALLED = (
+    "the engine vllm needs the package vllm, which is not installed: on a machine with an NVIDIA GPU pip install 'agentark[vllm]', "
+    "on a CPU make test-vllm, which makes .venv-vllm; or take engine.name: transformers"
+)
 
 
 class VllmEngine:
@@ -51,8 +53,12 @@ class VllmEngine:
         except OSError:  # it has none
             eos = AutoConfig.from_pretrained(folder).eos_token_id if (Path(folder) / "config.json").exists() else None
         self.ends = tokens.end_tokens(self.tokenizer, eos)
-        self._replicas = [_Replica(model, folder, told, devices) for devices in _devices(told.tensor_parallel, told.data_parallel)]
-        self._close = Finalize(self, _close, args=(self._replicas,), exitpriority=10)  # before multiprocessing waits for children
+        self._replicas = [
+            _Replica(model, folder, told, devices) for devices in _devices(told.tensor_parallel, told.data_parallel)
+        ]
+        self._close = Finalize(
+            self, _close, args=(self._replicas,), exitpriority=10
+        )  # before multiprocessing waits for children
         try:
             self.context = min(replica.receive() for replica in self._replicas)
         except BaseException:
@@ -66,16 +72,26 @@ class VllmEngine:
         reply = sampling.max_new_tokens
         if sampling.choices:
             reply = max(len(choice.encode()) for choice in sampling.choices) + 1  # a token is a byte at least
-        told = {"temperature": sampling.temperature, "top_p": 1.0 if sampling.choices else sampling.top_p, "stop_token_ids": self.ends,
-                "max_tokens": reply, "logprobs": 0 if sampling.logprobs else None, "detokenize": False}
+        told = {
+            "temperature": sampling.temperature,
+            "top_p": 1.0 if sampling.choices else sampling.top_p,
+            "stop_token_ids": self.ends,
+            "max_tokens": reply,
+            "logprobs": 0 if sampling.logprobs else None,
+            "detokenize": False,
+        }
         share = -(-len(prompts) // len(self._replicas))
         parts = [range(k * share, min((k + 1) * share, len(prompts))) for k in range(len(self._replicas))]
         busy = [(replica, part) for replica, part in zip(self._replicas, parts) if part]
         for replica, part in busy:
-            replica.send(([prompts[n] for n in part], told, sampling.choices, [store.chunk_seed(seed, n) for n in part]))
+            replica.send(
+                ([prompts[n] for n in part], told, sampling.choices, [store.chunk_seed(seed, n) for n in part])
+            )
         made = [reply for replica, part in busy for reply in replica.receive()]
-        return [tokens.completion(self.tokenizer, self.ends, ids, len(prompt), cached, logprobs)
-                for prompt, (ids, cached, logprobs) in zip(prompts, made, strict=True)]
+        return [
+            tokens.completion(self.tokenizer, self.ends, ids, len(prompt), cached, logprobs)
+            for prompt, (ids, cached, logprobs) in zip(prompts, made, strict=True)
+        ]
 
     def close(self) -> None:
         """End the children.  Nothing can be generated any more."""
@@ -90,9 +106,11 @@ def _devices(tensor_parallel: int, data_parallel: int) -> list[str | None]:
     if there == 0:
         return [None] * data_parallel
     if there < tensor_parallel * data_parallel:
-        raise EngineError(f"tensor_parallel × data_parallel = {tensor_parallel * data_parallel} GPUs, but there are {there}: lower one of them")
+        raise EngineError(
+            f"tensor_parallel × data_parallel = {tensor_parallel * data_parallel} GPUs, but there are {there}: lower one of them"
+        )
     names = (os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(there)))).split(",")
-    return [",".join(names[k * tensor_parallel:(k + 1) * tensor_parallel]) for k in range(data_parallel)]
+    return [",".join(names[k * tensor_parallel : (k + 1) * tensor_parallel]) for k in range(data_parallel)]
 
 
 class _Replica:
@@ -130,9 +148,12 @@ class _Replica:
             self.end()
             code = self.process.exitcode
             how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
-            raise EngineError(f"vLLM's process {how}" + (", most often for want of memory" if code == -signal.SIGKILL else "") +
-                              ": what it last said is above; lower engine.batch, max_model_len or gpu_memory_utilization and run again, "
-                              "finished chunks are kept") from None
+            raise EngineError(
+                f"vLLM's process {how}"
+                + (", most often for want of memory" if code == -signal.SIGKILL else "")
+                + ": what it last said is above; lower engine.batch, max_model_len or gpu_memory_utilization and run again, "
+                "finished chunks are kept"
+            ) from None
 
     def end(self) -> None:
         """End the child and whatever it started, which is all in its process group."""
@@ -152,6 +173,7 @@ def _close(replicas: list[_Replica]) -> None:
 
 
 # What follows runs in the child.
+
 
 def _child(pipe, model: str, folder: str, told: params.Engine, devices: str | None) -> None:
     """Load the network, say so, then answer requests until the pipe is closed."""
@@ -206,9 +228,19 @@ def _load(model: str, folder: str, told: params.Engine):
         if current_platform.is_cpu():
             # Compiling takes a minute more; a prompt computed in pieces ends vLLM 0.32 where its reply has a seed; blocks are multiples of 32.
             optional |= {"enforce_eager": True, "enable_chunked_prefill": False, "block_size": 32}
-        llm = LLM(folder, dtype=params.best_dtype() if told.dtype == "auto" else told.dtype, tensor_parallel_size=told.tensor_parallel,
-                  max_num_seqs=told.batch, enable_prefix_caching=told.share_prefix, generation_config="vllm", trust_remote_code=False, seed=0,
-                  load_format="safetensors", disable_log_stats=True, **{key: value for key, value in optional.items() if value is not None})
+        llm = LLM(
+            folder,
+            dtype=params.best_dtype() if told.dtype == "auto" else told.dtype,
+            tensor_parallel_size=told.tensor_parallel,
+            max_num_seqs=told.batch,
+            enable_prefix_caching=told.share_prefix,
+            generation_config="vllm",
+            trust_remote_code=False,
+            seed=0,
+            load_format="safetensors",
+            disable_log_stats=True,
+            **{key: value for key, value in optional.items() if value is not None},
+        )
     return llm
 
 
@@ -218,13 +250,23 @@ def _made(llm, prompts: list[list[int]], told: dict, choices: tuple[str, ...] | 
     from vllm.sampling_params import StructuredOutputsParams
 
     llm.reset_prefix_cache()
-    sampling = [SamplingParams(**told, seed=None if told["temperature"] == 0 else seed,
-                               structured_outputs=StructuredOutputsParams(choice=list(choices)) if choices else None) for seed in seeds]
+    sampling = [
+        SamplingParams(
+            **told,
+            seed=None if told["temperature"] == 0 else seed,
+            structured_outputs=StructuredOutputsParams(choice=list(choices)) if choices else None,
+        )
+        for seed in seeds
+    ]
     made = []
     for result in llm.generate([{"prompt_token_ids": ids} for ids in prompts], sampling, use_tqdm=False):
         [out] = result.outputs
         if out.finish_reason not in ("stop", "length"):
             raise RuntimeError(f"a request ended as {out.finish_reason!r}")
-        logprobs = [step[token].logprob for step, token in zip(out.logprobs, out.token_ids)] if out.logprobs is not None else None
+        logprobs = (
+            [step[token].logprob for step, token in zip(out.logprobs, out.token_ids)]
+            if out.logprobs is not None
+            else None
+        )
         made.append((list(out.token_ids), result.num_cached_tokens or 0, logprobs))
     return made

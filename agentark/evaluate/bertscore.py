@@ -56,7 +56,9 @@ def bertscore(answers: Sequence[str | None], references: Sequence[Sequence[str]]
     texts = [(answer or "").strip() for answer in answers]
     right = [[reference.strip() for reference in several if reference.strip()] for several in references]
     if not all(right):
-        raise ValueError(f"answer {next(at for at, several in enumerate(right) if not several)} has no reference that is not empty")
+        raise ValueError(
+            f"answer {next(at for at, several in enumerate(right) if not several)} has no reference that is not empty"
+        )
     pairs = [(at, reference) for at, text in enumerate(texts) if text for reference in right[at]]
     best = {at: (0.0, 0.0, 0.0) for at in range(len(texts))}
     truncated = 0
@@ -64,13 +66,17 @@ def bertscore(answers: Sequence[str | None], references: Sequence[Sequence[str]]
         try:
             from bert_score.utils import bert_cos_score_idf
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(f"BERTScore needs the package bert-score ({error}): pip install --no-deps bert-score==0.3.13") from None
+            raise ModuleNotFoundError(
+                f"BERTScore needs the package bert-score ({error}): pip install --no-deps bert-score==0.3.13"
+            ) from None
         model, tokenizer = _encoder()
         weights = defaultdict(lambda: 1.0, {tokenizer.cls_token_id: 0.0, tokenizer.sep_token_id: 0.0})
         said, wanted = [texts[at] for at, _ in pairs], [reference for _, reference in pairs]
         lengths = [len(ids) for ids in tokenizer(sorted({*said, *wanted}), verbose=False)["input_ids"]]
         truncated = sum(length > tokenizer.model_max_length for length in lengths)
-        found = bert_cos_score_idf(model, wanted, said, tokenizer, weights, batch_size=batch, device=model.device)  # (pairs, [P, R, F1])
+        found = bert_cos_score_idf(
+            model, wanted, said, tokenizer, weights, batch_size=batch, device=model.device
+        )  # (pairs, [P, R, F1])
         for (at, _), row in zip(pairs, found.tolist()):
             best[at] = max(best[at], tuple(row), key=lambda scores: scores[2])
     precision, recall, f1 = ([best[at][k] for at in best] for k in range(3))

@@ -19,22 +19,42 @@ def _item(rows: pd.DataFrame, answer: str | None, text: str, equal, who: dict) -
     first = rows.iloc[0]
     right = answer is not None and equal(first.gold, answer)
     return {
-        "item": first.problem, "template": first.template, "held_out": bool(first.held_out), "sample": 0, "text": text, "answer_strict": answer,
-        "answer_flexible": answer, "gold": first.gold, "correct_strict": right, "correct_flexible": right, "score": float(right), **rows[COUNTED].sum().to_dict(),
-        "finish": "length" if (rows.finish == "length").all() else "stop", **who, "calls": int((rows.tokens_in > 0).sum())}
+        "item": first.problem,
+        "template": first.template,
+        "held_out": bool(first.held_out),
+        "sample": 0,
+        "text": text,
+        "answer_strict": answer,
+        "answer_flexible": answer,
+        "gold": first.gold,
+        "correct_strict": right,
+        "correct_flexible": right,
+        "score": float(right),
+        **rows[COUNTED].sum().to_dict(),
+        "finish": "length" if (rows.finish == "length").all() else "stop",
+        **who,
+        "calls": int((rows.tokens_in > 0).sum()),
+    }
 
 
 def single(log: pd.DataFrame, task: str, who: dict) -> pd.DataFrame:
     """The answer of agent 1 in round 1: one sample of the teacher working alone.  Works on any protocol's log."""
     equal = tasks.get(task).equal
     rows = log[(log["round"] == 1) & (log.agent == 1)]
-    return pd.DataFrame([_item(rows[rows.problem == p], *_said(rows[rows.problem == p].iloc[0]), equal, who) for p in rows.problem])
+    return pd.DataFrame(
+        [_item(rows[rows.problem == p], *_said(rows[rows.problem == p].iloc[0]), equal, who) for p in rows.problem]
+    )
 
 
 def debate(log: pd.DataFrame, task: str, who: dict) -> pd.DataFrame:
     """What a debate answers in the end: its aggregator's answer; the cost is that of all its completions."""
     equal = tasks.get(task).equal
-    return pd.DataFrame([_item(rows, *_said(rows[rows.agent == 0].iloc[0]), equal, who) for _, rows in log.groupby("problem", sort=False)])
+    return pd.DataFrame(
+        [
+            _item(rows, *_said(rows[rows.agent == 0].iloc[0]), equal, who)
+            for _, rows in log.groupby("problem", sort=False)
+        ]
+    )
 
 
 def majority(log: pd.DataFrame, task: str, who: dict, samples: dict[str, int] | None = None) -> pd.DataFrame:
@@ -59,7 +79,9 @@ def majority(log: pd.DataFrame, task: str, who: dict, samples: dict[str, int] | 
 
 def base_majority(predictions: pd.DataFrame, task: str, who: dict) -> pd.DataFrame:
     """The student's own majority vote over its sampled predictions."""
-    log = predictions[predictions["sample"] >= 0].rename(columns={"item": "problem", "answer_flexible": "answer", "sample": "agent"})
+    log = predictions[predictions["sample"] >= 0].rename(
+        columns={"item": "problem", "answer_flexible": "answer", "sample": "agent"}
+    )
     return majority(log, task, who)
 
 
@@ -86,7 +108,10 @@ def rounds(log: pd.DataFrame, task: str) -> pd.DataFrame:
     table = []
     for number in sorted(agents["round"].unique()):
         counts = {"corrected": 0, "corrupted": 0, "copied": 0, "changed": 0}
-        now = {p: list(rows.sort_values("agent").itertuples()) for p, rows in agents[agents["round"] == number].groupby("problem", sort=False)}
+        now = {
+            p: list(rows.sort_values("agent").itertuples())
+            for p, rows in agents[agents["round"] == number].groupby("problem", sort=False)
+        }
         for problem, rows in now.items():
             for before, after in zip(state.get(problem, []), rows):
                 for name, hit in _revision(before, after, state[problem], equal).items():
@@ -100,10 +125,21 @@ def rounds(log: pd.DataFrame, task: str) -> pd.DataFrame:
         n = len(state)
         single_low, single_high = wilson(sum(right), n)
         consensus_low, consensus_high = wilson(sum(agreed), n)
-        table.append({
-            "round": int(number), "problems": n, "debating": debating, "single_accuracy": sum(right) / n, "single_low": single_low,
-            "single_high": single_high, "consensus_accuracy": sum(agreed) / n, "consensus_low": consensus_low, "consensus_high": consensus_high,
-            "unanimous": sum(votes.consensus(a, equal, "unanimous") for a in answers) / n, **counts})
+        table.append(
+            {
+                "round": int(number),
+                "problems": n,
+                "debating": debating,
+                "single_accuracy": sum(right) / n,
+                "single_low": single_low,
+                "single_high": single_high,
+                "consensus_accuracy": sum(agreed) / n,
+                "consensus_low": consensus_low,
+                "consensus_high": consensus_high,
+                "unanimous": sum(votes.consensus(a, equal, "unanimous") for a in answers) / n,
+                **counts,
+            }
+        )
     return pd.DataFrame(table)
 
 
@@ -125,5 +161,14 @@ def _revision(before, after, peers, equal) -> dict[str, bool]:
     """What one agent's revision did.  `peers` are all agents' rows of the round before."""
     old, new = (a if isinstance(a, str) else None for a in (before.answer, after.answer))
     changed = (old is None) != (new is None) or (old is not None and not equal(old, new))
-    copied = changed and new is not None and any(p.agent != after.agent and isinstance(p.answer, str) and equal(p.answer, new) for p in peers)
-    return {"changed": changed, "corrected": after.correct and not before.correct, "corrupted": before.correct and not after.correct, "copied": copied}
+    copied = (
+        changed
+        and new is not None
+        and any(p.agent != after.agent and isinstance(p.answer, str) and equal(p.answer, new) for p in peers)
+    )
+    return {
+        "changed": changed,
+        "corrected": after.correct and not before.correct,
+        "corrupted": before.correct and not after.correct,
+        "copied": copied,
+    }

@@ -53,8 +53,10 @@ def check_independent(judge: str, labelled_by: Sequence[str]) -> None:
     """JudgeError where the judge (a model's name, or judge_program.NAME) is among those whose labels a process reward model learnt from."""
     mine = _same_name(judge)
     if same := [name for name in labelled_by if _same_name(name) == mine]:
-        raise JudgeError(f"{judge} may not judge: {same[0]} labelled the training of a process reward model that is judged here (DECISIONS 28); "
-                         "choose another judge (judge.model), or leave that student out")
+        raise JudgeError(
+            f"{judge} may not judge: {same[0]} labelled the training of a process reward model that is judged here (DECISIONS 28); "
+            "choose another judge (judge.model), or leave that student out"
+        )
 
 
 def sample(predictions: Mapping[str, pd.DataFrame], items: int, seed: int) -> list[str]:
@@ -63,8 +65,10 @@ def sample(predictions: Mapping[str, pd.DataFrame], items: int, seed: int) -> li
         raise JudgeError("there is nothing to judge: no model's predictions were given")
     shared = sorted(set.intersection(*(set(rows[rows["sample"] == -1].item) for rows in predictions.values())))
     if len(shared) < items:
-        raise JudgeError(f"{items} problems are to be judged, but only {len(shared)} were answered by all of {', '.join(predictions)}: "
-                         "lower judge.items")
+        raise JudgeError(
+            f"{items} problems are to be judged, but only {len(shared)} were answered by all of {', '.join(predictions)}: "
+            "lower judge.items"
+        )
     return sorted(Random(f"{seed} judged items").sample(shared, items))
 
 
@@ -75,7 +79,10 @@ def gold(problems: Sequence[Problem]) -> pd.DataFrame:
 
 def texts(predictions: Mapping[str, pd.DataFrame], items: Sequence[str]) -> dict[tuple[str, str], str]:
     """What is judged: the greedy completion of each (item, model); a problem's side by side."""
-    said = {model: rows[rows["sample"] == -1].drop_duplicates("item").set_index("item").text for model, rows in predictions.items()}
+    said = {
+        model: rows[rows["sample"] == -1].drop_duplicates("item").set_index("item").text
+        for model, rows in predictions.items()
+    }
     return {(item, model): said[model][item] for item in items for model in predictions}
 
 
@@ -83,14 +90,34 @@ def chat(problem: Problem, text: str, dimension: str, repeat: int) -> engines.Ch
     """The judge's prompt.  Odd repeats write the scale from 5 to 1."""
     words = prompts.read("judge")
     scale = words["scale"].splitlines()
-    return [{"role": "user", "content": prompts.fill(
-        words["user"], question=prompts.quote(problem.question), trace=prompts.quote(text), quality=words[dimension],
-        scale="\n".join(scale[::-1] if repeat % 2 else scale))}]
+    return [
+        {
+            "role": "user",
+            "content": prompts.fill(
+                words["user"],
+                question=prompts.quote(problem.question),
+                trace=prompts.quote(text),
+                quality=words[dimension],
+                scale="\n".join(scale[::-1] if repeat % 2 else scale),
+            ),
+        }
+    ]
 
 
-def run(path: Path, predictions: Mapping[str, pd.DataFrame], *, task: str, split: str, n: int, seed: int, told: Judge, engine: params.Engine,
-        labelled_by: Sequence[str], make_engine: Callable[[], engines.Engine] | None = None,
-        progress: Callable[[str, int, int], None] = say) -> pd.DataFrame:
+def run(
+    path: Path,
+    predictions: Mapping[str, pd.DataFrame],
+    *,
+    task: str,
+    split: str,
+    n: int,
+    seed: int,
+    told: Judge,
+    engine: params.Engine,
+    labelled_by: Sequence[str],
+    make_engine: Callable[[], engines.Engine] | None = None,
+    progress: Callable[[str, int, int], None] = say,
+) -> pd.DataFrame:
     """Let a language model score the solutions of several models and write the scores to `path`; a killed run goes on where it was.
 
     predictions: a model's label -> its rows (evaluate.predict's) on the first `n` problems of a split; labelled_by: whose labels the
@@ -100,28 +127,54 @@ def run(path: Path, predictions: Mapping[str, pd.DataFrame], *, task: str, split
     """
     check_independent(told.model, labelled_by)
     if told.temperature == 0 and told.repeats > 2:
-        raise JudgeError(f"judge.repeats = {told.repeats} with judge.temperature = 0: there are two orders of the scale, more repeats would copy "
-                         "them; ask for at most 2, or sample")
+        raise JudgeError(
+            f"judge.repeats = {told.repeats} with judge.temperature = 0: there are two orders of the scale, more repeats would copy "
+            "them; ask for at most 2, or sample"
+        )
     ids = sample(predictions, told.items, seed)
     judged = texts(predictions, ids)
-    about = {"stage": "judge", "source": source_hash(__name__, *tasks.modules(task)), "prompts": prompts.identity("judge"), "revision": revision(told.model), "task": task,
-             "split": split, "n": n, "seed": seed, "judge": told.model_dump(), "engine": engine.about(),
-             "texts": store.digest([[*key, text] for key, text in judged.items()])}
+    about = {
+        "stage": "judge",
+        "source": source_hash(__name__, *tasks.modules(task)),
+        "prompts": prompts.identity("judge"),
+        "revision": revision(told.model),
+        "task": task,
+        "split": split,
+        "n": n,
+        "seed": seed,
+        "judge": told.model_dump(),
+        "engine": engine.about(),
+        "texts": store.digest([[*key, text] for key, text in judged.items()]),
+    }
     if store.is_done(path, about):
         return pd.read_parquet(path)
     started = time.time()
     known = problems_of(task, split, n, ids)
-    work = [(item, model, dimension, repeat) for item, model in judged for dimension in DIMENSIONS for repeat in range(told.repeats)]
+    work = [
+        (item, model, dimension, repeat)
+        for item, model in judged
+        for dimension in DIMENSIONS
+        for repeat in range(told.repeats)
+    ]
     journal = store.Journal(path.with_suffix(".journal"), about)
     load = cache(make_engine or (lambda: engines.make(told.model, engine)))
 
     def make(chunk: Sequence[tuple[str, str, str, int]], chunk_seed: int) -> list[dict]:
         chats = [chat(known[item], judged[item, model], dimension, repeat) for item, model, dimension, repeat in chunk]
         replies = asking.ask(load(), chats, [SCALE] * len(chats), told, chunk_seed)
-        return [{**dict(zip(COLUMNS, key)), "score": reply.choice and float(reply.choice), "why_none": "" if reply.choice else "unparsed",
-                 "reply": reply.text} for key, reply in zip(chunk, replies)]
+        return [
+            {
+                **dict(zip(COLUMNS, key)),
+                "score": reply.choice and float(reply.choice),
+                "why_none": "" if reply.choice else "unparsed",
+                "reply": reply.text,
+            }
+            for key, reply in zip(chunk, replies)
+        ]
 
-    table = pd.DataFrame(asking.in_chunks(journal, "judge", work, told, seed, make, progress), columns=COLUMNS).astype({"score": float})
+    table = pd.DataFrame(asking.in_chunks(journal, "judge", work, told, seed, make, progress), columns=COLUMNS).astype(
+        {"score": float}
+    )
     store.finish(table, path, about, started, journal, unparsed=int((table.why_none == "unparsed").sum()))
     return table
 
@@ -130,12 +183,15 @@ def problems_of(task: str, split: str, n: int, ids: Sequence[str]) -> dict[str, 
     """The problems to be judged, by id.  JudgeError where the split's first `n` are others."""
     known = {p.id: p for p in tasks.problems(task, split, n)}
     if strange := [item for item in ids if item not in known]:
-        raise JudgeError(f"{len(strange)} of the judged problems are not among the first {n} of {task}/{split}, first {strange[0]!r}: these "
-                         "predictions are of other data")
+        raise JudgeError(
+            f"{len(strange)} of the judged problems are not among the first {n} of {task}/{split}, first {strange[0]!r}: these "
+            "predictions are of other data"
+        )
     return known
 
 
 # What the scores say
+
 
 def _item_means(scores: pd.DataFrame) -> pd.DataFrame:
     """The mean over its repeats of each (dimension, model, item); those without any score are left out."""
@@ -151,9 +207,20 @@ def means(scores: pd.DataFrame, *, level: float, resamples: int, seed: int = 0) 
     by_item, rows = _item_means(scores), []
     for dimension, model in scores[["dimension", "model"]].drop_duplicates().itertuples(index=False):
         mine = by_item[(by_item.dimension == dimension) & (by_item.model == model)].score.to_numpy()
-        mean, low, high = stats.paired_bootstrap(np.zeros(len(mine)), mine, resamples, seed, level) if len(mine) else (np.nan,) * 3
-        rows.append({"dimension": dimension, "model": model, "items": len(mine), "mean": mean, "low": low, "high": high,
-                     "unscored": int(missing[dimension, model])})
+        mean, low, high = (
+            stats.paired_bootstrap(np.zeros(len(mine)), mine, resamples, seed, level) if len(mine) else (np.nan,) * 3
+        )
+        rows.append(
+            {
+                "dimension": dimension,
+                "model": model,
+                "items": len(mine),
+                "mean": mean,
+                "low": low,
+                "high": high,
+                "unscored": int(missing[dimension, model]),
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -176,7 +243,17 @@ def compare(scores: pd.DataFrame, base: str, *, level: float, resamples: int, se
             difference, low, high = stats.paired_bootstrap(pair[base], pair[model], resamples, seed, level)
             gaps = (pair[model] - pair[base]).to_numpy()
             p = float(wilcoxon(gaps, zero_method="pratt").pvalue) if gaps.any() else 1.0
-            rows.append({"dimension": dimension, "model": model, "items": len(pair), "difference": difference, "low": low, "high": high, "p": p})
+            rows.append(
+                {
+                    "dimension": dimension,
+                    "model": model,
+                    "items": len(pair),
+                    "difference": difference,
+                    "low": low,
+                    "high": high,
+                    "p": p,
+                }
+            )
     table = pd.DataFrame(rows, columns=["dimension", "model", "items", "difference", "low", "high", "p"])
     if table.empty:
         return table.assign(p_holm=[], verdict=[])
@@ -194,14 +271,35 @@ def noise(scores: pd.DataFrame, *, level: float, resamples: int, seed: int = 0) 
     """
     repeats = sorted(scores["repeat"].unique())
     if len(repeats) < 2:
-        raise JudgeError("one repeat tells nothing of the judge's noise: ask for judge.repeats = 2 (a program has no noise and needs none)")
+        raise JudgeError(
+            "one repeat tells nothing of the judge's noise: ask for judge.repeats = 2 (a program has no noise and needs none)"
+        )
     wide = scores.pivot(index=["dimension", "item", "model"], columns="repeat", values="score")
-    pairs = pd.concat([wide[[a, b]].dropna().set_axis(["earlier", "later"], axis=1) for a, b in combinations(repeats, 2)]).reset_index()
+    pairs = pd.concat(
+        [wide[[a, b]].dropna().set_axis(["earlier", "later"], axis=1) for a, b in combinations(repeats, 2)]
+    ).reset_index()
     rows = []
     for dimension in (*scores.dimension.unique(), "all"):
         mine = pairs if dimension == "all" else pairs[pairs.dimension == dimension]
-        found = agreement.kappa(list(mine.earlier), list(mine.later), list(mine.item), [float(s) for s in SCALE], quadratic=True, resamples=resamples,
-                                seed=seed, level=level)
-        rows.append({"dimension": dimension, "pairs": found["n"], "same": found["agreement"], "kappa": found["kappa"], "low": found["low"],
-                     "high": found["high"], "shift": float((mine.later - mine.earlier).mean())})
+        found = agreement.kappa(
+            list(mine.earlier),
+            list(mine.later),
+            list(mine.item),
+            [float(s) for s in SCALE],
+            quadratic=True,
+            resamples=resamples,
+            seed=seed,
+            level=level,
+        )
+        rows.append(
+            {
+                "dimension": dimension,
+                "pairs": found["n"],
+                "same": found["agreement"],
+                "kappa": found["kappa"],
+                "low": found["low"],
+                "high": found["high"],
+                "shift": float((mine.later - mine.earlier).mean()),
+            }
+        )
     return pd.DataFrame(rows)

@@ -61,11 +61,27 @@ def _plain(number: str) -> str:
 
 def statements(task: str, step: str) -> list[Statement]:
     """The equations of a step, and in mini_med its facts."""
-    found = [Statement(re.sub(r"\s", "", left), _numbers(left), _numbers(right), len(_OPERATION.findall(left)), known_steps.holds(left, right))
-             for left, right in known_steps.equations(step)]
+    found = [
+        Statement(
+            re.sub(r"\s", "", left),
+            _numbers(left),
+            _numbers(right),
+            len(_OPERATION.findall(left)),
+            known_steps.holds(left, right),
+        )
+        for left, right in known_steps.equations(step)
+    ]
     if task == "mini_med":
-        found += [Statement(f"{subject} {relation}", (subject,), (value,), 1, mini_med.FACTS.relation[relation].get(subject) == value)
-                  for subject, relation, value in known_steps.facts(step)]
+        found += [
+            Statement(
+                f"{subject} {relation}",
+                (subject,),
+                (value,),
+                1,
+                mini_med.FACTS.relation[relation].get(subject) == value,
+            )
+            for subject, relation, value in known_steps.facts(step)
+        ]
     return found
 
 
@@ -105,8 +121,8 @@ def _is_checked(n: int, lines: list[str], said: list[list[Statement]]) -> bool:
     if n + 1 < len(lines) and _CHECKS.search(lines[n + 1]):
         return True
     for m in range(n + 1, len(said)):
-        used = {x for later in said[m + 1:] for s in later for x in s.takes}
-        used |= {x for line in lines[m + 1:] if known_steps.is_answer(line) for x in _numbers(line)}
+        used = {x for later in said[m + 1 :] for s in later for x in s.takes}
+        used |= {x for line in lines[m + 1 :] if known_steps.is_answer(line) for x in _numbers(line)}
         if any(_turns(a, b) and not used & set(b.gives) for a in said[n] for b in said[m]):
             return True
     return False
@@ -114,14 +130,18 @@ def _is_checked(n: int, lines: list[str], said: list[list[Statement]]) -> bool:
 
 def _turns(a: Statement, b: Statement) -> bool:
     """Whether b computes with the numbers of a the other way round: 8-5=3, or 5+3=8, for 3+5=8."""
-    return a.operations == b.operations == 1 and a.left != b.left and sorted((*a.takes, *a.gives)) == sorted((*b.takes, *b.gives))
+    return (
+        a.operations == b.operations == 1
+        and a.left != b.left
+        and sorted((*a.takes, *a.gives)) == sorted((*b.takes, *b.gives))
+    )
 
 
 def _is_repaired(n: int, lines: list[str], said: list[list[Statement]]) -> bool:
     """Whether each false statement of step n is stated truly later, or the next line says that something was wrong."""
     if n + 1 < len(lines) and _RETRACTS.search(lines[n + 1]):
         return True
-    truths = {s.left for later in said[n + 1:] for s in later if s.true}
+    truths = {s.left for later in said[n + 1 :] for s in later if s.true}
     return all(s.left in truths for s in said[n] if not s.true)
 
 
@@ -144,7 +164,16 @@ def _grounded(task: str, problem: Problem, lines: list[str], said: list[list[Sta
     return found
 
 
-def run(predictions: Mapping[str, pd.DataFrame], *, task: str, split: str, n: int, items: int, seed: int, labelled_by: Sequence[str]) -> pd.DataFrame:
+def run(
+    predictions: Mapping[str, pd.DataFrame],
+    *,
+    task: str,
+    split: str,
+    n: int,
+    items: int,
+    seed: int,
+    labelled_by: Sequence[str],
+) -> pd.DataFrame:
     """The program's scores of several models' solutions: the table of `judge.run`, on the items that it would draw, with repeat 0 alone.
 
     Scores are real numbers in [1, 5]; `why_none` says where there is none ("nothing to check in the gold solution", "no false step", "no step").
@@ -158,12 +187,23 @@ def run(predictions: Mapping[str, pd.DataFrame], *, task: str, split: str, n: in
         found = shares(task, known[item], text)
         for dimension, share in found.items():
             why = "" if share is not None else _why(dimension, found)
-            rows.append({"item": item, "model": model, "dimension": dimension, "repeat": 0, "score": None if share is None else 1 + 4 * share,
-                         "why_none": why, "reply": ""})
+            rows.append(
+                {
+                    "item": item,
+                    "model": model,
+                    "dimension": dimension,
+                    "repeat": 0,
+                    "score": None if share is None else 1 + 4 * share,
+                    "why_none": why,
+                    "reply": "",
+                }
+            )
     table = pd.DataFrame(rows, columns=judge.COLUMNS).astype({"score": float})
     if table.score.isna().all():
-        raise judge.JudgeError(f"the program reads equations and mini_med's facts, and the gold solutions of {task} state none: let a language "
-                               "model judge it, or leave it out")
+        raise judge.JudgeError(
+            f"the program reads equations and mini_med's facts, and the gold solutions of {task} state none: let a language "
+            "model judge it, or leave it out"
+        )
     return table
 
 

@@ -36,7 +36,9 @@ def checked(scores: Scores, labels: Labels) -> None:
         raise ValueError(f"scores of {len(scores)} traces, labels of {len(labels)}")
     for n, (row, known) in enumerate(zip(scores, labels)):
         if len(row) != len(known):
-            raise ValueError(f"trace {n} has {len(row)} scores and {len(known)} labels: they were split into other steps")
+            raise ValueError(
+                f"trace {n} has {len(row)} scores and {len(known)} labels: they were split into other steps"
+            )
         if not np.isfinite(np.asarray(row, dtype=float)).all():
             raise ValueError(f"trace {n} has a score that is no number: {list(row)}")
 
@@ -62,7 +64,13 @@ def first_error_f1(scores: Scores, labels: Labels, threshold: float) -> dict[str
         hits[at >= 0].append(first_below(row, threshold) == at)
     wrong, right = (float(np.mean(hits[kind])) if hits[kind] else float("nan") for kind in (True, False))
     f1 = 0.0 if wrong + right == 0 else 2 * wrong * right / (wrong + right)
-    return {"f1": f1, "erroneous": wrong, "correct": right, "n_erroneous": len(hits[True]), "n_correct": len(hits[False])}
+    return {
+        "f1": f1,
+        "erroneous": wrong,
+        "correct": right,
+        "n_erroneous": len(hits[True]),
+        "n_correct": len(hits[False]),
+    }
 
 
 def fix_threshold(scores: Scores, labels: Labels) -> float:
@@ -109,29 +117,53 @@ def calibration(scores: Sequence[float], labels: Sequence[bool], bins: int = 10)
     """
     scores, labels = np.asarray(scores, dtype=float), np.asarray(labels, dtype=bool)
     if len(scores) and not (0 <= scores.min() and scores.max() <= 1):
-        raise ValueError(f"only scores between 0 and 1 can be calibrated; these go from {scores.min():.3g} to {scores.max():.3g}")
+        raise ValueError(
+            f"only scores between 0 and 1 can be calibrated; these go from {scores.min():.3g} to {scores.max():.3g}"
+        )
     at = np.minimum((scores * bins).astype(int), bins - 1)
-    rows = [{"low": b / bins, "high": (b + 1) / bins, "n": int((at == b).sum()), "score": _mean(scores[at == b]), "right": _mean(labels[at == b])}
-            for b in range(bins)]
+    rows = [
+        {
+            "low": b / bins,
+            "high": (b + 1) / bins,
+            "n": int((at == b).sum()),
+            "score": _mean(scores[at == b]),
+            "right": _mean(labels[at == b]),
+        }
+        for b in range(bins)
+    ]
     made = pd.DataFrame(rows)
     gaps = (made.score - made.right).abs().fillna(0) * made.n
     return made, float(gaps.sum() / len(scores)) if len(scores) else float("nan")
 
 
-def best_of_n(rewards: Scores, correct: Sequence[Sequence[bool]], answers: Sequence[Sequence[str | None]],
-              lengths: Sequence[Sequence[float]], equal: Callable[[str, str], bool]) -> dict[str, float]:
+def best_of_n(
+    rewards: Scores,
+    correct: Sequence[Sequence[bool]],
+    answers: Sequence[Sequence[str | None]],
+    lengths: Sequence[Sequence[float]],
+    equal: Callable[[str, str], bool],
+) -> dict[str, float]:
     """Accuracy when one of a problem's samples is chosen: by reward (`best`), by majority vote, at random (in expectation), the
     shortest; and `pass`, whether any is right.  Equally good samples count with their mean.  All inputs: a list a problem.
     """
     rows = []
     for reward, right, said, length in zip(rewards, correct, answers, lengths, strict=True):
         if not len(reward) == len(right) == len(said) == len(length) > 0:
-            raise ValueError("rewards, correct, answers and lengths differ in how many samples a problem has, or there are none")
+            raise ValueError(
+                "rewards, correct, answers and lengths differ in how many samples a problem has, or there are none"
+            )
         right = np.asarray(right, dtype=float)
         winner = votes.majority(said, equal)
         voted = next((r for r, a in zip(right, said) if winner is not None and a is not None and equal(winner, a)), 0.0)
-        rows.append({"best": right[np.asarray(reward) == max(reward)].mean(), "majority": voted, "random": right.mean(),
-                     "shortest": right[np.asarray(length) == min(length)].mean(), "pass": right.max()})
+        rows.append(
+            {
+                "best": right[np.asarray(reward) == max(reward)].mean(),
+                "majority": voted,
+                "random": right.mean(),
+                "shortest": right[np.asarray(length) == min(length)].mean(),
+                "pass": right.max(),
+            }
+        )
     return {name: float(value) for name, value in pd.DataFrame(rows).mean().items()}
 
 
@@ -145,7 +177,11 @@ def inject(task: str, trace: str, rng: Random) -> tuple[str, int] | None:
     for n, line in enumerate(lines):
         if known_steps.is_answer(line):
             continue
-        results = [right for left, right in known_steps.equations(line) if known_steps.holds(left, right) and right.lstrip("-").isdigit()]
+        results = [
+            right
+            for left, right in known_steps.equations(line)
+            if known_steps.holds(left, right) and right.lstrip("-").isdigit()
+        ]
         if results:
             wrong = rng.choice([v for v in (int(results[-1]) + off for off in (-10, -2, -1, 1, 2, 10)) if v >= 0])
             head, _, tail = line.rpartition("=")
@@ -159,7 +195,7 @@ def inject(task: str, trace: str, rng: Random) -> tuple[str, int] | None:
     if not made:
         return None
     at = rng.choice(sorted(made))
-    return "\n".join([*lines[:at], made[at], *lines[at + 1:]]), at
+    return "\n".join([*lines[:at], made[at], *lines[at + 1 :]]), at
 
 
 def drop(before: Scores, after: Scores, at: Sequence[int]) -> dict[str, float]:
@@ -167,7 +203,9 @@ def drop(before: Scores, after: Scores, at: Sequence[int]) -> dict[str, float]:
     which the score at the error fell.  Traces whose error is in the last step have none after it.
     """
     here = np.array([x[n] - y[n] for x, y, n in zip(before, after, at, strict=True)])
-    later = [np.mean([p - q for p, q in zip(x[n + 1:], y[n + 1:])]) for x, y, n in zip(before, after, at) if len(y) > n + 1]
+    later = [
+        np.mean([p - q for p, q in zip(x[n + 1 :], y[n + 1 :])]) for x, y, n in zip(before, after, at) if len(y) > n + 1
+    ]
     return {"at": _mean(here), "after": _mean(later), "fell": _mean(here > 0), "n": len(here)}
 
 
@@ -179,7 +217,9 @@ def minimum_last(scores: Scores) -> float:
 
 def as_log(predictions: pd.DataFrame) -> pd.DataFrame:
     """A student's sampled predictions in the form of a verified debate log: its own rollouts, which a reward will judge."""
-    log = predictions[predictions["sample"] >= 0].rename(columns={"item": "problem", "answer_flexible": "answer", "correct_flexible": "correct"})
+    log = predictions[predictions["sample"] >= 0].rename(
+        columns={"item": "problem", "answer_flexible": "answer", "correct_flexible": "correct"}
+    )
     return log.assign(agent=log["sample"] + 1, round=1)
 
 
@@ -192,8 +232,16 @@ def traces(table: pd.DataFrame, label: str = "arithmetic") -> pd.DataFrame:
     return grouped[["trace", "trace_correct"]].first().assign(labels=labels).reset_index()
 
 
-def examine(score: Score, dev: pd.DataFrame, test: pd.DataFrame, task: str, problems: Sequence[tasks.Problem],
-            aggregate: Callable[[Sequence[float]], float] = min, label: str = "arithmetic", seed: int = 0) -> dict[str, float]:
+def examine(
+    score: Score,
+    dev: pd.DataFrame,
+    test: pd.DataFrame,
+    task: str,
+    problems: Sequence[tasks.Problem],
+    aggregate: Callable[[Sequence[float]], float] = min,
+    label: str = "arithmetic",
+    seed: int = 0,
+) -> dict[str, float]:
     """All measures of a scorer with scores in (0, 1).
 
     dev, test: tables of steps, of some of `problems`; dev fixes the threshold, all else is measured on test.  `aggregate` makes a
@@ -206,34 +254,58 @@ def examine(score: Score, dev: pd.DataFrame, test: pd.DataFrame, task: str, prob
     threshold = fix_threshold(dev_rows.scores, dev_rows.labels)
     flat, right = known(rows.scores, rows.labels)
     # steps before the answer: an answer line is easily told from a step, and nearly all of a wrong trace's are wrong
-    before = [[None if known_steps.is_answer(line) else label for line, label in zip(known_steps.split(t), mine)]
-              for t, mine in zip(rows.trace, rows.labels)]
+    before = [
+        [None if known_steps.is_answer(line) else label for line, label in zip(known_steps.split(t), mine)]
+        for t, mine in zip(rows.trace, rows.labels)
+    ]
     grader = tasks.get(task)
     first = rows[rows["round"] == 1]
     said = [grader.parse(text, known_problems[p]).flexible for text, p in zip(first.trace, first.problem)]
     first = first.assign(reward=[aggregate(s) for s in first.scores], answer=said)
     groups = [group for _, group in first.groupby("problem", sort=True)]
-    chosen = best_of_n([list(g.reward) for g in groups], [list(g.trace_correct) for g in groups],
-                       [[a if isinstance(a, str) else None for a in g.answer] for g in groups],
-                       [[len(t) for t in g.trace] for g in groups], grader.equal)
+    chosen = best_of_n(
+        [list(g.reward) for g in groups],
+        [list(g.trace_correct) for g in groups],
+        [[a if isinstance(a, str) else None for a in g.answer] for g in groups],
+        [[len(t) for t in g.trace] for g in groups],
+        grader.equal,
+    )
     sound = rows[rows.trace_correct & (rows.labels.map(first_error) < 0)].drop_duplicates(["problem", "trace"])
     rng = Random(f"{seed} inject")
     spoilt = [(n, made) for n, made in enumerate(inject(task, t, rng) for t in sound.trace) if made]
     asked = [known_problems[sound.problem.iloc[n]] for n, _ in spoilt]
     clean = score(asked, ["\n".join(known_steps.split(sound.trace.iloc[n])) for n, _ in spoilt]) if spoilt else []
-    fell = drop(clean, score(asked, [text for _, (text, _) in spoilt]), [at for _, (_, at) in spoilt]) if spoilt else drop([], [], [])
+    fell = (
+        drop(clean, score(asked, [text for _, (text, _) in spoilt]), [at for _, (_, at) in spoilt])
+        if spoilt
+        else drop([], [], [])
+    )
     some = [known_problems[p] for p in rows.problem.unique()[:50]]
     strange = score([p for p in some for _ in OFF_TOPIC], [text for _ in some for text in OFF_TOPIC])
     f1 = first_error_f1(rows.scores, rows.labels, threshold)
     return {
-        "traces": len(rows), "steps": len(flat), "steps right": _mean(right), "threshold": threshold, "first-error F1": f1["f1"],
-        "  erroneous traces": f1["erroneous"], "  correct traces": f1["correct"], "step AUROC": auroc(flat, right),
+        "traces": len(rows),
+        "steps": len(flat),
+        "steps right": _mean(right),
+        "threshold": threshold,
+        "first-error F1": f1["f1"],
+        "  erroneous traces": f1["erroneous"],
+        "  correct traces": f1["correct"],
+        "step AUROC": auroc(flat, right),
         "  steps before the answer": auroc(*known(rows.scores, before)),
-        "calibration error": calibration(flat, right)[1], "best of N": chosen["best"], "majority vote": chosen["majority"],
-        "random choice": chosen["random"], "shortest trace": chosen["shortest"], "pass at N": chosen["pass"],
-        "drop at an error": fell["at"], "drop after it": fell["after"], "errors that lower the score": fell["fell"],
+        "calibration error": calibration(flat, right)[1],
+        "best of N": chosen["best"],
+        "majority vote": chosen["majority"],
+        "random choice": chosen["random"],
+        "shortest trace": chosen["shortest"],
+        "pass at N": chosen["pass"],
+        "drop at an error": fell["at"],
+        "drop after it": fell["after"],
+        "errors that lower the score": fell["fell"],
         "reward of right traces": _mean([aggregate(s) for s in sound.scores]),
-        "reward of off-topic text": _mean([aggregate(s) for s in strange]), "minimum on the last step": minimum_last(rows.scores)}
+        "reward of off-topic text": _mean([aggregate(s) for s in strange]),
+        "minimum on the last step": minimum_last(rows.scores),
+    }
 
 
 def verdict(prm: dict[str, float], control: dict[str, float]) -> pd.DataFrame:
@@ -246,19 +318,33 @@ def verdict(prm: dict[str, float], control: dict[str, float]) -> pd.DataFrame:
     rules: dict[str, tuple[str, Callable[[float, float], bool]]] = {
         "first-error F1": ("0.1 above the control", lambda x, y: x > y + 0.1),
         "step AUROC": ("above 0.7, and 0.1 above the control", lambda x, y: x > max(0.7, y + 0.1)),
-        "best of N": (f"above random ({prm['random choice']:.3f}) and the control", lambda x, y: x > max(prm["random choice"], y)),
+        "best of N": (
+            f"above random ({prm['random choice']:.3f}) and the control",
+            lambda x, y: x > max(prm["random choice"], y),
+        ),
         "errors that lower the score": ("above 0.8", lambda x, _: x > 0.8),
         "drop at an error": ("above 0, and above the control", lambda x, y: x > max(0.0, y)),
         "reward of off-topic text": (f"below that of right traces ({right:.3f})", lambda x, _: x < right),
     }
-    words = {"calibration error": "0; Eq. 7 does not ask for it", "majority vote": "(what a vote over the same samples gives)",
-             "pass at N": "(the most that choosing can give)", "minimum on the last step": "not nearly always: else the reward sees only the answer"}
+    words = {
+        "calibration error": "0; Eq. 7 does not ask for it",
+        "majority vote": "(what a vote over the same samples gives)",
+        "pass at N": "(the most that choosing can give)",
+        "minimum on the last step": "not nearly always: else the reward sees only the answer",
+    }
     rows = []
     for name in prm:
         good, rule = rules.get(name, (words.get(name, ""), None))
         passed = bool(rule(prm[name], control[name])) if rule else None
         rows.append({"measure": name, "prm": prm[name], "control": control[name], "good": good, "passed": passed})
     decided = [row["passed"] for row in rows if row["passed"] is not None]
-    rows.append({"measure": "deserves to be a reward", "prm": np.nan, "control": np.nan, "good": f"all {len(decided)} that decide",
-                 "passed": all(decided)})
+    rows.append(
+        {
+            "measure": "deserves to be a reward",
+            "prm": np.nan,
+            "control": np.nan,
+            "good": f"all {len(decided)} that decide",
+            "passed": all(decided),
+        }
+    )
     return pd.DataFrame(rows).set_index("measure")

@@ -23,7 +23,10 @@ class Reply:
 
 
 _MARKUP = " \t*_`\"'()[]{}.,:;!#>$"
-_LABEL = re.compile(r"^(?:the\s+)?(?:final\s+)?(?:verdict|answer|score|rating|choice|selection|solution)\s*(?::|=|is\b|)[\s*_]*", re.IGNORECASE)
+_LABEL = re.compile(
+    r"^(?:the\s+)?(?:final\s+)?(?:verdict|answer|score|rating|choice|selection|solution)\s*(?::|=|is\b|)[\s*_]*",
+    re.IGNORECASE,
+)
 
 
 def parse(text: str, choices: Sequence[str]) -> str | None:
@@ -49,15 +52,24 @@ def ask(engine: Engine, chats: Sequence[Chat], choices: Sequence[tuple[str, ...]
     for mine, numbers in groups.items():
         sampling = Sampling(told.temperature, told.max_new_tokens, choices=mine if told.constrained else None)
         made = engine.generate([chats[n] for n in numbers], sampling, store.chunk_seed(seed, *mine))
-        found |= {n: Reply(parse(completion.text, mine), completion.text) for n, completion in zip(numbers, made, strict=True)}
+        found |= {
+            n: Reply(parse(completion.text, mine), completion.text) for n, completion in zip(numbers, made, strict=True)
+        }
     return [found[n] for n in range(len(chats))]
 
 
-def in_chunks(journal: store.Journal, label: str, items: Sequence, told: Ask, seed: int, make: Callable[[Sequence, int], list[dict]],
-              progress: Callable[[str, int, int], None]) -> list[dict]:
+def in_chunks(
+    journal: store.Journal,
+    label: str,
+    items: Sequence,
+    told: Ask,
+    seed: int,
+    make: Callable[[Sequence, int], list[dict]],
+    progress: Callable[[str, int, int], None],
+) -> list[dict]:
     """The rows of `make(items of a chunk, its seed)`, a chunk after the other; finished chunks are read from the journal."""
     rows: list[dict] = []
-    chunks = [items[at:at + told.chunk] for at in range(0, len(items), told.chunk)]
+    chunks = [items[at : at + told.chunk] for at in range(0, len(items), told.chunk)]
     for n, chunk in enumerate(chunks):
         key = f"{label} {n}"
         if key not in journal.chunks:

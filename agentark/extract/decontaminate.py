@@ -41,11 +41,11 @@ def grams(problem: Problem, n: int) -> list[str]:
     """All runs of `n` words of a question without its options, in order; of a shorter question all words, options too, as one run."""
     lines = problem.question.casefold().splitlines()
     options = [option.casefold() for option in problem.options]
-    ends = lines[len(lines) - len(options):]
+    ends = lines[len(lines) - len(options) :]
     is_listed = len(ends) == len(options) and all(line.endswith(option) for line, option in zip(ends, options))
-    words = _WORD.findall("\n".join(lines[:-len(options)] if options and is_listed else lines))
+    words = _WORD.findall("\n".join(lines[: -len(options)] if options and is_listed else lines))
     if len(words) >= n:
-        return [" ".join(words[at:at + n]) for at in range(len(words) - n + 1)]
+        return [" ".join(words[at : at + n]) for at in range(len(words) - n + 1)]
     words = _WORD.findall(problem.question.casefold())
     return [" ".join(words)] if words else []
 
@@ -71,7 +71,9 @@ def decontaminate(problems: Iterable[Problem], tests: Mapping[str, Iterable[Prob
     report = Report([], [], dict.fromkeys(indices, 0))
     for problem in problems:
         asked = grams(problem, n)
-        hits = [(name, gram) for name, known in indices.items() if (gram := next((g for g in asked if g in known), None))]
+        hits = [
+            (name, gram) for name, known in indices.items() if (gram := next((g for g in asked if g in known), None))
+        ]
         for name, gram in hits:
             report.dropped.append(Hit(problem.id, name, indices[name][gram], gram))
             report.counts[name] += 1
@@ -87,5 +89,12 @@ def overlaps(task: str, n: int, tests: Mapping[str, int], words: int) -> dict[st
     """
     if not words:
         return {}
-    report = decontaminate(tasks.problems(task, "train", n), {name: tasks.problems(name, "test", size) for name, size in tests.items()}, words)
-    return {hit.problem: f"shares {words} words with {hit.test_set} ({hit.item}): {hit.words!r}" for hit in reversed(report.dropped)}
+    report = decontaminate(
+        tasks.problems(task, "train", n),
+        {name: tasks.problems(name, "test", size) for name, size in tests.items()},
+        words,
+    )
+    return {
+        hit.problem: f"shares {words} words with {hit.test_set} ({hit.item}): {hit.words!r}"
+        for hit in reversed(report.dropped)
+    }

@@ -55,8 +55,11 @@ def choose(traces: list[str], first: list[bool], most: int, rng: Random) -> list
     signatures = {i: signature(traces[i]) for i in order}
     chosen = order[:1]
     while len(chosen) < most:
-        gap, best = max(((min(distance(signatures[i], signatures[c]) for c in chosen), i) for i in order if i not in chosen),
-                        key=lambda found: found[0], default=(0.0, -1))
+        gap, best = max(
+            ((min(distance(signatures[i], signatures[c]) for c in chosen), i) for i in order if i not in chosen),
+            key=lambda found: found[0],
+            default=(0.0, -1),
+        )
         if gap == 0.0:
             break
         chosen.append(best)

@@ -55,20 +55,38 @@ class Selection:
     stopped: str
 
 
-def choose(engine: engines.Engine, question: str, traces: list[str], first: list[bool], most: int, seed: int, *, gold: str, told: asking.Ask,
-           problem: str = "") -> list[int]:
+def choose(
+    engine: engines.Engine,
+    question: str,
+    traces: list[str],
+    first: list[bool],
+    most: int,
+    seed: int,
+    *,
+    gold: str,
+    told: asking.Ask,
+    problem: str = "",
+) -> list[int]:
     """`diverse.choose` by a language model: up to `most` indices, in the order of choice.  `problem`, its id, is part of the seed."""
-    return list(judge(engine, [Candidates(problem, question, gold, tuple(traces), tuple(first))], most, told, seed)[0].chosen)
+    return list(
+        judge(engine, [Candidates(problem, question, gold, tuple(traces), tuple(first))], most, told, seed)[0].chosen
+    )
 
 
-def judge(engine: engines.Engine, asked: Sequence[Candidates], most: int, told: asking.Ask, seed: int) -> list[Selection]:
+def judge(
+    engine: engines.Engine, asked: Sequence[Candidates], most: int, told: asking.Ask, seed: int
+) -> list[Selection]:
     """Up to `most` traces of each problem, each chosen by the judge as the most different from those before it.
 
     All problems are asked about together, once for each further trace.  A reply that is no number on offer ends its problem.
     """
     signatures = [[diverse.signature(trace) for trace in each.traces] for each in asked]
-    shown = [Random(f"{seed} {each.problem} shown").sample(range(len(each.traces)), len(each.traces)) for each in asked]  # no agent always leads
-    chosen = [diverse.choose(list(each.traces), list(each.first), 1, Random(f"{seed} {each.problem}")) for each in asked]
+    shown = [
+        Random(f"{seed} {each.problem} shown").sample(range(len(each.traces)), len(each.traces)) for each in asked
+    ]  # no agent always leads
+    chosen = [
+        diverse.choose(list(each.traces), list(each.first), 1, Random(f"{seed} {each.problem}")) for each in asked
+    ]
     stopped = ["none left" if not each.traces else "enough" if most == 1 else "" for each in asked]
     for step in range(1, most):
         todo = []
@@ -81,8 +99,13 @@ def judge(engine: engines.Engine, asked: Sequence[Candidates], most: int, told: 
                 stopped[n] = "none left"
         if not todo:
             break
-        replies = asking.ask(engine, [chat(asked[n], shown[n], chosen[n]) for n, _ in todo], [on_offer for _, on_offer in todo], told,
-                             store.chunk_seed(seed, "judge", step, asked[todo[0][0]].problem))
+        replies = asking.ask(
+            engine,
+            [chat(asked[n], shown[n], chosen[n]) for n, _ in todo],
+            [on_offer for _, on_offer in todo],
+            told,
+            store.chunk_seed(seed, "judge", step, asked[todo[0][0]].problem),
+        )
         for (n, _), reply in zip(todo, replies):
             if reply.choice in (None, NONE):
                 stopped[n] = reply.choice or "unparsed"
@@ -94,10 +117,23 @@ def judge(engine: engines.Engine, asked: Sequence[Candidates], most: int, told: 
 def chat(asked: Candidates, shown: Sequence[int], chosen: Sequence[int]) -> engines.Chat:
     """The judge's prompt: the traces in the order `shown`, counted from 1, and which of them are `chosen` already."""
     words = prompts.read("diverse")
-    solutions = "\n\n".join(prompts.fill(words["solution"], number=str(k), trace=prompts.quote(asked.traces[i])) for k, i in enumerate(shown, 1))
+    solutions = "\n\n".join(
+        prompts.fill(words["solution"], number=str(k), trace=prompts.quote(asked.traces[i]))
+        for k, i in enumerate(shown, 1)
+    )
     selected = ", ".join(str(list(shown).index(i) + 1) for i in chosen)
-    return [{"role": "user", "content": prompts.fill(words["user"], question=prompts.quote(asked.question), gold=prompts.quote(asked.gold),
-                                                     solutions=solutions, selected=selected)}]
+    return [
+        {
+            "role": "user",
+            "content": prompts.fill(
+                words["user"],
+                question=prompts.quote(asked.question),
+                gold=prompts.quote(asked.gold),
+                solutions=solutions,
+                selected=selected,
+            ),
+        }
+    ]
 
 
 @dataclass(frozen=True)
@@ -108,17 +144,33 @@ class Extracted:
     reason: str
 
 
-def extract(engine: engines.Engine, task: Task, asked: Sequence[tuple[Problem, Sequence[str]]], told: asking.Ask, seed: int) -> list[Extracted]:
+def extract(
+    engine: engines.Engine, task: Task, asked: Sequence[tuple[Problem, Sequence[str]]], told: asking.Ask, seed: int
+) -> list[Extracted]:
     """One distilled trace for each (problem, what an agent with a right answer wrote, round by round).
 
     Kept is what was finished, gives the gold answer by the task's own verifier, and has a step before it.
     """
     words = prompts.read("extract")
     form = prompts.fill(words["form_of_task"], instruction=task.instruction) if task.instruction else words["form"]
-    chats = [[{"role": "user", "content": prompts.fill(
-        words["user"], question=prompts.quote(problem.question), gold=prompts.quote(problem.answer), form=form,
-        turns="\n\n".join(prompts.fill(words["turn"], number=str(k), trace=prompts.quote(turn)) for k, turn in enumerate(turns, 1)))}]
-        for problem, turns in asked]
+    chats = [
+        [
+            {
+                "role": "user",
+                "content": prompts.fill(
+                    words["user"],
+                    question=prompts.quote(problem.question),
+                    gold=prompts.quote(problem.answer),
+                    form=form,
+                    turns="\n\n".join(
+                        prompts.fill(words["turn"], number=str(k), trace=prompts.quote(turn))
+                        for k, turn in enumerate(turns, 1)
+                    ),
+                ),
+            }
+        ]
+        for problem, turns in asked
+    ]
     made = engine.generate(chats, engines.Sampling(told.temperature, told.max_new_tokens), seed)
     return [Extracted(c.text.strip(), _reason(task, problem, c)) for (problem, _), c in zip(asked, made, strict=True)]
 
@@ -132,9 +184,24 @@ def _reason(task: Task, problem: Problem, made: engines.Completion) -> str:
     return "" if any(not steps.is_answer(step) for step in steps.split(made.text)) else "no reasoning"
 
 
-def run(path: Path, traces: pd.DataFrame, log: pd.DataFrame, *, log_id: str, task: str, split: str, wording: str, how: Literal["judge", "extract"],
-        most: int, seed: int, judged: asking.Ask, distilled: asking.Ask | None = None, engine: params.Engine,
-        make_engine: Callable[[str], engines.Engine] | None = None, progress: Callable[[str, int, int], None] = say) -> pd.DataFrame:
+def run(
+    path: Path,
+    traces: pd.DataFrame,
+    log: pd.DataFrame,
+    *,
+    log_id: str,
+    task: str,
+    split: str,
+    wording: str,
+    how: Literal["judge", "extract"],
+    most: int,
+    seed: int,
+    judged: asking.Ask,
+    distilled: asking.Ask | None = None,
+    engine: params.Engine,
+    make_engine: Callable[[str], engines.Engine] | None = None,
+    progress: Callable[[str, int, int], None] = say,
+) -> pd.DataFrame:
     """Select DA's traces, up to `most` a problem, and with `how` = "extract" distil them; a killed run goes on at its first unfinished chunk.
 
     traces: the correct final ones (problem, agent, text, kind), of which problems with fewer than two are left out (A.3); log: the
@@ -143,27 +210,56 @@ def run(path: Path, traces: pd.DataFrame, log: pd.DataFrame, *, log_id: str, tas
     """
     if how == "extract" and distilled is None:
         raise ValueError("to extract, say by what model: `distilled` is missing")
-    about = {"stage": "llm_diverse", "source": source_hash(__name__, *tasks.modules(task)), "prompts": prompts.identity("diverse", "extract"), "how": how, "log": log_id,
-             "traces": store.digest(traces[["problem", "agent", "text", "kind"]].values.tolist()), "task": task, "split": split, "seed": seed,
-             "wording": wording, "most": most, "judge": judged.model_dump(), "judge_revision": revision(judged.model),
-             "distiller": distilled.model_dump() if how == "extract" else None,
-             "distiller_revision": revision(distilled.model) if how == "extract" else None, "engine": engine.about()}
+    about = {
+        "stage": "llm_diverse",
+        "source": source_hash(__name__, *tasks.modules(task)),
+        "prompts": prompts.identity("diverse", "extract"),
+        "how": how,
+        "log": log_id,
+        "traces": store.digest(traces[["problem", "agent", "text", "kind"]].values.tolist()),
+        "task": task,
+        "split": split,
+        "seed": seed,
+        "wording": wording,
+        "most": most,
+        "judge": judged.model_dump(),
+        "judge_revision": revision(judged.model),
+        "distiller": distilled.model_dump() if how == "extract" else None,
+        "distiller_revision": revision(distilled.model) if how == "extract" else None,
+        "engine": engine.about(),
+    }
     if store.is_done(path, about):
         return pd.read_parquet(path)
     started = time.time()
     grader, known = tasks.get(task), {p.id: p for p in tasks.problems(task, split, log.problem.nunique())}
     if strange := sorted(set(traces.problem) - set(known)):
-        raise ValueError(f"{len(strange)} problems of these traces are not among those of the log and {task}/{split}, first {strange[0]!r}: they are "
-                         "other data's")
+        raise ValueError(
+            f"{len(strange)} problems of these traces are not among those of the log and {task}/{split}, first {strange[0]!r}: they are "
+            "other data's"
+        )
     groups = {problem: rows for problem, rows in traces.groupby("problem", sort=True) if len(rows) >= 2}
     journal = store.Journal(path.with_suffix(".journal"), about)
     load = cache(make_engine or (lambda model: engines.make(model, engine)))
 
     def select(chunk: Sequence[str], chunk_seed: int) -> list[dict]:
-        asked = [Candidates(p, known[p].question, known[p].answer, tuple(groups[p].text), tuple(groups[p].kind == "corrective")) for p in chunk]
-        return [{"problem": each.problem, "agent": int(groups[each.problem].agent.iloc[i]), "text": each.traces[i], "diversity_rank": rank,
-                 "reason": "", "stopped": found.stopped}
-                for each, found in zip(asked, judge(load(judged.model), asked, most, judged, seed)) for rank, i in enumerate(found.chosen)]
+        asked = [
+            Candidates(
+                p, known[p].question, known[p].answer, tuple(groups[p].text), tuple(groups[p].kind == "corrective")
+            )
+            for p in chunk
+        ]
+        return [
+            {
+                "problem": each.problem,
+                "agent": int(groups[each.problem].agent.iloc[i]),
+                "text": each.traces[i],
+                "diversity_rank": rank,
+                "reason": "",
+                "stopped": found.stopped,
+            }
+            for each, found in zip(asked, judge(load(judged.model), asked, most, judged, seed))
+            for rank, i in enumerate(found.chosen)
+        ]
 
     def distil(chunk: Sequence[dict], chunk_seed: int) -> list[dict]:
         asked = [(known[row["problem"]], turns[row["problem"], row["agent"]]) for row in chunk]
@@ -172,7 +268,9 @@ def run(path: Path, traces: pd.DataFrame, log: pd.DataFrame, *, log_id: str, tas
 
     rows = asking.in_chunks(journal, "select", list(groups), judged, seed, select, progress)
     if how == "extract":
-        said = log.assign(text=[debate_prompts.without_critique(text, debate_prompts.WORDINGS[wording]) for text in log.text]).sort_values("round")
+        said = log.assign(
+            text=[debate_prompts.without_critique(text, debate_prompts.WORDINGS[wording]) for text in log.text]
+        ).sort_values("round")
         turns = {key: list(mine.text) for key, mine in said.groupby(["problem", "agent"])}
         rows = _ranked(asking.in_chunks(journal, "extract", rows, distilled, seed, distil, progress))
     table = pd.DataFrame(rows, columns=["problem", "agent", "text", "diversity_rank", "reason", "stopped"])
@@ -196,7 +294,13 @@ def _ranked(rows: list[dict]) -> list[dict]:
 def count(table: pd.DataFrame) -> dict[str, int]:
     """What was selected, what distilling lost and why, and why problems have no more traces."""
     why, stops = Counter(table.reason), Counter(table.drop_duplicates("problem").stopped)
-    return {"problems": table.problem.nunique(), "selected": len(table), "kept": int((table.diversity_rank >= 0).sum()),
-            **{f"dropped: {reason}": why[reason] for reason in REASONS},
-            "problems with enough": stops["enough"], "problems without another trace to offer": stops["none left"],
-            "problems whose judge wants no more": stops[NONE], "problems whose judge's reply could not be read": stops["unparsed"]}
+    return {
+        "problems": table.problem.nunique(),
+        "selected": len(table),
+        "kept": int((table.diversity_rank >= 0).sum()),
+        **{f"dropped: {reason}": why[reason] for reason in REASONS},
+        "problems with enough": stops["enough"],
+        "problems without another trace to offer": stops["none left"],
+        "problems whose judge wants no more": stops[NONE],
+        "problems whose judge's reply could not be read": stops["unparsed"],
+    }

@@ -35,9 +35,18 @@ def chat(problem: Problem, answer: str) -> engines.Chat:
     """The verifier's prompt for one answer."""
     words = prompts.read("verify")
     gold = problem.references or (problem.answer,)
-    return [{"role": "user", "content": prompts.fill(
-        words["user"], rules=words[_kind(problem)], question=prompts.quote(problem.question), answer=prompts.quote(answer),
-        gold=prompts.quote("\n".join(" ".join(g.split()) for g in gold)))}]
+    return [
+        {
+            "role": "user",
+            "content": prompts.fill(
+                words["user"],
+                rules=words[_kind(problem)],
+                question=prompts.quote(problem.question),
+                answer=prompts.quote(answer),
+                gold=prompts.quote("\n".join(" ".join(g.split()) for g in gold)),
+            ),
+        }
+    ]
 
 
 def _kind(problem: Problem) -> str:
@@ -48,13 +57,26 @@ def _kind(problem: Problem) -> str:
     return "math" if len(words) <= 1 and re.search(r"\d|\\", problem.answer) else "text"
 
 
-def ask(engine: engines.Engine, asked: Sequence[tuple[Problem, str]], told: asking.Ask, seed: int) -> list[asking.Reply]:
+def ask(
+    engine: engines.Engine, asked: Sequence[tuple[Problem, str]], told: asking.Ask, seed: int
+) -> list[asking.Reply]:
     """The verifier's replies ("correct", "incorrect" or None) to (problem, answer) pairs; put a problem's pairs side by side."""
     return asking.ask(engine, [chat(problem, answer) for problem, answer in asked], [CHOICES] * len(asked), told, seed)
 
 
-def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, seed: int, told: asking.Ask, engine: params.Engine,
-        make_engine: Callable[[], engines.Engine] | None = None, progress: Callable[[str, int, int], None] = say) -> pd.DataFrame:
+def run(
+    path: Path,
+    log: pd.DataFrame,
+    *,
+    log_id: str,
+    task: str,
+    split: str,
+    seed: int,
+    told: asking.Ask,
+    engine: params.Engine,
+    make_engine: Callable[[], engines.Engine] | None = None,
+    progress: Callable[[str, int, int], None] = say,
+) -> pd.DataFrame:
     """Verify all answers of a debate's `log` and write the verdicts to `path`; a killed run goes on at its first unfinished chunk.
 
     Returns a row for each row of the log: problem, round, agent, gold, answer (flexible, None where there is none), strict (whether an
@@ -62,9 +84,19 @@ def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, se
     verdict ("correct", "incorrect", "unparsed": no verdict could be read, or "no answer"), verified (bool: the verdict is "correct")
     and reply.  Raises ValueError where the log was made from other data.
     """
-    about = {"stage": "llm_verify", "source": source_hash(__name__, *tasks.modules(task)), "prompts": prompts.identity("verify"), "model": told.model,
-             "revision": revision(told.model), "log": log_id, "task": task, "split": split, "seed": seed, "verifier": told.model_dump(),
-             "engine": engine.about()}
+    about = {
+        "stage": "llm_verify",
+        "source": source_hash(__name__, *tasks.modules(task)),
+        "prompts": prompts.identity("verify"),
+        "model": told.model,
+        "revision": revision(told.model),
+        "log": log_id,
+        "task": task,
+        "split": split,
+        "seed": seed,
+        "verifier": told.model_dump(),
+        "engine": engine.about(),
+    }
     if store.is_done(path, about):
         return pd.read_parquet(path)
     started = time.time()
@@ -73,7 +105,9 @@ def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, se
     parsed = [grader.parse(text, known[problem]) for text, problem in zip(log.text, log.problem)]
     pairs = dict.fromkeys((p, a.flexible) for p, a in zip(log.problem, parsed) if a.flexible is not None)
     place = {problem: n for n, problem in enumerate(known)}
-    by_problem = sorted(pairs, key=lambda pair: place[pair[0]])  # stable; a problem's answers share their prompt's beginning
+    by_problem = sorted(
+        pairs, key=lambda pair: place[pair[0]]
+    )  # stable; a problem's answers share their prompt's beginning
     journal = store.Journal(path.with_suffix(".journal"), about)
     load = cache(make_engine or (lambda: engines.make(told.model, engine)))
 
@@ -81,15 +115,35 @@ def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, se
         replies = ask(load(), [(known[problem], answer) for problem, answer in chunk], told, chunk_seed)
         return [{"verdict": reply.choice or "unparsed", "reply": reply.text} for reply in replies]
 
-    said = dict(zip(by_problem, asking.in_chunks(journal, "verify", by_problem, told, seed, make, progress), strict=True))
+    said = dict(
+        zip(by_problem, asking.in_chunks(journal, "verify", by_problem, told, seed, make, progress), strict=True)
+    )
     none = {"verdict": "no answer", "reply": None}
     applies = grader.measure == "accuracy"
-    rows = [{"problem": row.problem, "round": row.round, "agent": row.agent, "gold": row.gold, "answer": mine.flexible,
-             "strict": mine.strict is not None, "symbolic": bool(row.correct) if applies else None, **said.get((row.problem, mine.flexible), none)}
-            for row, mine in zip(checked.itertuples(), parsed)]
+    rows = [
+        {
+            "problem": row.problem,
+            "round": row.round,
+            "agent": row.agent,
+            "gold": row.gold,
+            "answer": mine.flexible,
+            "strict": mine.strict is not None,
+            "symbolic": bool(row.correct) if applies else None,
+            **said.get((row.problem, mine.flexible), none),
+        }
+        for row, mine in zip(checked.itertuples(), parsed)
+    ]
     table = pd.DataFrame(rows).astype({"symbolic": "boolean"})
     table["verified"] = table.verdict == "correct"
-    store.finish(table, path, about, started, journal, asked=len(by_problem), unparsed=sum(row["verdict"] == "unparsed" for row in said.values()))
+    store.finish(
+        table,
+        path,
+        about,
+        started,
+        journal,
+        asked=len(by_problem),
+        unparsed=sum(row["verdict"] == "unparsed" for row in said.values()),
+    )
     return table
 
 
@@ -109,9 +163,12 @@ def count(verdicts: pd.DataFrame) -> dict[str, int]:
     """How many traces, and how many different answers (each was asked about once), got each verdict."""
     answers = verdicts.drop_duplicates(["problem", "answer"])
     traces, asked = verdicts.verdict.value_counts(), answers.verdict.value_counts()
-    return {"traces": len(verdicts), **{f"traces: {v}": int(traces.get(v, 0)) for v in VERDICTS},
-            "different answers asked about": int((answers.verdict != "no answer").sum()),
-            **{f"different answers: {v}": int(asked.get(v, 0)) for v in VERDICTS[:3]}}
+    return {
+        "traces": len(verdicts),
+        **{f"traces: {v}": int(traces.get(v, 0)) for v in VERDICTS},
+        "different answers asked about": int((answers.verdict != "no answer").sum()),
+        **{f"different answers: {v}": int(asked.get(v, 0)) for v in VERDICTS[:3]},
+    }
 
 
 def agreement(verdicts: pd.DataFrame, *, level: float, resamples: int, seed: int = 0) -> pd.DataFrame:
@@ -122,19 +179,36 @@ def agreement(verdicts: pd.DataFrame, *, level: float, resamples: int, seed: int
     The interval of `agreement` takes answers as independent; that of kappa does not.
     """
     rows = {}
-    for unit, table in {"different answers": verdicts.drop_duplicates(["problem", "answer"]), "traces": verdicts}.items():
+    for unit, table in {
+        "different answers": verdicts.drop_duplicates(["problem", "answer"]),
+        "traces": verdicts,
+    }.items():
         both = table[table.verdict.isin(CHOICES) & table.symbolic.notna()]
         symbolic, llm = both.symbolic.astype(bool), both.verified.astype(bool)
-        found = raters.kappa(list(symbolic), list(llm), list(both.problem), (False, True), level=level, resamples=resamples, seed=seed)
+        found = raters.kappa(
+            list(symbolic), list(llm), list(both.problem), (False, True), level=level, resamples=resamples, seed=seed
+        )
         low, high = wilson(int((symbolic == llm).sum()), len(both), level) if len(both) else (float("nan"),) * 2
         rows[unit] = {
-            "n": len(both), "both_right": int((symbolic & llm).sum()), "only_symbolic": int((symbolic & ~llm).sum()),
-            "only_llm": int((~symbolic & llm).sum()), "both_wrong": int((~symbolic & ~llm).sum()),
+            "n": len(both),
+            "both_right": int((symbolic & llm).sum()),
+            "only_symbolic": int((symbolic & ~llm).sum()),
+            "only_llm": int((~symbolic & llm).sum()),
+            "both_wrong": int((~symbolic & ~llm).sum()),
             "unparsed": int((table.verdict == "unparsed").sum()),
-            "agreement": found["agreement"], "agreement_low": low, "agreement_high": high,
-            "kappa": found["kappa"], "kappa_low": found["low"], "kappa_high": found["high"]}
-    return pd.DataFrame(rows).T.rename_axis("unit").reset_index().astype(
-        {name: int for name in ("n", "both_right", "only_symbolic", "only_llm", "both_wrong", "unparsed")})
+            "agreement": found["agreement"],
+            "agreement_low": low,
+            "agreement_high": high,
+            "kappa": found["kappa"],
+            "kappa_low": found["low"],
+            "kappa_high": found["high"],
+        }
+    return (
+        pd.DataFrame(rows)
+        .T.rename_axis("unit")
+        .reset_index()
+        .astype({name: int for name in ("n", "both_right", "only_symbolic", "only_llm", "both_wrong", "unparsed")})
+    )
 
 
 def disagreements(verdicts: pd.DataFrame) -> pd.DataFrame:

@@ -32,7 +32,9 @@ def final_traces(log: pd.DataFrame, aggregator: bool = False) -> pd.DataFrame:
     last = agents.groupby(["problem", "agent"]).tail(1)
     ever_wrong = (~agents.correct).groupby([agents.problem, agents.agent]).any()
     was_wrong = last.set_index(["problem", "agent"]).index.map(ever_wrong)
-    kinds = ["wrong" if not right else "corrective" if erred else "direct" for right, erred in zip(last.correct, was_wrong)]
+    kinds = [
+        "wrong" if not right else "corrective" if erred else "direct" for right, erred in zip(last.correct, was_wrong)
+    ]
     last = last.assign(kind=kinds)
     if aggregator:
         extra = log[log.agent == 0]
@@ -50,8 +52,20 @@ def stitch(log: pd.DataFrame, problem: str, agent: int) -> str:
     return f"First attempt:\n{wrong.text}{critique}\nThat attempt was wrong. Again:\n{own.iloc[-1].text}"
 
 
-def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, seed: int, told: params.Extract, wording: str,
-        overlapping: dict[str, str] | None = None, judges: params.Judges | None = None, engine: params.Engine | None = None) -> tuple[pd.DataFrame, dict]:
+def run(
+    path: Path,
+    log: pd.DataFrame,
+    *,
+    log_id: str,
+    task: str,
+    split: str,
+    seed: int,
+    told: params.Extract,
+    wording: str,
+    overlapping: dict[str, str] | None = None,
+    judges: params.Judges | None = None,
+    engine: params.Engine | None = None,
+) -> tuple[pd.DataFrame, dict]:
     """Extract traces from a debate's `log` and write them to `path`; `log_id` stands for the log in the manifest.
 
     The line that a reply addresses to its peers, if the debate's `wording` has one, is no part of a trace: a student has no peers.
@@ -63,8 +77,16 @@ def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, se
     correct, kind, rsft (chosen for R-SFT, or for its control), diversity_rank (0, 1, 2 for DA; -1: not chosen), reason (why a
     trace is not kept).  counts: everything that was dropped, by reason.
     """
-    about = {"stage": "extract", "source": source_hash(__name__, *tasks.modules(task)), "log": log_id, "task": task, "split": split, "seed": seed, "extract": told.model_dump(),
-             "wording": wording}
+    about = {
+        "stage": "extract",
+        "source": source_hash(__name__, *tasks.modules(task)),
+        "log": log_id,
+        "task": task,
+        "split": split,
+        "seed": seed,
+        "extract": told.model_dump(),
+        "wording": wording,
+    }
     overlapping = overlapping or {}
     if overlapping:
         about["overlapping"] = sorted(overlapping)
@@ -77,16 +99,32 @@ def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, se
     counts: dict[str, int] = {}
     log = verify(log, task, split)
     if judges and judges.verifier:
-        verdicts = llm_verify.run(path.with_name(path.stem + "_verdicts.parquet"), log, log_id=log_id, task=task, split=split, seed=seed, told=judges.verifier,
-                                  engine=judges.verifier.engine or engine)
-        log, counts = llm_verify.apply(log, verdicts), {f"LLM verifier, {what}": n for what, n in llm_verify.count(verdicts).items()}
+        verdicts = llm_verify.run(
+            path.with_name(path.stem + "_verdicts.parquet"),
+            log,
+            log_id=log_id,
+            task=task,
+            split=split,
+            seed=seed,
+            told=judges.verifier,
+            engine=judges.verifier.engine or engine,
+        )
+        log, counts = (
+            llm_verify.apply(log, verdicts),
+            {f"LLM verifier, {what}": n for what, n in llm_verify.count(verdicts).items()},
+        )
     whole, log = log, log[~log.problem.isin(overlapping)].copy()
     if log.empty:
-        raise ValueError(f"{task}: every training problem shares {told.decontaminate_words} words with a test set; nothing is left to learn from")
+        raise ValueError(
+            f"{task}: every training problem shares {told.decontaminate_words} words with a test set; nothing is left to learn from"
+        )
     log["text"] = [prompts.without_critique(text, prompts.WORDINGS[wording]) for text in log.text]
     final = final_traces(log, told.aggregator_traces).assign(source="debate")
     if told.corrective_form == "stitched":
-        final["text"] = [stitch(log, t.problem, t.agent) if t.kind == "corrective" and t.correct_strict else t.text for t in final.itertuples()]
+        final["text"] = [
+            stitch(log, t.problem, t.agent) if t.kind == "corrective" and t.correct_strict else t.text
+            for t in final.itertuples()
+        ]
     single = log[(log["round"] == 1) & (log.agent > 0)].assign(source="single")
     single["kind"] = single.correct.map({True: "direct", False: "wrong"})
     traces = pd.concat([final, single], ignore_index=True)
@@ -96,21 +134,64 @@ def run(path: Path, log: pd.DataFrame, *, log_id: str, task: str, split: str, se
     if told.diversity != "structural":
         traces, chosen = _chosen_by_model(path, traces, whole, log_id, task, split, wording, seed, told, judges, engine)
         counts |= chosen
-    traces = traces[["problem", "source", "agent", "round", "text", "answer", "correct", "kind", "rsft", "diversity_rank", "reason",
-                     "tokens_out", "gold", "template"]]
-    counts = count(log, traces) | counts | ({"problems left out: overlap with a test set": len(overlapping)} if told.decontaminate_words else {})
+    traces = traces[
+        [
+            "problem",
+            "source",
+            "agent",
+            "round",
+            "text",
+            "answer",
+            "correct",
+            "kind",
+            "rsft",
+            "diversity_rank",
+            "reason",
+            "tokens_out",
+            "gold",
+            "template",
+        ]
+    ]
+    counts = (
+        count(log, traces)
+        | counts
+        | ({"problems left out: overlap with a test set": len(overlapping)} if told.decontaminate_words else {})
+    )
     store.write_table(pd.DataFrame({"what": counts.keys(), "n": counts.values()}), counts_path)
     store.finish(traces, path, about, started, **tasks.counts(task, met))
     return traces, counts
 
 
-def _chosen_by_model(path: Path, traces: pd.DataFrame, log: pd.DataFrame, log_id: str, task: str, split: str, wording: str, seed: int, told: params.Extract,
-                     judges: params.Judges, engine: params.Engine) -> tuple[pd.DataFrame, dict[str, int]]:
+def _chosen_by_model(
+    path: Path,
+    traces: pd.DataFrame,
+    log: pd.DataFrame,
+    log_id: str,
+    task: str,
+    split: str,
+    wording: str,
+    seed: int,
+    told: params.Extract,
+    judges: params.Judges,
+    engine: params.Engine,
+) -> tuple[pd.DataFrame, dict[str, int]]:
     """The traces with DA's chosen by the diversity judge, and their counts.  A trace that the distiller wrote anew is a row of its own."""
     kept = traces[traces.correct & (traces.source == "debate")]
-    made = llm_diverse.run(path.with_name(path.stem + "_diverse.parquet"), kept[["problem", "agent", "text", "kind"]], log, log_id=log_id, task=task, split=split,
-                           wording=wording, how=told.diversity, most=told.max_traces, seed=seed, judged=judges.diversity, distilled=judges.distiller,
-                           engine=judges.diversity.engine or engine)
+    made = llm_diverse.run(
+        path.with_name(path.stem + "_diverse.parquet"),
+        kept[["problem", "agent", "text", "kind"]],
+        log,
+        log_id=log_id,
+        task=task,
+        split=split,
+        wording=wording,
+        how=told.diversity,
+        most=told.max_traces,
+        seed=seed,
+        judged=judges.diversity,
+        distilled=judges.distiller,
+        engine=judges.diversity.engine or engine,
+    )
     traces = traces.assign(diversity_rank=-1)
     row = {(t.problem, t.agent): i for i, t in zip(kept.index, kept.itertuples())}
     anew = []
@@ -119,9 +200,18 @@ def _chosen_by_model(path: Path, traces: pd.DataFrame, log: pd.DataFrame, log_id
         if t.text == traces.at[at, "text"]:
             traces.loc[at, "diversity_rank"] = t.diversity_rank
         else:
-            anew.append({**traces.loc[at], "text": t.text, "kind": "distilled", "rsft": False, "diversity_rank": t.diversity_rank})
+            anew.append(
+                {
+                    **traces.loc[at],
+                    "text": t.text,
+                    "kind": "distilled",
+                    "rsft": False,
+                    "diversity_rank": t.diversity_rank,
+                }
+            )
     return pd.concat([traces, pd.DataFrame(anew, columns=traces.columns)], ignore_index=True) if anew else traces, {
-        f"LLM diversity judge, {what}": n for what, n in llm_diverse.count(made).items()}
+        f"LLM diversity judge, {what}": n for what, n in llm_diverse.count(made).items()
+    }
 
 
 def _reason(correct: bool, answer: str | None, finish: str) -> str:
@@ -161,7 +251,10 @@ def count(log: pd.DataFrame, traces: pd.DataFrame) -> dict[str, int]:
         "completions truncated": int((log.finish == "length").sum()),
         "completions without an answer": int(log.answer.isna().sum()),
         "final traces": len(final),
-        **{f"final traces dropped: {reason}": int(reasons.get(reason, 0)) for reason in ("wrong answer", "no answer found", "truncated")},
+        **{
+            f"final traces dropped: {reason}": int(reasons.get(reason, 0))
+            for reason in ("wrong answer", "no answer found", "truncated")
+        },
         "correct final traces (T)": int(final.correct.sum()),
         "of these corrective": int((final.kind == "corrective").sum()),
         "problems without a correct trace": problems - len(correct),

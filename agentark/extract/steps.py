@@ -69,7 +69,9 @@ def _walk(node: ast.expr) -> Fraction:
         return -_walk(node.operand)
     if isinstance(node, ast.BinOp) and type(node.op) in (ast.Add, ast.Sub, ast.Mult, ast.Div):
         x, y = _walk(node.left), _walk(node.right)
-        return {ast.Add: lambda: x + y, ast.Sub: lambda: x - y, ast.Mult: lambda: x * y, ast.Div: lambda: x / y}[type(node.op)]()
+        return {ast.Add: lambda: x + y, ast.Sub: lambda: x - y, ast.Mult: lambda: x * y, ast.Div: lambda: x / y}[
+            type(node.op)
+        ]()
     raise ValueError("no plain arithmetic")
 
 
@@ -80,11 +82,13 @@ def _plain(text: str) -> str:
 def _before(text: str) -> str | None:
     """The longest arithmetic expression that ends where `text` does; None where that would cut a word or an unknown in two."""
     found = _LEFT.search(text)
-    formula, head = _plain(found[0]), text[:found.start()]
+    formula, head = _plain(found[0]), text[: found.start()]
     for start in _START.finditer(formula):
-        piece, rest = formula[start.start():], formula[:start.start()].strip()
+        piece, rest = formula[start.start() :], formula[: start.start()].strip()
         # an operator before it belongs to something that was not read (x+3); so does a letter that touches it (x1)
-        if rest.endswith(tuple("+-*/(")) or (head and not formula[:start.start()] and (head[-1].isalnum() or head[-1] in "_%")):
+        if rest.endswith(tuple("+-*/(")) or (
+            head and not formula[: start.start()] and (head[-1].isalnum() or head[-1] in "_%")
+        ):
             return None
         try:
             if _value(piece) is not None:
@@ -150,16 +154,19 @@ def _is_true(task_name: str, step: str) -> bool | None:
     return all(checked) if checked else None
 
 
-def rollout(generate: Generate, task: Task, problems: Sequence[Problem], traces: Sequence[Sequence[str]],
-            samples: int) -> list[list[float]]:
+def rollout(
+    generate: Generate, task: Task, problems: Sequence[Problem], traces: Sequence[Sequence[str]], samples: int
+) -> list[list[float]]:
     """Math-Shepherd's label: the share of `samples` completions, from the steps up to and including this one, that end right.
 
     One trace (a list of steps) a problem; problems may repeat.  `generate(chats, samples)` continues chats whose last turn is an
     assistant's half-written reply; equal prefixes are continued once.  A prefix that ends with the answer is not continued: it is
     right or wrong, 1 or 0.  Returns a label in [0, 1] for each step of each trace.
     """
-    prefixes = [[(problem.id, "\n".join(steps[:t + 1]), is_answer(steps[t])) for t in range(len(steps))]
-                for problem, steps in zip(problems, traces, strict=True)]
+    prefixes = [
+        [(problem.id, "\n".join(steps[: t + 1]), is_answer(steps[t])) for t in range(len(steps))]
+        for problem, steps in zip(problems, traces, strict=True)
+    ]
     known = {problem.id: problem for problem in problems}
     label: dict[tuple, float] = {}
     todo = []
@@ -169,16 +176,29 @@ def rollout(generate: Generate, task: Task, problems: Sequence[Problem], traces:
             label[prefix] = float(task.verify(text, known[name])[2])
         else:
             todo.append(prefix)
-    chats = [[*prompts.ask(task.prompt(known[name])), {"role": "assistant", "content": text + "\n"}] for name, text, _ in todo]
+    chats = [
+        [*prompts.ask(task.prompt(known[name])), {"role": "assistant", "content": text + "\n"}]
+        for name, text, _ in todo
+    ]
     for (name, text, finished), made in zip(todo, generate(chats, samples) if chats else [], strict=True):
         if len(made) != samples:
             raise ValueError(f"{samples} completions a prefix were asked for, {len(made)} came for {name}")
-        label[name, text, finished] = sum(task.verify(f"{text}\n{completion}", known[name])[2] for completion in made) / samples
+        label[name, text, finished] = (
+            sum(task.verify(f"{text}\n{completion}", known[name])[2] for completion in made) / samples
+        )
     return [[label[prefix] for prefix in trace] for trace in prefixes]
 
 
-def table(log: pd.DataFrame, task: str, split_name: str, wording: str, generate: Generate | None = None, samples: int = 0,
-          splitter: Splitter = split, without: Collection[str] = ()) -> pd.DataFrame:
+def table(
+    log: pd.DataFrame,
+    task: str,
+    split_name: str,
+    wording: str,
+    generate: Generate | None = None,
+    samples: int = 0,
+    splitter: Splitter = split,
+    without: Collection[str] = (),
+) -> pd.DataFrame:
     """A row a step of each agent's trace in a verified log (the aggregator's left out), `without` some of its problems.
 
     The log is a split's first problems, none missing: by their number they are read again.
@@ -192,14 +212,28 @@ def table(log: pd.DataFrame, task: str, split_name: str, wording: str, generate:
     rows = log[(log.agent > 0) & ~log.problem.isin(without)]
     traces = [prompts.without_critique(text, prompts.WORDINGS[wording]).strip() for text in rows.text]
     steps = [splitter(trace) for trace in traces]
-    shares = rollout(generate, tasks.get(task), [known[p] for p in rows.problem], steps, samples) if generate else [None] * len(steps)
+    shares = (
+        rollout(generate, tasks.get(task), [known[p] for p in rows.problem], steps, samples)
+        if generate
+        else [None] * len(steps)
+    )
     found = []
     for row, trace, lines, share in zip(rows.itertuples(), traces, steps, shares):
         about = {"problem": row.problem, "agent": row.agent, "round": row.round}
         checked, right = arithmetic(task, known[row.problem], lines), outcome(row.correct, lines)
         for n, line in enumerate(lines):
-            found.append({**about, "step": n, "text": line, "trace": trace, "trace_correct": bool(row.correct), "outcome": right[n],
-                          "arithmetic": checked[n], **({"rollout": share[n]} if share is not None else {})})
+            found.append(
+                {
+                    **about,
+                    "step": n,
+                    "text": line,
+                    "trace": trace,
+                    "trace_correct": bool(row.correct),
+                    "outcome": right[n],
+                    "arithmetic": checked[n],
+                    **({"rollout": share[n]} if share is not None else {}),
+                }
+            )
     columns = ["problem", "agent", "round", "step", "text", "trace", "trace_correct", "outcome", "arithmetic"]
     made = pd.DataFrame(found, columns=[*columns, "rollout"] if generate else columns)
     return made.astype({"arithmetic": "boolean", "outcome": bool, "trace_correct": bool})

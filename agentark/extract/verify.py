@@ -15,7 +15,9 @@ def verify(log: pd.DataFrame, task: str, split: str) -> pd.DataFrame:
     known = {p.id: p for p in tasks.problems(task, split, log.problem.nunique())}
     strange = sorted(set(log.problem) - set(known))
     if strange:
-        raise ValueError(f"the log has {len(strange)} problems that {task}/{split} does not have, first {strange[0]!r}: it was made from other data")
+        raise ValueError(
+            f"the log has {len(strange)} problems that {task}/{split} does not have, first {strange[0]!r}: it was made from other data"
+        )
     grader = tasks.get(task)
     verified = [grader.verify(text, known[problem])[1:] for text, problem in zip(log.text, log.problem)]
     if any(known[problem].answer != gold for problem, gold in zip(log.problem, log.gold)):

@@ -73,7 +73,9 @@ def without_critique(trace: str, wording: Wording) -> str:
 
 
 def _listed(traces: dict[int, str], wording: Wording) -> str:
-    return "\n".join([wording.heading, *(f"{wording.agent.format(k=k)}\n{trace.strip()}" for k, trace in traces.items())])
+    return "\n".join(
+        [wording.heading, *(f"{wording.agent.format(k=k)}\n{trace.strip()}" for k, trace in traces.items())]
+    )
 
 
 def revise(question: str, traces: list[str], agent: int, layout: str, wording: Wording) -> Chat:

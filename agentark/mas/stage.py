@@ -22,8 +22,19 @@ def say(label: str, done: int, of: int) -> None:
     print(f"{time.strftime('%H:%M:%S')} {label}: chunk {done} of {of}", file=sys.stderr, flush=True)
 
 
-def run(path: Path, *, model: str, task: str, split: str, n: int, protocol: str, seed: int, told: params.Debate,
-        engine: params.Engine, progress: Callable[[str, int, int], None] = say) -> pd.DataFrame:
+def run(
+    path: Path,
+    *,
+    model: str,
+    task: str,
+    split: str,
+    n: int,
+    protocol: str,
+    seed: int,
+    told: params.Debate,
+    engine: params.Engine,
+    progress: Callable[[str, int, int], None] = say,
+) -> pd.DataFrame:
     """Let agents answer the first `n` problems of a split and write their log to `path` (Parquet).
 
     Returns the log: problem, round (from 1), agent (from 1; 0 is the aggregator), text, answer, strict (whether an answer line
@@ -31,8 +42,18 @@ def run(path: Path, *, model: str, task: str, split: str, n: int, protocol: str,
     already is read; a killed run goes on at its first unfinished chunk.
     """
     about = {
-        "stage": "debate", "source": source_hash(__name__, *tasks.modules(task)), "model": model, "revision": load.revision(model), "task": task, "split": split,
-        "n": n, "protocol": protocol, "seed": seed, "debate": told.model_dump(), "engine": engine.about()}
+        "stage": "debate",
+        "source": source_hash(__name__, *tasks.modules(task)),
+        "model": model,
+        "revision": load.revision(model),
+        "task": task,
+        "split": split,
+        "n": n,
+        "protocol": protocol,
+        "seed": seed,
+        "debate": told.model_dump(),
+        "engine": engine.about(),
+    }
     if store.is_done(path, about):
         return pd.read_parquet(path)
     started, met = time.time(), tasks.counts(task)
@@ -43,9 +64,22 @@ def run(path: Path, *, model: str, task: str, split: str, n: int, protocol: str,
     if protocol in ("debate", "shuffled"):
         rows = protocols.debate(problems, log, protocol == "shuffled")
     else:
-        rows = protocols.independent(problems, protocols.completions_of(told) if protocol == "self_consistency" else 1, log)
-    known = pd.DataFrame([{"problem": p.id, "gold": p.answer, "template": p.template, "held_out": p.held_out} for p in problems])
+        rows = protocols.independent(
+            problems, protocols.completions_of(told) if protocol == "self_consistency" else 1, log
+        )
+    known = pd.DataFrame(
+        [{"problem": p.id, "gold": p.answer, "template": p.template, "held_out": p.held_out} for p in problems]
+    )
     table = pd.DataFrame(rows).merge(known, on="problem", validate="many_to_one")
-    store.finish(table, path, about, started, journal, chunks_found=found, truncated=int((table.finish == "length").sum()),
-                 unparsed=int(table.answer.isna().sum()), **tasks.counts(task, met))
+    store.finish(
+        table,
+        path,
+        about,
+        started,
+        journal,
+        chunks_found=found,
+        truncated=int((table.finish == "length").sum()),
+        unparsed=int(table.answer.isna().sum()),
+        **tasks.counts(task, met),
+    )
     return table

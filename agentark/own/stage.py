@@ -43,13 +43,27 @@ LEFT_OUT = "problems left out: overlap with a test set"
 
 def default_params(teacher: str, student: str) -> Path:
     """The params file of networks of their kind: the mini zoo's, SmolLM2's, else the one for real ones on a GPU."""
-    real = {known.hub if (known := registry.find(name)) else name for name in (teacher, student) if not name.startswith("zoo/")}
+    real = {
+        known.hub if (known := registry.find(name)) else name
+        for name in (teacher, student)
+        if not name.startswith("zoo/")
+    }
     tier = "mini" if not real else "smollm2" if real == {registry.find("smollm2-135m").hub} else "qwen3"
     return store.ROOT / "params" / f"{tier}.yaml"
 
 
-def run(told: params.Params, *, train: Path, teacher: str, student: str, out: Path, method: str = "rsft", test: Path | None = None, limit: int = 0,
-        seed: int = 0) -> Path:
+def run(
+    told: params.Params,
+    *,
+    train: Path,
+    teacher: str,
+    student: str,
+    out: Path,
+    method: str = "rsft",
+    test: Path | None = None,
+    limit: int = 0,
+    seed: int = 0,
+) -> Path:
     """Teach `student` by `method` (one of METHODS) what `teacher` says in debates of the questions in `train`; everything lies under `out`.
 
     train, test: JSONL files (see `data.prepare` for how held-out problems are chosen).  Of `told`, the sections `study` and `sizes` are not used: the
@@ -62,7 +76,9 @@ def run(told: params.Params, *, train: Path, teacher: str, student: str, out: Pa
     if method not in METHODS:
         raise params.ParamsError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
     if told.engine.name == "openai":
-        raise params.ParamsError("engine.name = openai cannot ask the student that is made here: no server has it; take transformers or vllm")
+        raise params.ParamsError(
+            "engine.name = openai cannot ask the student that is made here: no server has it; take transformers or vllm"
+        )
     if (out / CARD).exists() and not (out / "predictions").is_dir():
         raise store.StoreError(f"{out} has a {CARD} that is not of this program: name another --out")
     for ask in (told.judges.verifier, told.judges.diversity, told.judges.distiller):
@@ -72,51 +88,112 @@ def run(told: params.Params, *, train: Path, teacher: str, student: str, out: Pa
     if method == "pad":
         _check_pad(data.sizes, told.rl, train)
     with _alone(out):
-        return _make(study.Files(out), data, _study(told, data, teacher, student, method, seed), teacher, student, method, seed)
+        return _make(
+            study.Files(out), data, _study(told, data, teacher, student, method, seed), teacher, student, method, seed
+        )
 
 
-def _make(files: study.Files, data: Data, told: params.Params, teacher: str, student: str, method: str, seed: int) -> Path:
+def _make(
+    files: study.Files, data: Data, told: params.Params, teacher: str, student: str, method: str, seed: int
+) -> Path:
     """The stages, one after the other; a finished one is read."""
     task, n, test_n = data.task, data.sizes["train"], data.sizes["test"]
     checkpoint = files.checkpoint(teacher, student, method, task, seed)
-    print(f"{data.rows} rows: {n} train, {data.sizes['dev']} dev, {test_n} held out, {sum(data.dropped.values())} not used", file=sys.stderr)
+    print(
+        f"{data.rows} rows: {n} train, {data.sizes['dev']} dev, {test_n} held out, {sum(data.dropped.values())} not used",
+        file=sys.stderr,
+    )
     if not store.manifest_path(checkpoint).exists():
         for name in dict.fromkeys((student,) if method == "sft" else (teacher, student)):
             load.load_tokenizer(name)  # a network that cannot be had is said before hours of debate
     at = {"teacher": teacher, "students": [student], "task": task, "train_n": n, "tests": {task: test_n}, "seed": seed}
     overlapping = overlaps(task, n, {task: test_n}, told.extract.decontaminate_words)
     if len(overlapping) == n:
-        raise DistillError(f"every training question shares {told.extract.decontaminate_words} words in a row with a held-out one, and is left out: "
-                           "where your questions are all of one form, say extract.decontaminate_words: 0")
+        raise DistillError(
+            f"every training question shares {told.extract.decontaminate_words} words in a row with a held-out one, and is left out: "
+            "where your questions are all of one form, say extract.decontaminate_words: 0"
+        )
     if method == "sft":  # what is learnt are the answers, of the problems that this table names
         log, counts, traces_id, made_of = None, {LEFT_OUT: len(overlapping)}, store.digest(sorted(overlapping)), []
         traces = pd.DataFrame({"problem": [p.id for p in tasks.problems(task, "train", n) if p.id not in overlapping]})
     else:
         debates, path = files.debates(teacher, task, "train", "debate", seed), files.traces(teacher, task, seed)
-        log = debate.run(debates, model=teacher, task=task, split="train", n=n, protocol="debate", seed=seed, told=told.debate, engine=told.engine)
-        traces, counts = extract.run(path, log, log_id=store.identity(debates), task=task, split="train", seed=seed, told=told.extract,
-                                     wording=told.debate.wording, overlapping=overlapping, judges=told.judges, engine=told.engine)
+        log = debate.run(
+            debates,
+            model=teacher,
+            task=task,
+            split="train",
+            n=n,
+            protocol="debate",
+            seed=seed,
+            told=told.debate,
+            engine=told.engine,
+        )
+        traces, counts = extract.run(
+            path,
+            log,
+            log_id=store.identity(debates),
+            task=task,
+            split="train",
+            seed=seed,
+            told=told.extract,
+            wording=told.debate.wording,
+            overlapping=overlapping,
+            judges=told.judges,
+            engine=told.engine,
+        )
         _check_traces(counts, method)
         traces_id, made_of = store.identity(path), [debates, path]
     base = cells.base(files, told, students=[student], tests={task: test_n}, seed=seed)
     if method == "pad":
         first = [cells.taught(files, told, traces, traces_id, method="rsft", **at)[0]] if told.rl.init == "rsft" else []
         steps = files.steps(teacher, task, seed)
-        labelled = label.run(steps, log, log_id=store.identity(debates), teacher=teacher, task=task, split="train", seed=seed, told=told,
-                             overlapping=overlapping)
-        taught, _ = pad.taught(files, told, labelled, store.identity(steps), method="pad", dev_n=data.sizes["dev"], **at)
+        labelled = label.run(
+            steps,
+            log,
+            log_id=store.identity(debates),
+            teacher=teacher,
+            task=task,
+            split="train",
+            seed=seed,
+            told=told,
+            overlapping=overlapping,
+        )
+        taught, _ = pad.taught(
+            files, told, labelled, store.identity(steps), method="pad", dev_n=data.sizes["dev"], **at
+        )
     else:
         first = []
         taught, _ = cells.taught(files, told, traces, traces_id, method=method, **at)
     rows = pd.concat([base, *first, taught], ignore_index=True)
-    made_of += [checkpoint, *(files.predictions(*who, task, seed) for who in (("-", student, "base", "-"), (teacher, student, method, task)))]
-    about = {"stage": "own", "source": source_hash(__name__), "teacher": None if method == "sft" else teacher, "student": student, "method": method,
-             "seed": seed, "files": data.files, "made_of": store.digest([store.identity(path) for path in made_of]), "stats": told.stats.model_dump()}
+    made_of += [
+        checkpoint,
+        *(
+            files.predictions(*who, task, seed)
+            for who in (("-", student, "base", "-"), (teacher, student, method, task))
+        ),
+    ]
+    about = {
+        "stage": "own",
+        "source": source_hash(__name__),
+        "teacher": None if method == "sft" else teacher,
+        "student": student,
+        "method": method,
+        "seed": seed,
+        "files": data.files,
+        "made_of": store.digest([store.identity(path) for path in made_of]),
+        "stats": told.stats.model_dump(),
+    }
     if all((files.root / name).exists() for name in (MODEL, REPORT)) and store.is_done(files.root / CARD, about):
         print(f"nothing to be done: all of {files.root} is there", file=sys.stderr)
     else:
         verified = verify(log, task, "train") if log is not None else None
-        _publish(files.root, checkpoint, card.collect(files, data, told, teacher, student, method, seed, rows, verified, counts), about)
+        _publish(
+            files.root,
+            checkpoint,
+            card.collect(files, data, told, teacher, student, method, seed, rows, verified, counts),
+            about,
+        )
     return files.root / MODEL
 
 
@@ -148,7 +225,9 @@ def _link(source: str, target: str) -> None:
 
 def summary(out: Path) -> str:
     """The card's main finding, as it stands in the folder of a finished run."""
-    return next(line.strip("*") for line in (out / CARD).read_text(encoding="utf-8").splitlines() if line.startswith("**"))
+    return next(
+        line.strip("*") for line in (out / CARD).read_text(encoding="utf-8").splitlines() if line.startswith("**")
+    )
 
 
 def full_name(name: str) -> str:
@@ -166,28 +245,44 @@ def full_name(name: str) -> str:
 def _study(told: params.Params, data: Data, teacher: str, student: str, method: str, seed: int) -> params.Params:
     """The params with the study that these arguments are."""
     methods = ["rsft", "pad"] if method == "pad" and told.rl.init == "rsft" else [method]
-    of = params.Study(name="own", teachers=[teacher], students=[student], train_tasks=[data.task], test_tasks=[data.task], methods=methods,
-                      seeds=[seed], grain="cell")
+    of = params.Study(
+        name="own",
+        teachers=[teacher],
+        students=[student],
+        train_tasks=[data.task],
+        test_tasks=[data.task],
+        methods=methods,
+        seeds=[seed],
+        grain="cell",
+    )
     return told.model_copy(update={"study": of, "sizes": told.sizes.model_copy(update={**data.sizes, "tasks": {}})})
 
 
 def _check_pad(sizes: dict[str, int], rl: params.Rl, train: Path) -> None:
     if not sizes["dev"]:
-        raise params.ParamsError(f"{train} has no dev rows, on which PAD watches the true accuracy: name some \"dev\", "
-                                 "or give more rows without a split")
+        raise params.ParamsError(
+            f'{train} has no dev rows, on which PAD watches the true accuracy: name some "dev", '
+            "or give more rows without a split"
+        )
     if sizes["train"] < rl.prompts_per_step:
-        raise params.ParamsError(f"{train} has {sizes['train']} training rows, and rl.prompts_per_step = {rl.prompts_per_step}: "
-                                 "add rows, or lower it")
+        raise params.ParamsError(
+            f"{train} has {sizes['train']} training rows, and rl.prompts_per_step = {rl.prompts_per_step}: "
+            "add rows, or lower it"
+        )
 
 
 def _check_traces(counts: dict[str, int], method: str) -> None:
     """DistillError, with what became of the traces, where there is nothing to learn from."""
     if not counts["DA traces" if method == "da" else "R-SFT traces"]:
-        lost = ", ".join(f"{n} {what.split(': ')[1]}" for what, n in counts.items() if what.startswith("final traces dropped"))
+        lost = ", ".join(
+            f"{n} {what.split(': ')[1]}" for what, n in counts.items() if what.startswith("final traces dropped")
+        )
         is_one = method == "da" and counts["correct final traces (T)"]
         need = "no problem has two right traces, which DA needs" if is_one else "no trace is right"
-        raise DistillError(f"the debate left nothing to learn from: {need} ({counts['final traces']} traces of {counts['problems (Q)']} problems: {lost}); "
-                           "take a better teacher, easier questions or longer replies (debate.max_new_tokens)")
+        raise DistillError(
+            f"the debate left nothing to learn from: {need} ({counts['final traces']} traces of {counts['problems (Q)']} problems: {lost}); "
+            "take a better teacher, easier questions or longer replies (debate.max_new_tokens)"
+        )
 
 
 @contextmanager
@@ -201,5 +296,7 @@ def _alone(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise store.StoreError(f"another agentark distill is at work in {out}: wait for it, or name another --out") from None
+            raise store.StoreError(
+                f"another agentark distill is at work in {out}: wait for it, or name another --out"
+            ) from None
         yield

@@ -45,7 +45,11 @@ def predictions(files: study.Files, found: list[tuple[dict, pd.DataFrame]]) -> p
         who = {key: base[key].iloc[0] for key in tables.KEYS} | {"method": "base_majority"}
         tabled.append(group.base_majority(base, who["test"], who))
     tests = [(at, log) for at, log in found if at["split"] == "test"]
-    spent = {(at["model"], at["task"]): log[log.tokens_in > 0].groupby("problem").size().to_dict() for at, log in tests if at["protocol"] == "debate"}
+    spent = {
+        (at["model"], at["task"]): log[log.tokens_in > 0].groupby("problem").size().to_dict()
+        for at, log in tests
+        if at["protocol"] == "debate"
+    }
     for at, log in tests:
         who = {"teacher": at["model"], "student": "-", "train": "-", "test": at["task"], "seed": at["seed"]}
         if at["protocol"] == "debate":
@@ -63,14 +67,23 @@ def _measured(rows: pd.DataFrame) -> pd.DataFrame:
     if task.measure == "accuracy" or rows.method.iloc[0] not in tables.ONE_SAMPLE:
         return rows
     known = {p.id: p for p in tasks.problems(task.name, "test", rows["item"].nunique())}
-    return rows.assign(score=[overlap.score(answer if isinstance(answer, str) else None, known[item], task.measure)
-                              for answer, item in zip(rows.answer_flexible, rows["item"])])
+    return rows.assign(
+        score=[
+            overlap.score(answer if isinstance(answer, str) else None, known[item], task.measure)
+            for answer, item in zip(rows.answer_flexible, rows["item"])
+        ]
+    )
 
 
 def debate_rounds(found: list[tuple[dict, pd.DataFrame]]) -> pd.DataFrame:
     """`debate_rounds.csv`: per teacher, task, split and round, what the debate did (see `group.rounds`)."""
-    made = [group.rounds(log, at["task"]).assign(teacher=at["model"], task=at["task"], split=at["split"], protocol=at["protocol"])
-            for at, log in found if at["protocol"] in ("debate", "shuffled")]
+    made = [
+        group.rounds(log, at["task"]).assign(
+            teacher=at["model"], task=at["task"], split=at["split"], protocol=at["protocol"]
+        )
+        for at, log in found
+        if at["protocol"] in ("debate", "shuffled")
+    ]
     table = pd.concat(made, ignore_index=True)
     first = ["teacher", "task", "split", "protocol"]
     return table[[*first, *(c for c in table.columns if c not in first)]]
@@ -90,7 +103,12 @@ def training_cost(files: study.Files) -> pd.DataFrame:
     for path in sorted((files.root / "prms").glob("*/training.json")):
         at = _coordinates(path.parent, ("base", "task", "seed", "prm"))
         method = "prm, shuffled labels" if at["prm"]["shuffled_labels"] else "prm"
-        rows.append(({"student": at["base"], "method": method, "task": at["task"], "seed": at["seed"]}, json.loads(path.read_text())))
+        rows.append(
+            (
+                {"student": at["base"], "method": method, "task": at["task"], "seed": at["seed"]},
+                json.loads(path.read_text()),
+            )
+        )
     return pd.DataFrame([at | {key: log.get(key) for key in COSTS} for at, log in rows])
 
 
@@ -112,7 +130,11 @@ def judged(files: study.Files) -> pd.DataFrame:
     found = [pd.read_csv(path) for path in sorted((files.root / "prms").glob("*.csv"))]
     if not found:
         print(f"there are no reward models under {os.path.relpath(files.root, store.ROOT)}")
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["student", "task", "seed", "traces", "measure", "prm", "control", "good", "passed"])
+    return (
+        pd.concat(found, ignore_index=True)
+        if found
+        else pd.DataFrame(columns=["student", "task", "seed", "traces", "measure", "prm", "control", "good", "passed"])
+    )
 
 
 def results(files: study.Files, resamples: int, level: float) -> dict[str, pd.DataFrame]:
@@ -120,23 +142,34 @@ def results(files: study.Files, resamples: int, level: float) -> dict[str, pd.Da
     found = logs(files)
     rows = predictions(files, found)
     return {
-        "main_results": tables.main_results(rows, level), "accuracies": tables.accuracies(rows, level), "inference_cost": tables.inference_cost(rows),
-        "comparisons": tables.comparisons(rows, resamples=resamples, alpha=1 - level), "debate_rounds": debate_rounds(found),
-        "training_cost": training_cost(files), "rows": rows}
+        "main_results": tables.main_results(rows, level),
+        "accuracies": tables.accuracies(rows, level),
+        "inference_cost": tables.inference_cost(rows),
+        "comparisons": tables.comparisons(rows, resamples=resamples, alpha=1 - level),
+        "debate_rounds": debate_rounds(found),
+        "training_cost": training_cost(files),
+        "rows": rows,
+    }
 
 
 def pictures(made: dict[str, pd.DataFrame], level: float = 0.95) -> dict[str, Figure]:
     """Every figure of a study, by the name of its file; `level` as `results` was given it."""
     main, paired, rounds = made["main_results"], made["comparisons"], made["debate_rounds"]
     return {
-        "fig2_right_by_method": figures.by_method(main, level), "fig3a_in_and_out_of_domain": figures.in_and_out_of_domain(main, paired),
+        "fig2_right_by_method": figures.by_method(main, level),
+        "fig3a_in_and_out_of_domain": figures.in_and_out_of_domain(main, paired),
         "fig3b_by_dataset_and_student": figures.by_dataset_and_student(main, paired),
-        "debate_rounds": figures.debate_rounds(of_teachers(rounds[rounds.split == "test"]))}
+        "debate_rounds": figures.debate_rounds(of_teachers(rounds[rounds.split == "test"])),
+    }
 
 
 def of_teachers(rounds: pd.DataFrame) -> pd.DataFrame:
     """Several teachers' debates in one figure: each counts as a protocol of its own."""
-    return rounds if rounds.teacher.nunique() == 1 else rounds.assign(protocol=[f"{p} of {t}" for p, t in zip(rounds.protocol, rounds.teacher)])
+    return (
+        rounds
+        if rounds.teacher.nunique() == 1
+        else rounds.assign(protocol=[f"{p} of {t}" for p, t in zip(rounds.protocol, rounds.teacher)])
+    )
 
 
 def save(made: dict[str, pd.DataFrame], drawn: dict[str, Figure], tables_in: Path, figures_in: Path) -> None:

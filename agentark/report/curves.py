@@ -14,7 +14,13 @@ def training_loss(logs: dict[str, dict]) -> Figure:
     figure = Figure(figsize=(5.4, 3.0), layout="constrained")
     axes = figure.subplots()
     for name, log in logs.items():
-        axes.plot([entry["step"] for entry in log["loss"]], [entry["loss"] for entry in log["loss"]], marker="o", markersize=3, label=name)
+        axes.plot(
+            [entry["step"] for entry in log["loss"]],
+            [entry["loss"] for entry in log["loss"]],
+            marker="o",
+            markersize=3,
+            label=name,
+        )
     axes.set_xlabel("training step")
     axes.set_ylabel("loss (nats per token)")
     axes.legend(frameon=False)
@@ -42,7 +48,12 @@ def reward_and_truth(logs: dict[str, dict]) -> Figure:
         middle.set(title="true accuracy", xlabel="step", ylim=(0, 1))
         middle.legend()
         right.plot(rows.step, smooth.zero_variance, color="#009E73", label="groups without variance (share)")
-        right.plot(rows.step, smooth.length / max(rows.length), color="#CC79A7", label=f"length (1 = {rows.length.max():.0f} tokens)")
+        right.plot(
+            rows.step,
+            smooth.length / max(rows.length),
+            color="#CC79A7",
+            label=f"length (1 = {rows.length.max():.0f} tokens)",
+        )
         if "kl" in rows:
             right.plot(rows.step, smooth.kl, color="#777777", label="KL to the initial policy (nats per token)")
         right.set(title="health", xlabel="step", ylim=(0, None))

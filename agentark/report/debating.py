@@ -8,7 +8,9 @@ from agentark import stats
 from agentark.evaluate import group
 
 
-def worth(found: list[tuple[dict, pd.DataFrame]], split: str, resamples: int = 10_000, level: float = 0.95) -> pd.DataFrame:
+def worth(
+    found: list[tuple[dict, pd.DataFrame]], split: str, resamples: int = 10_000, level: float = 0.95
+) -> pd.DataFrame:
     """Every way to answer, per teacher and task, against the majority of as many independent samples as the debate had completions.
 
     `found` are a study's verified logs (see `collect.logs`).  Columns: teacher, task, what, n, accuracy with its Wilson interval;
@@ -24,8 +26,11 @@ def worth(found: list[tuple[dict, pd.DataFrame]], split: str, resamples: int = 1
         spent = debate[debate.tokens_in > 0].groupby("problem").size().to_dict()
         against = _right(group.majority(samples, task, {}, spent))
         agents = int(debate.agent.max())
-        ways = {"one agent": _right(group.single(debate, task, {})), f"majority of {agents}": group.consensus(debate, task)[1],
-                "majority of as many": against}
+        ways = {
+            "one agent": _right(group.single(debate, task, {})),
+            f"majority of {agents}": group.consensus(debate, task)[1],
+            "majority of as many": against,
+        }
         for protocol, name in (("debate", "debate"), ("shuffled", "debate of shuffled peers")):
             if (log := here.get((teacher, task, protocol))) is not None:
                 by_round = group.consensus(log, task)
@@ -33,7 +38,15 @@ def worth(found: list[tuple[dict, pd.DataFrame]], split: str, resamples: int = 1
         for what, right in ways.items():
             right = right.loc[against.index]
             low, high = stats.wilson(int(right.sum()), len(right), level)
-            row = {"teacher": teacher, "task": task, "what": what, "n": len(right), "accuracy": right.mean(), "ci_low": low, "ci_high": high}
+            row = {
+                "teacher": teacher,
+                "task": task,
+                "what": what,
+                "n": len(right),
+                "accuracy": right.mean(),
+                "ci_low": low,
+                "ci_high": high,
+            }
             if what != "majority of as many":
                 ours, theirs = right.to_numpy(), against.to_numpy()
                 difference, low, high = stats.paired_bootstrap(theirs, ours, resamples=resamples, level=level)
@@ -42,7 +55,10 @@ def worth(found: list[tuple[dict, pd.DataFrame]], split: str, resamples: int = 1
     table = pd.DataFrame(rows)
     compared = table.p.notna()
     table.loc[compared, "p_holm"] = stats.holm(table.p[compared])
-    table["verdict"] = [stats.verdict(r.difference, r.low, r.high, r.p_holm, 1 - level) if pd.notna(r.p) else "" for r in table.itertuples()]
+    table["verdict"] = [
+        stats.verdict(r.difference, r.low, r.high, r.p_holm, 1 - level) if pd.notna(r.p) else ""
+        for r in table.itertuples()
+    ]
     return table
 
 
@@ -59,7 +75,12 @@ def by_majority_size(log: pd.DataFrame, task: str) -> pd.DataFrame:
     first = log[(log["round"] == 1) & (log.agent > 0)]
     right = first.groupby("problem").correct.sum().rename("right_at_first")
     rounds = group.consensus(log, task).rename(columns=lambda number: f"round_{number}")
-    return rounds.join(right).groupby("right_at_first").agg(problems=("round_1", "size"), **{c: (c, "mean") for c in rounds.columns}).reset_index()
+    return (
+        rounds.join(right)
+        .groupby("right_at_first")
+        .agg(problems=("round_1", "size"), **{c: (c, "mean") for c in rounds.columns})
+        .reset_index()
+    )
 
 
 def naming(log: pd.DataFrame, task: str, prefix: str) -> pd.DataFrame:
@@ -76,11 +97,26 @@ def naming(log: pd.DataFrame, task: str, prefix: str) -> pd.DataFrame:
         before = agents.loc[(problem, number - 1)]
         named = pd.Series([line]).str.extract(r"agent (\d+) is wrong: (.*)").iloc[0]
         known = pd.notna(named[0]) and int(named[0]) in before.index
-        rows.append({"round": number, "named": known, "right": known and not before.correct[int(named[0])],
-                     "quoted": known and named[1] in before.text[int(named[0])].splitlines(),
-                     "missed": line == f"{prefix} no mistake" and not before.correct.all(), "silent": not line})
+        rows.append(
+            {
+                "round": number,
+                "named": known,
+                "right": known and not before.correct[int(named[0])],
+                "quoted": known and named[1] in before.text[int(named[0])].splitlines(),
+                "missed": line == f"{prefix} no mistake" and not before.correct.all(),
+                "silent": not line,
+            }
+        )
     table = pd.DataFrame(rows, columns=["round", "named", "right", "quoted", "missed", "silent"])
     by = table.groupby("round")
     named = by.named.sum()
-    return pd.DataFrame({"replies": by.size(), "named": by.named.mean(), "right_of_named": by.right.sum() / named, "quoted": by.quoted.sum() / named,
-                         "missed": by.missed.mean(), "silent": by.silent.mean()}).reset_index()
+    return pd.DataFrame(
+        {
+            "replies": by.size(),
+            "named": by.named.mean(),
+            "right_of_named": by.right.sum() / named,
+            "quoted": by.quoted.sum() / named,
+            "missed": by.missed.mean(),
+            "silent": by.silent.mean(),
+        }
+    ).reset_index()

@@ -70,17 +70,40 @@ def _methods(present: Iterable[str]) -> dict[str, tuple]:
     return {m: STYLES[m] for m in known} | {m: (m, *OTHERS[i % len(OTHERS)]) for i, m in enumerate(unknown)}
 
 
-def _point(axes, y: float, part: pd.DataFrame, columns: tuple, colour: str, marker: str, size: float = 7, label: bool = True):
+def _point(
+    axes, y: float, part: pd.DataFrame, columns: tuple, colour: str, marker: str, size: float = 7, label: bool = True
+):
     """The mean of `part` at height y with its interval and its value, and each cell as a faint dot under it (percent)."""
     mean, low, high = (100 * part[c].mean() for c in columns)
     axes.plot([low, high], [y, y], color=colour, linewidth=1.8, solid_capstyle="butt", zorder=3)
-    axes.plot([mean], [y], marker=marker, color=colour, markersize=size, markeredgecolor="white", markeredgewidth=0.7, zorder=4)
+    axes.plot(
+        [mean],
+        [y],
+        marker=marker,
+        color=colour,
+        markersize=size,
+        markeredgecolor="white",
+        markeredgewidth=0.7,
+        zorder=4,
+    )
     if len(part) > 1:
-        axes.plot(100 * part[columns[0]], np.full(len(part), y + 0.25), "|", color=colour, alpha=0.55, markersize=5, zorder=2)
+        axes.plot(
+            100 * part[columns[0]], np.full(len(part), y + 0.25), "|", color=colour, alpha=0.55, markersize=5, zorder=2
+        )
     if label:
         text = f"{mean:.1f}" if columns[0] == "accuracy" else f"{round(mean, 1) + 0.0:+.1f}".replace("-", "−")
         box = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
-        axes.annotate(text, (high, y), (4, 0), textcoords="offset points", va="center", fontsize=8, color=colour, bbox=box, zorder=5)
+        axes.annotate(
+            text,
+            (high, y),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color=colour,
+            bbox=box,
+            zorder=5,
+        )
 
 
 def _rows(axes, names: list[str]) -> None:
@@ -128,14 +151,22 @@ def by_method(main: pd.DataFrame, level: float = 0.95) -> Figure:
         lines = debates[debates["test"] == test].groupby("teacher")["accuracy"].mean()
         for i, (teacher, accuracy) in enumerate(lines.items()):
             label = f"debate of {teacher}: {100 * accuracy:.1f}"
-            axes.axvline(100 * accuracy, color="black", linewidth=1.2, linestyle=LINES[i % len(LINES)], zorder=1, label=label)
+            axes.axvline(
+                100 * accuracy, color="black", linewidth=1.2, linestyle=LINES[i % len(LINES)], zorder=1, label=label
+            )
         if len(lines):
-            axes.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, borderpad=0.2, fontsize=8, labelspacing=0.25)
+            axes.legend(
+                loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, borderpad=0.2, fontsize=8, labelspacing=0.25
+            )
         _rows(axes, [name for name, _, _ in styles.values()])
         _room(axes)
         axes.set_title(test, fontweight="bold")
         axes.set_xlabel("accuracy (%)")
-    figure.supxlabel(f"mean over cells with the cells' mean {100 * level:g} % interval; ticks below: each cell", fontsize=8, color=GREY)
+    figure.supxlabel(
+        f"mean over cells with the cells' mean {100 * level:g} % interval; ticks below: each cell",
+        fontsize=8,
+        color=GREY,
+    )
     return figure
 
 
@@ -168,7 +199,9 @@ def in_and_out_of_domain(main: pd.DataFrame, paired: pd.DataFrame | None = None)
                 _empty(axes, "no such cell with a base")
         _room(row[0])
     kind = "unpaired" if paired is None else "paired"
-    figure.supxlabel(f"mean over cells with the cells' mean 95 % interval ({kind}); ticks below: each cell", fontsize=8, color=GREY)
+    figure.supxlabel(
+        f"mean over cells with the cells' mean 95 % interval ({kind}); ticks below: each cell", fontsize=8, color=GREY
+    )
     return figure
 
 
@@ -196,14 +229,24 @@ def by_dataset_and_student(main: pd.DataFrame, paired: pd.DataFrame | None = Non
                     part = here[(here[by] == group) & (here["method"] == method)]
                     if len(part):
                         at = y + 0.8 * ((i + 0.5) / len(styles) - 0.5)
-                        mean = part[["difference", "low", "high"]].mean().to_frame().T  # the mean only: too dense for each cell
+                        mean = (
+                            part[["difference", "low", "high"]].mean().to_frame().T
+                        )  # the mean only: too dense for each cell
                         _point(axes, at, mean, ("difference", "low", "high"), colour, marker, size=5.5, label=False)
         for axes, by in zip(row, ("train", "student"), strict=True):
             if not here.empty:
                 _rows(axes, sorted(here[by].unique()))
-    handles = [Line2D([], [], color=c, marker=m, markeredgecolor="white", markersize=7, linewidth=1.8, label=n) for n, c, m in styles.values()]
+    handles = [
+        Line2D([], [], color=c, marker=m, markeredgecolor="white", markersize=7, linewidth=1.8, label=n)
+        for n, c, m in styles.values()
+    ]
     if handles:
-        figure.legend(handles=handles, loc="outside upper left", ncols=len(handles) if len(handles) <= 6 else (len(handles) + 1) // 2, fontsize=8.5)
+        figure.legend(
+            handles=handles,
+            loc="outside upper left",
+            ncols=len(handles) if len(handles) <= 6 else (len(handles) + 1) // 2,
+            fontsize=8.5,
+        )
     kind = "unpaired" if paired is None else "paired"
     figure.supxlabel(f"mean over cells with the cells' mean 95 % interval ({kind})", fontsize=8, color=GREY)
     return figure
@@ -212,7 +255,9 @@ def by_dataset_and_student(main: pd.DataFrame, paired: pd.DataFrame | None = Non
 def _spread(values: list[float], gap: float) -> list[float]:
     """The values, moved apart to at least `gap`, in their order, each group about its own middle."""
     order = np.argsort(values, kind="stable")
-    groups: list[list[float]] = []  # each [sum of wanted starts, size]: pool neighbours that touch (isotonic regression)
+    groups: list[
+        list[float]
+    ] = []  # each [sum of wanted starts, size]: pool neighbours that touch (isotonic regression)
     for rank, at in enumerate(order):
         groups.append([values[at] - rank * gap, 1])
         while len(groups) > 1 and groups[-2][0] / groups[-2][1] > groups[-1][0] / groups[-1][1]:
@@ -242,11 +287,17 @@ def debate_rounds(rounds: pd.DataFrame) -> Figure:
             for j, (kind, line, marker) in enumerate((("consensus", "-", "o"), ("single", "--", "s"))):
                 if part.empty:
                     continue
-                x = part["round"] + 0.035 * (2 * i + j - len(protocols) + 0.5)  # side by side, so that no bar hides another
+                x = part["round"] + 0.035 * (
+                    2 * i + j - len(protocols) + 0.5
+                )  # side by side, so that no bar hides another
                 low, middle, high = (100 * part[f"{kind}_{c}"] for c in ("low", "accuracy", "high"))
                 axes.vlines(x, low, high, color=colour, linewidth=1.4, alpha=0.7)
-                axes.plot(x, middle, line, color=colour, marker=marker, markersize=5.5, markeredgecolor="white", linewidth=1.6)
-                ends.append((middle.iloc[-1], f"{protocol}: {'consensus' if kind == 'consensus' else 'single agent'}", colour))
+                axes.plot(
+                    x, middle, line, color=colour, marker=marker, markersize=5.5, markeredgecolor="white", linewidth=1.6
+                )
+                ends.append(
+                    (middle.iloc[-1], f"{protocol}: {'consensus' if kind == 'consensus' else 'single agent'}", colour)
+                )
         axes.margins(y=0.08)
         low, high = axes.get_ylim()
         axes.set_ylim(low, high)

@@ -29,9 +29,11 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # a bro
 def page(title: str, lead: str, parts: dict[str, str]) -> str:
     """The whole document.  `title`, `lead` and the headings of `parts` are text; the bodies of `parts` are HTML as the functions below make it."""
     body = "".join(f"<h2>{escape(heading)}</h2>\n{part}\n" for heading, part in parts.items())
-    return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-            f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{STYLE}</style></head>\n'
-            f'<body><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p>\n{body}</body></html>\n')
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{STYLE}</style></head>\n'
+        f'<body><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p>\n{body}</body></html>\n'
+    )
 
 
 def text(words: str) -> str:
@@ -61,9 +63,11 @@ def picture(figure: Figure, says: str) -> str:
 
 def debates(log: pd.DataFrame, questions: dict[str, str]) -> str:
     """The debates that `telling` chooses, each folded.  `log` is a verified log, `questions` the text of each problem."""
-    shown = (f"<details><summary>{escape(kind)}: {escape(problem)}</summary>"
-             f'<div class="wide">{viewer.debate(log[log.problem == problem], questions[problem])}</div></details>'
-             for kind, problem in telling(log).items())
+    shown = (
+        f"<details><summary>{escape(kind)}: {escape(problem)}</summary>"
+        f'<div class="wide">{viewer.debate(log[log.problem == problem], questions[problem])}</div></details>'
+        for kind, problem in telling(log).items()
+    )
     return "".join(shown)
 
 
@@ -73,8 +77,15 @@ def telling(log: pd.DataFrame) -> dict[str, str]:
     `log` is a verified log; agents' first answers are compared with their last ones.  Of equals the first in the log is taken.
     """
     agents = log[log.agent > 0].sort_values("round", kind="stable").groupby(["problem", "agent"], sort=False)
-    first, last = (rows.groupby("problem", sort=False).correct.mean().reindex(log.problem.unique()) for rows in (agents.head(1), agents.tail(1)))
+    first, last = (
+        rows.groupby("problem", sort=False).correct.mean().reindex(log.problem.unique())
+        for rows in (agents.head(1), agents.tail(1))
+    )
     gain = last - first
-    kinds = {"the debate helped": gain > 0, "the debate did harm": gain < 0, "nobody found it": (first == 0) & (last == 0),
-             "all were right at once": first == 1}
+    kinds = {
+        "the debate helped": gain > 0,
+        "the debate did harm": gain < 0,
+        "nobody found it": (first == 0) & (last == 0),
+        "all were right at once": first == 1,
+    }
     return {kind: gain[those].abs().idxmax() for kind, those in kinds.items() if those.any()}

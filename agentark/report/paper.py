@@ -50,7 +50,9 @@ def main(teacher: str = TEACHER) -> pd.DataFrame:
     An average over the five students and, but for base, the four training sets, each cell weighing the same.
     """
     means = cells(teacher).groupby(["method", "test"])["accuracy"].agg(cells="size", accuracy="mean").reset_index()
-    means["gain"] = means["accuracy"] - means["test"].map(means[means["method"] == "base"].set_index("test")["accuracy"])
+    means["gain"] = means["accuracy"] - means["test"].map(
+        means[means["method"] == "base"].set_index("test")["accuracy"]
+    )
     means["teacher"] = means["method"].map(lambda method: "-" if method in ("base", "sft") else teacher)
     means["order"] = means["method"].map(METHODS.index)
     means = means.sort_values(["order", "test"], ignore_index=True).assign(source=SOURCE)

@@ -12,10 +12,39 @@ import pandas as pd
 from .. import stats
 from .tables import ONE_SAMPLE
 
-PAIRS = (("pad", "base"), ("pad", "rsft"), ("pad", "da"), ("pad", "pad_shuffled"), ("pad", "rlvr"), ("ppo", "base"), ("ppo", "pad"),
-         ("rsft", "base"), ("da", "base"), ("pad_shuffled", "base"), ("rlvr", "base"))
-COLUMNS = ["teacher", "student", "train", "test", "decoding", "method", "against", "seeds", "n", "accuracy", "against_accuracy", "difference", "low", "high",
-           "seed_sd", "p", "p_holm", "verdict"]
+PAIRS = (
+    ("pad", "base"),
+    ("pad", "rsft"),
+    ("pad", "da"),
+    ("pad", "pad_shuffled"),
+    ("pad", "rlvr"),
+    ("ppo", "base"),
+    ("ppo", "pad"),
+    ("rsft", "base"),
+    ("da", "base"),
+    ("pad_shuffled", "base"),
+    ("rlvr", "base"),
+)
+COLUMNS = [
+    "teacher",
+    "student",
+    "train",
+    "test",
+    "decoding",
+    "method",
+    "against",
+    "seeds",
+    "n",
+    "accuracy",
+    "against_accuracy",
+    "difference",
+    "low",
+    "high",
+    "seed_sd",
+    "p",
+    "p_holm",
+    "verdict",
+]
 
 
 def over_seeds(predictions: pd.DataFrame, resamples: int, level: float) -> pd.DataFrame:
@@ -27,11 +56,19 @@ def over_seeds(predictions: pd.DataFrame, resamples: int, level: float) -> pd.Da
     found = []
     for decoding, sample in (("greedy", -1), ("sampled", 0)):
         rows = predictions[(predictions["sample"] == sample) & ~predictions.method.isin(ONE_SAMPLE)]
-        for (teacher, student, train, test), cell in rows[rows.train != "-"].groupby(["teacher", "student", "train", "test"], sort=True):
+        for (teacher, student, train, test), cell in rows[rows.train != "-"].groupby(
+            ["teacher", "student", "train", "test"], sort=True
+        ):
             base = rows[(rows.method == "base") & (rows.student == student) & (rows.test == test)]
-            by = {name: _matrix(part) for name, part in cell.groupby("method")} | ({"base": _matrix(base).iloc[[0]]} if len(base) else {})
+            by = {name: _matrix(part) for name, part in cell.groupby("method")} | (
+                {"base": _matrix(base).iloc[[0]]} if len(base) else {}
+            )
             at = {"teacher": teacher, "student": student, "train": train, "test": test, "decoding": decoding}
-            found += [at | pair for pair in (_pair(by, method, against, resamples, level) for method, against in PAIRS) if pair]
+            found += [
+                at | pair
+                for pair in (_pair(by, method, against, resamples, level) for method, against in PAIRS)
+                if pair
+            ]
     if not found:
         return pd.DataFrame(columns=COLUMNS)
     table = pd.DataFrame(found)
@@ -57,13 +94,26 @@ def _pair(by: dict[str, pd.DataFrame], method: str, against: str, resamples: int
         return None
     x, y = ours.loc[seeds, items].to_numpy(), theirs.loc[seeds, items].to_numpy()
     difference, low, high, p = stats.crossed_bootstrap(x - y, resamples, level=level)
-    return {"method": method, "against": against, "seeds": len(seeds), "n": len(items), "accuracy": x.mean(), "against_accuracy": y.mean(),
-            "difference": difference, "low": low, "high": high, "seed_sd": float(np.std((x - y).mean(1), ddof=1)), "p": p}
+    return {
+        "method": method,
+        "against": against,
+        "seeds": len(seeds),
+        "n": len(items),
+        "accuracy": x.mean(),
+        "against_accuracy": y.mean(),
+        "difference": difference,
+        "low": low,
+        "high": high,
+        "seed_sd": float(np.std((x - y).mean(1), ddof=1)),
+        "p": p,
+    }
 
 
 def ppo_and_grpo(table: pd.DataFrame) -> pd.DataFrame:
     """The form of the paper's Table 5: greedy accuracy in % of the base, PPO and GRPO (PAD) with the same reward model; a row a training and test set."""
-    against = table[(table.against == "base") & (table.decoding == "greedy")].set_index(["student", "train", "test", "method"])
+    against = table[(table.against == "base") & (table.decoding == "greedy")].set_index(
+        ["student", "train", "test", "method"]
+    )
     wide = against.accuracy.unstack("method")[["ppo", "pad"]] * 100
     wide.insert(0, "base", against.against_accuracy.groupby(level=["student", "train", "test"]).first() * 100)
     return wide.rename(columns={"ppo": "PPO", "pad": "GRPO"}).reset_index()

@@ -24,7 +24,12 @@ COMPARISONS = ["teacher", "student", "train", "test", "seed", "method", "against
 METHODS = ("base", "base_majority", "sft", "continued", "rsft_single", "rsft", "da", "pad", "ppo", "pad_shuffled", "rlvr",
            "teacher_single", "teacher_majority", "teacher_debate")  # fmt: skip
 UNTRAINED = ("base", "base_majority", "teacher_single", "teacher_majority", "teacher_debate")
-ONE_SAMPLE = ("base_majority", "teacher_single", "teacher_majority", "teacher_debate")  # never greedy: sample 0 is the row
+ONE_SAMPLE = (
+    "base_majority",
+    "teacher_single",
+    "teacher_majority",
+    "teacher_debate",
+)  # never greedy: sample 0 is the row
 
 # What a method is held against, besides base and the teacher's debate, which every trained student meets.
 CONTROLS = {
@@ -64,7 +69,9 @@ def headline(predictions: pd.DataFrame) -> pd.DataFrame:
     wanted = predictions["method"].isin(ONE_SAMPLE).map({True: 0, False: -1})
     rows = predictions[predictions["sample"] == wanted]
     if rows.empty:
-        raise ValueError("predictions have no headline rows: no greedy answers (sample -1) and no sample 0 of a debate or a vote")
+        raise ValueError(
+            "predictions have no headline rows: no greedy answers (sample -1) and no sample 0 of a debate or a vote"
+        )
     twice = rows[rows.duplicated([*KEYS, "item"])]
     if len(twice):
         raise ValueError(f"item {twice['item'].iloc[0]!r} occurs twice in {_cell(twice.iloc[0])}")
@@ -164,7 +171,10 @@ def comparisons(predictions: pd.DataFrame, resamples: int = 10_000, alpha: float
     """
     check(predictions, [*KEYS, "item", "sample", "gold", "correct_flexible"], "predictions")
     counted = headline(predictions)
-    scored = {key: part.set_index("item")[["gold", "score"]] for key, part in counted.assign(score=scores(counted)).groupby(KEYS, sort=False)}
+    scored = {
+        key: part.set_index("item")[["gold", "score"]]
+        for key, part in counted.assign(score=scores(counted)).groupby(KEYS, sort=False)
+    }
     rows = []
     for cell, other in _pairs([dict(zip(KEYS, key, strict=True)) for key in scored]):
         joined = scored[tuple(cell.values())].join(scored[tuple(other.values())].add_suffix("_other"), how="inner")
@@ -172,10 +182,15 @@ def comparisons(predictions: pd.DataFrame, resamples: int = 10_000, alpha: float
             raise ValueError(f"no item in common: {_cell(cell)} and {_cell(other)}")
         differ = joined[joined["gold"] != joined["gold_other"]]
         if len(differ):
-            raise ValueError(f"item {differ.index[0]!r} has different gold answers in {_cell(cell)} and in {_cell(other)}")
+            raise ValueError(
+                f"item {differ.index[0]!r} has different gold answers in {_cell(cell)} and in {_cell(other)}"
+            )
         ours, theirs = joined["score"].to_numpy(), joined["score_other"].to_numpy()
         difference, low, high = stats.paired_bootstrap(theirs, ours, resamples=resamples)
-        row = cell | {"teacher": other["teacher"] if cell["teacher"] == "-" else cell["teacher"], "against": other["method"]}
+        row = cell | {
+            "teacher": other["teacher"] if cell["teacher"] == "-" else cell["teacher"],
+            "against": other["method"],
+        }
         rows.append(row | {"n": len(joined), "difference": difference, "low": low, "high": high,
                            "p": stats.paired_p(theirs, ours), "pair": (theirs, ours)})  # fmt: skip
     if not rows:
@@ -197,10 +212,15 @@ def matrix(main: pd.DataFrame) -> pd.DataFrame:
     trained = main[~main["method"].isin(UNTRAINED)]
     rows = []
     for (teacher, test, student), cells in trained.groupby(["teacher", "test", "student"], sort=False):
-        base = main[(main["method"] == "base") & (main["student"] == student) & (main["test"] == test)]["accuracy"].mean()
+        base = main[(main["method"] == "base") & (main["student"] == student) & (main["test"] == test)][
+            "accuracy"
+        ].mean()
         at = {"teacher": teacher, "test": test, "student": student}
         rows.append(at | {"method": "base"} | {train: 100 * base for train in cells["train"].unique()})
-        rows += [at | {"method": method} | (100 * part.groupby("train", sort=False)["accuracy"].mean()).to_dict() for method, part in cells.groupby("method", sort=False)]
+        rows += [
+            at | {"method": method} | (100 * part.groupby("train", sort=False)["accuracy"].mean()).to_dict()
+            for method, part in cells.groupby("method", sort=False)
+        ]
     return pd.DataFrame(rows).set_index(["teacher", "test", "student", "method"])
 
 
@@ -253,10 +273,23 @@ def compare(ours: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
             raise ValueError(f"{what} have a cell twice: {_cell(table[table.duplicated(KEYS)].iloc[0])}")
     theirs = reference[[*KEYS, "n", "accuracy"]].rename(columns={"n": "reference_n", "accuracy": "reference_accuracy"})
     both = ours[MAIN].merge(theirs, on=KEYS, how="outer", indicator="side")
-    both["side"] = both["side"].astype(str).map({"both": "both", "left_only": "only ours", "right_only": "only reference"})
+    both["side"] = (
+        both["side"].astype(str).map({"both": "both", "left_only": "only ours", "right_only": "only reference"})
+    )
     both["difference"] = both["accuracy"] - both["reference_accuracy"]
     inside = both["reference_accuracy"].between(both["ci_low"], both["ci_high"]).astype("boolean")
     both["inside"] = inside.where(both["side"] == "both", pd.NA)
     both[["n", "reference_n"]] = both[["n", "reference_n"]].astype("Int64")
-    columns = [*KEYS, "side", "n", "accuracy", "ci_low", "ci_high", "reference_n", "reference_accuracy", "difference", "inside"]
+    columns = [
+        *KEYS,
+        "side",
+        "n",
+        "accuracy",
+        "ci_low",
+        "ci_high",
+        "reference_n",
+        "reference_accuracy",
+        "difference",
+        "inside",
+    ]
     return ordered(both)[columns]

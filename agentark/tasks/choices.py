@@ -16,14 +16,25 @@ LETTERS = "ABCDEFGHIJ"
 INSTRUCTION = 'Think step by step. End with a line of the form "Answer: X", where X is the letter of the right option.'
 
 _DECORATION = re.compile(r"\*\*|__|[`$*]|\\[()\[\]]|\\(?:text|textbf|mathrm|mathbf)\b")
-_COLON = re.compile(r"^[\s>#-]*(?:the\s+)?(?:(?:final|correct|best|right)\s+)*answer\s*(?:is\s*)?:[^\S\n]*(.*)$", re.IGNORECASE | re.MULTILINE)
+_COLON = re.compile(
+    r"^[\s>#-]*(?:the\s+)?(?:(?:final|correct|best|right)\s+)*answer\s*(?:is\s*)?:[^\S\n]*(.*)$",
+    re.IGNORECASE | re.MULTILINE,
+)
 _LINE = re.compile(r"^[\s>#-]*(?:final\s+)?answer\s+is\b[^\S\n]*(.*)$", re.IGNORECASE | re.MULTILINE)
-_SENTENCE = re.compile(r"\b(?:answer|(?:correct|right|best)\s+(?:option|choice|answer))(?:\s+to\s+[\w\s]{1,40}?)?\s+"
-                       r"(?:is|(?:would|must|should)\s+be)\s*:?\s*(?=(.*))", re.IGNORECASE)
+_SENTENCE = re.compile(
+    r"\b(?:answer|(?:correct|right|best)\s+(?:option|choice|answer))(?:\s+to\s+[\w\s]{1,40}?)?\s+"
+    r"(?:is|(?:would|must|should)\s+be)\s*:?\s*(?=(.*))",
+    re.IGNORECASE,
+)
 _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
-_LEAD = re.compile(r"^(?:(?:the|is|it\s+is|it's|correct|right|best|answer|option|choice|letter)\b[\s:]*)+", re.IGNORECASE)
-_DENIED = re.compile(r"\b(?:not|no|never|cannot|neither|nor|wrong|incorrect|false|unlikely|unsure|uncertain|unclear|unknown|sorry|unable|"
-                     r"except|excluded?|eliminated?|ruled?\s+out)\b|n't\b|n’t\b", re.IGNORECASE)
+_LEAD = re.compile(
+    r"^(?:(?:the|is|it\s+is|it's|correct|right|best|answer|option|choice|letter)\b[\s:]*)+", re.IGNORECASE
+)
+_DENIED = re.compile(
+    r"\b(?:not|no|never|cannot|neither|nor|wrong|incorrect|false|unlikely|unsure|uncertain|unclear|unknown|sorry|unable|"
+    r"except|excluded?|eliminated?|ruled?\s+out)\b|n't\b|n’t\b",
+    re.IGNORECASE,
+)
 _BECAUSE = r"(?:because|since|as|for|due|given|which|per|according|based|with)\b"
 _LIST_ITEM = re.compile(r"^\s*[-*]?\s*\(?([A-J])\s*[).:]\s+\S", re.MULTILINE)
 
@@ -64,7 +75,7 @@ def _after(cue: re.Pattern, text: str) -> list[str]:
     """What follows each cue: the rest of its line, or the next line where that is empty.  A cue that the text ends with says nothing."""
     found = []
     for match in cue.finditer(text):
-        rest = match[1].strip() or text[match.end():].strip().split("\n", 1)[0].strip()
+        rest = match[1].strip() or text[match.end() :].strip().split("\n", 1)[0].strip()
         if rest:
             found.append(rest)
     return found
@@ -72,7 +83,9 @@ def _after(cue: re.Pattern, text: str) -> list[str]:
 
 def _norm(text: str) -> str:
     """For comparing options: lower case, single spaces, no article before and no full stop behind."""
-    return re.sub(r"^(?:an?|the)\s+(?=\S)", "", " ".join(_DECORATION.sub("", text).casefold().split()).strip(" .,;:\"'“”"))
+    return re.sub(
+        r"^(?:an?|the)\s+(?=\S)", "", " ".join(_DECORATION.sub("", text).casefold().split()).strip(" .,;:\"'“”")
+    )
 
 
 def _same_text(said: str, options: Sequence[str]) -> list[str]:
@@ -86,8 +99,8 @@ def _read(said: str, options: Sequence[str], article: str = "") -> str | None:
     `article` is a letter that, bare and in lower case, is taken for a word ("the answer is a").
     """
     said = re.sub(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}", r"\1", said)
-    said = said.translate(str.maketrans("", "", "[]{}\"“”")).strip()
-    letters = LETTERS[:len(options)]
+    said = said.translate(str.maketrans("", "", '[]{}"“”')).strip()
+    letters = LETTERS[: len(options)]
     for candidate in dict.fromkeys((said, _LEAD.sub("", said))):
         alone = re.fullmatch(rf"\(?([{letters}{letters.lower()}])\s*([).:,;!]*)", candidate)
         if alone and not (candidate == article):
@@ -95,8 +108,11 @@ def _read(said: str, options: Sequence[str], article: str = "") -> str | None:
         if len(same := _same_text(candidate, options)) == 1:
             return same[0]
         either = f"[{letters}{letters.lower()}]"
-        lead = re.match(rf"(?:\(({either})\)|({either})\s*[).:;,](?=\s)|([{letters}])(?=\s+(?:[-–—=]\s|{_BECAUSE}|\()))\s*[.:,;=–—-]*\s*(.*)",
-                        candidate, re.DOTALL)
+        lead = re.match(
+            rf"(?:\(({either})\)|({either})\s*[).:;,](?=\s)|([{letters}])(?=\s+(?:[-–—=]\s|{_BECAUSE}|\()))\s*[.:,;=–—-]*\s*(.*)",
+            candidate,
+            re.DOTALL,
+        )
         if lead:
             return _agrees((lead[1] or lead[2] or lead[3]).upper(), lead[4], options)
         # "B Anterior ethmoidal artery": without a stop between, only the option's own text makes it a letter
@@ -116,18 +132,26 @@ def _begins(said: str, options: Sequence[str]) -> str | None:
 def _agrees(letter: str, rest: str, options: Sequence[str]) -> str | None:
     """`letter`, unless what follows it is another option's text, names a second letter or takes the first one back."""
     own, said = _norm(options[LETTERS.index(letter)]), _norm(rest)
-    if own and (said == own or (own in said and not re.search(_second(options), _without(rest, options[LETTERS.index(letter)])))):
+    if own and (
+        said == own or (own in said and not re.search(_second(options), _without(rest, options[LETTERS.index(letter)])))
+    ):
         return letter
     if re.search(_second(options), f" {rest}") or re.match(r"(?:is|was)\s+(?:not|wrong|incorrect)\b", rest):
         return None
-    other = [o for o, option in zip(LETTERS, options) if o != letter and said and (said == _norm(option) or _within(said, _norm(option)))]
+    other = [
+        o
+        for o, option in zip(LETTERS, options)
+        if o != letter and said and (said == _norm(option) or _within(said, _norm(option)))
+    ]
     return None if other and not _within(said, own) else letter
 
 
 def _second(options: Sequence[str]) -> str:
     """A pattern for another letter that is offered beside the first: "or C", "and (D)", "/B", ", C"."""
-    letter = f"[{LETTERS[:len(options)]}]"
-    return rf"(?:^|\s)(?:or|and|&|/|,|\+)\s*(?:option\s+)?\(?{letter}\b(?!\s+[a-z]|['’-])|^\s*/?\s*{letter}\s*(?:[).]|$)"
+    letter = f"[{LETTERS[: len(options)]}]"
+    return (
+        rf"(?:^|\s)(?:or|and|&|/|,|\+)\s*(?:option\s+)?\(?{letter}\b(?!\s+[a-z]|['’-])|^\s*/?\s*{letter}\s*(?:[).]|$)"
+    )
 
 
 def _without(text: str, option: str) -> str:
@@ -142,7 +166,7 @@ def _within(part: str, whole: str) -> bool:
 
 def _hedges(said: str, options: Sequence[str]) -> bool:
     """Whether an answer that could not be read denies something or names letters: its words then name no option."""
-    if re.match(rf"\(?[{LETTERS[:len(options)]}]\s*[).:;]", said):
+    if re.match(rf"\(?[{LETTERS[: len(options)]}]\s*[).:;]", said):
         return True
     for option in options:
         said = _without(said, option)
@@ -153,8 +177,14 @@ def _hedges(said: str, options: Sequence[str]) -> bool:
 def _named(said: str, options: Sequence[str]) -> str | None:
     """The one option that `said` names by its text; of options that contain one another, the longest counts."""
     line = _norm(said)
-    hits = [(letter, _norm(option)) for letter, option in zip(LETTERS, options) if len(_norm(option)) > 3 and _within(_norm(option), line)]
-    longest = [letter for letter, option in hits if not any(option != other and _within(option, other) for _, other in hits)]
+    hits = [
+        (letter, _norm(option))
+        for letter, option in zip(LETTERS, options)
+        if len(_norm(option)) > 3 and _within(_norm(option), line)
+    ]
+    longest = [
+        letter for letter, option in hits if not any(option != other and _within(option, other) for _, other in hits)
+    ]
     rest = line
     for _, option in hits:
         rest = rest.replace(option, " ")
@@ -164,15 +194,19 @@ def _named(said: str, options: Sequence[str]) -> str | None:
 def _last_line(text: str, options: Sequence[str]) -> str | None:
     """The letter on the last line: alone, in parentheses, or by its option's text.  None where the text lists options over or breaks off."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    if not lines or len(set(_LIST_ITEM.findall(text)) & set(LETTERS[:len(options)])) > 1:
+    if not lines or len(set(_LIST_ITEM.findall(text)) & set(LETTERS[: len(options)])) > 1:
         return None
-    last, letters = lines[-1], LETTERS[:len(options)]
+    last, letters = lines[-1], LETTERS[: len(options)]
     if len(lines) == 1 and re.fullmatch(rf"[{letters}]", last):
         return last
     whole = _read(last, options) if re.match(rf"\(?[{letters}]\s*[).:]", last) or _same_text(last, options) else None
     if whole:
         option = options[LETTERS.index(whole)]
-        return whole if _norm(last).endswith(_norm(option)) or re.fullmatch(rf"\(?{whole}\s*[).:]+", last) or last[-1] in ".!" else None
+        return (
+            whole
+            if _norm(last).endswith(_norm(option)) or re.fullmatch(rf"\(?{whole}\s*[).:]+", last) or last[-1] in ".!"
+            else None
+        )
     in_parentheses = set(re.findall(rf"\(([{letters}])\)", last))
     if in_parentheses:
         rest = last

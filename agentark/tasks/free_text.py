@@ -26,11 +26,11 @@ def parse_summary(text: str, problem: Problem) -> Parsed:
     """Strict: all that follows the last "Answer:" (or "Summary:") at a line's start, lines joined.  Flexible: else the whole text."""
     plain = _MARKDOWN.sub("", text)
     marks = list(_MARK.finditer(plain))
-    strict = " ".join(plain[marks[-1].end():].split()) if marks else ""
+    strict = " ".join(plain[marks[-1].end() :].split()) if marks else ""
     return Parsed(strict or None, strict or (None if marks else " ".join(plain.split()) or None))
 
 
 def cut(text: str, words: int) -> tuple[str, bool]:
     """The first `words` words of a text with its line breaks, and whether anything was cut off."""
     ends = [match.end() for match in re.finditer(r"\S+", text)]
-    return (text[:ends[words - 1]], True) if len(ends) > words else (text, False)
+    return (text[: ends[words - 1]], True) if len(ends) > words else (text, False)

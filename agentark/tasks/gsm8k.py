@@ -24,7 +24,9 @@ def _read(side: str) -> dict[str, list[Problem]]:
     rows = [{**row, "row": n} for n, row in enumerate(hub.load(REPO, side, "main"))]
     for row in hub.ordered(rows, lambda row: sources.column(row, "question", "gsm8k"), "gsm8k"):
         split = side if side == "test" else hub.side(row["question"])
-        found[split].append(problem(row["question"], sources.column(row, "answer", "gsm8k"), f"gsm8k/{split}/{row['row']}"))
+        found[split].append(
+            problem(row["question"], sources.column(row, "answer", "gsm8k"), f"gsm8k/{split}/{row['row']}")
+        )
     return found
 
 
@@ -33,7 +35,9 @@ def problem(question: str, answer: str, name: str) -> Problem:
     worked, _, last = _ANNOTATION.sub("", answer).rpartition("####")
     gold = answers.figure(last)
     if gold is None or not worked:
-        raise ValueError(f"{name}: no number behind #### in the answer {answer[-80:]!r}; is this another version of the dataset?")
+        raise ValueError(
+            f"{name}: no number behind #### in the answer {answer[-80:]!r}; is this another version of the dataset?"
+        )
     return Problem(name, question.strip(), gold, f"{worked.strip()}\nAnswer: {gold}")
 
 
@@ -42,4 +46,13 @@ def problems(split: str, n: int) -> list[Problem]:
     return hub.first(_read("test" if split == "test" else "train")[split], n, "gsm8k", split)
 
 
-TASK = Task("gsm8k", problems, answers.parse_number, answers.same, INSTRUCTION, {"test": 1319}, licence="MIT", source=hub.source(REPO))
+TASK = Task(
+    "gsm8k",
+    problems,
+    answers.parse_number,
+    answers.same,
+    INSTRUCTION,
+    {"test": 1319},
+    licence="MIT",
+    source=hub.source(REPO),
+)

@@ -54,17 +54,24 @@ def _makers() -> dict[int, Callable]:
         for key in [key for key in sys.modules if key.split(".")[0] == "reasoning_gym"]:
             del sys.modules[key]
         sys.modules.update(before)
-    makers = {int(key.removeprefix("generate_")): make for module in modules for key, make in vars(module).items()
-              if re.fullmatch(r"generate_[0-9]+", key)}
+    makers = {
+        int(key.removeprefix("generate_")): make
+        for module in modules
+        for key, make in vars(module).items()
+        if re.fullmatch(r"generate_[0-9]+", key)
+    }
     return {number: makers[number] for number in sorted(makers) if number not in LEFT_OUT}
 
 
 # What is wrong with a worked answer
 
 _FIGURE = r"\$?([0-9][0-9,]*(?:\.[0-9]+)?)"
-_BETWEEN = r"(?:\s[^0-9=$+*/().÷%-]{0,25})?"  # words between a number and the next sign: "4 cans * 3 = 12"; none in 2x+70
+_BETWEEN = (
+    r"(?:\s[^0-9=$+*/().÷%-]{0,25})?"  # words between a number and the next sign: "4 cans * 3 = 12"; none in 2x+70
+)
 _EQUATION = re.compile(
-    rf"(?<![\w.$*/+%÷-])(?<![*/+÷-] )({_FIGURE}(?:{_BETWEEN}[-+*/]\s*{_FIGURE})+){_BETWEEN}=\s*{_FIGURE}(?!\.?[0-9]|%|\s*[-+*/])")
+    rf"(?<![\w.$*/+%÷-])(?<![*/+÷-] )({_FIGURE}(?:{_BETWEEN}[-+*/]\s*{_FIGURE})+){_BETWEEN}=\s*{_FIGURE}(?!\.?[0-9]|%|\s*[-+*/])"
+)
 _TIMES = re.compile(r"(?<=\s)x(?=\s)|×")
 _TERM = re.compile(r"[0-9][0-9,]*(?:\.[0-9]+)?|[-+*/]")
 
@@ -142,5 +149,14 @@ def problems(split: str, n: int) -> list[Problem]:
     return list(_problems(split, n))
 
 
-TASK = Task("gsm_symbolic", problems, answers.parse_number, answers.same, INSTRUCTION, {"train": 4000, "dev": 500, "test": 1000},
-            licence="Apache-2.0", source="reasoning-gym 0.1.25 (PyPI), gsm_symbolic", dropped=DROPPED)
+TASK = Task(
+    "gsm_symbolic",
+    problems,
+    answers.parse_number,
+    answers.same,
+    INSTRUCTION,
+    {"train": 4000, "dev": 500, "test": 1000},
+    licence="Apache-2.0",
+    source="reasoning-gym 0.1.25 (PyPI), gsm_symbolic",
+    dropped=DROPPED,
+)

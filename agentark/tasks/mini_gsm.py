@@ -17,17 +17,45 @@ from random import Random
 from .numeric import Writer, equal, parse
 from .problem import Problem, Task, bucket, take
 
-NAMES = ("Ana", "Ben", "Cara", "Dan", "Eva", "Finn", "Gina", "Hugo", "Iris", "Jon", "Kim", "Leo", "Mia", "Noah", "Olga", "Paul")
+NAMES = (
+    "Ana",
+    "Ben",
+    "Cara",
+    "Dan",
+    "Eva",
+    "Finn",
+    "Gina",
+    "Hugo",
+    "Iris",
+    "Jon",
+    "Kim",
+    "Leo",
+    "Mia",
+    "Noah",
+    "Olga",
+    "Paul",
+)
 THINGS = ("apples", "books", "cards", "coins", "eggs", "marbles", "nuts", "pens", "plums", "shells", "stamps", "stones")
 
 # Kind of event -> the ways it is told. {p} the person, {q} somebody else, {i} the things, {a} and {b} the numbers.
 EVENTS = {
     "gain": ("{p} finds {a} more {i}.", "{q} gives {p} {a} {i}.", "{p} picks up {a} {i}."),
     "lose": ("{p} loses {a} {i}.", "{p} gives {a} {i} to {q}.", "{p} sells {a} {i}."),
-    "packs": ("{p} buys {a} bags of {b} {i}.", "{a} friends each give {p} {b} {i}.", "{p} opens {a} boxes with {b} {i} each."),
-    "daily": ("{p} uses {b} {i} on each of {a} days.", "{p} gives {b} {i} to each of {a} friends.", "{p} puts {b} {i} into each of {a} jars and sells them."),
+    "packs": (
+        "{p} buys {a} bags of {b} {i}.",
+        "{a} friends each give {p} {b} {i}.",
+        "{p} opens {a} boxes with {b} {i} each.",
+    ),
+    "daily": (
+        "{p} uses {b} {i} on each of {a} days.",
+        "{p} gives {b} {i} to each of {a} friends.",
+        "{p} puts {b} {i} into each of {a} jars and sells them.",
+    ),
     "times": ("Then {p} gets {a} times as many {i}.", "Now {p} has {a} times as many {i}."),
-    "share": ("{p} makes {a} equal piles of {i} and keeps one.", "{p} shares all {i} equally among {a} people and takes one part."),
+    "share": (
+        "{p} makes {a} equal piles of {i} and keeps one.",
+        "{p} shares all {i} equally among {a} people and takes one part.",
+    ),
 }
 DISTRACTORS = ("{q} has {a} {i}.", "{q} finds {a} {j}.", "{p} also sees {a} {j}.", "{q} buys {a} bags of {b} {j}.")
 LENGTHS = (2, 4)  # least and most events of a story
@@ -99,8 +127,14 @@ def _apply(value: int, event: Event) -> int | None:
     }[event.kind]
 
 
-def tell(story: Story, rng: Random, told: dict[str, tuple[str, ...]] = EVENTS, start: str = "{p} has {a} {i}.",
-         end: str = "How many {i} does {p} have now?", hidden: int | None = None) -> tuple[str, list[int]]:
+def tell(
+    story: Story,
+    rng: Random,
+    told: dict[str, tuple[str, ...]] = EVENTS,
+    start: str = "{p} has {a} {i}.",
+    end: str = "How many {i} does {p} have now?",
+    hidden: int | None = None,
+) -> tuple[str, list[int]]:
     """The story as text, and the numbers of its distractors.
 
     `told`, `start` and `end` are the ways its parts are told; of part `hidden` (0 the start value, n the n-th event) the number is given as x.
@@ -131,7 +165,9 @@ def follow(story: Story, write: Writer, products: list[int] | None = None) -> in
             value = write("keeps", value, "/", event.a)
         else:
             amount = products[n] if products else write("each", event.a, "*", event.b)
-            value = write("gets" if event.kind == "packs" else "loses", value, "+" if event.kind == "packs" else "-", amount)
+            value = write(
+                "gets" if event.kind == "packs" else "loses", value, "+" if event.kind == "packs" else "-", amount
+            )
     return value
 
 

@@ -15,13 +15,39 @@ from .problem import Problem, Task, bucket, equal_words, parse_words, take
 
 WOMEN = ("Ana", "Cara", "Eva", "Gina", "Iris", "Kim", "Mia", "Olga")
 MEN = ("Ben", "Dan", "Finn", "Hugo", "Jon", "Leo", "Noah", "Paul")
-SURNAMES = ("Berg", "Cole", "Dorn", "Falk", "Hill", "Kern", "Lund", "Moor", "Nash", "Park", "Rice", "Stone", "Todd", "Voss", "West", "York")
-TOWNS = tuple(f"{kind} {name}" for kind in ("Lake", "Port", "Fort", "Mount", "New", "Old")
-              for name in ("Miro", "Sava", "Telo", "Runa", "Bako", "Deli", "Gora", "Vesu"))
-PLACES = tuple(f"{color} {house}" for color in ("Red", "Blue", "Green", "White", "Black", "Gold")
-               for house in ("Mill", "Bank", "School", "Shop", "Farm", "Inn"))
-TITLES = tuple(f"{how} {what}" for how in ("Cold", "Dark", "Late", "Long", "Quiet", "Wild")
-               for what in ("Moon", "Rain", "Road", "River", "Night", "Winter"))
+SURNAMES = (
+    "Berg",
+    "Cole",
+    "Dorn",
+    "Falk",
+    "Hill",
+    "Kern",
+    "Lund",
+    "Moor",
+    "Nash",
+    "Park",
+    "Rice",
+    "Stone",
+    "Todd",
+    "Voss",
+    "West",
+    "York",
+)
+TOWNS = tuple(
+    f"{kind} {name}"
+    for kind in ("Lake", "Port", "Fort", "Mount", "New", "Old")
+    for name in ("Miro", "Sava", "Telo", "Runa", "Bako", "Deli", "Gora", "Vesu")
+)
+PLACES = tuple(
+    f"{color} {house}"
+    for color in ("Red", "Blue", "Green", "White", "Black", "Gold")
+    for house in ("Mill", "Bank", "School", "Shop", "Farm", "Inn")
+)
+TITLES = tuple(
+    f"{how} {what}"
+    for how in ("Cold", "Dark", "Late", "Long", "Quiet", "Wild")
+    for what in ("Moon", "Rain", "Road", "River", "Night", "Winter")
+)
 AGES = tuple(str(n) for n in range(20, 90))
 
 
@@ -56,18 +82,51 @@ class Kind:
 
 
 KINDS = {
-    "work": Kind("works", "stands", "the town of the work of {x}.", (
-        "In which town does {x} work?", "{x} works in which town?", "Where is the place at which {x} works?")),
-    "mother": Kind("mother", "born", "the birth town of the mother of {x}.", (
-        "In which town was the mother of {x} born?", "The mother of {x} was born in which town?", "Where was the mother of {x} born?")),
-    "book": Kind("wrote", "lives", "the home town of the author of {x}.", (
-        "In which town does the author of {x} live?", "The author of {x} lives in which town?", "Where does the author of {x} live?")),
-    "older": Kind("age", "age", "the older of {x} and {y}.", (
-        "Who is older, {x} or {y}?", "Is {x} or {y} older?", "Of {x} and {y}, who is older?")),
-    "younger": Kind("age", "age", "the younger of {x} and {y}.", (
-        "Who is younger, {x} or {y}?", "Is {x} or {y} younger?", "Of {x} and {y}, who is younger?")),
+    "work": Kind(
+        "works",
+        "stands",
+        "the town of the work of {x}.",
+        ("In which town does {x} work?", "{x} works in which town?", "Where is the place at which {x} works?"),
+    ),
+    "mother": Kind(
+        "mother",
+        "born",
+        "the birth town of the mother of {x}.",
+        (
+            "In which town was the mother of {x} born?",
+            "The mother of {x} was born in which town?",
+            "Where was the mother of {x} born?",
+        ),
+    ),
+    "book": Kind(
+        "wrote",
+        "lives",
+        "the home town of the author of {x}.",
+        (
+            "In which town does the author of {x} live?",
+            "The author of {x} lives in which town?",
+            "Where does the author of {x} live?",
+        ),
+    ),
+    "older": Kind(
+        "age",
+        "age",
+        "the older of {x} and {y}.",
+        ("Who is older, {x} or {y}?", "Is {x} or {y} older?", "Of {x} and {y}, who is older?"),
+    ),
+    "younger": Kind(
+        "age",
+        "age",
+        "the younger of {x} and {y}.",
+        ("Who is younger, {x} or {y}?", "Is {x} or {y} younger?", "Of {x} and {y}, who is younger?"),
+    ),
 }
-FRAMES = ("{facts}\n{question}", "Read this. {facts}\n{question}", "{question}\n{facts}", "Facts: {facts}\nQuestion: {question}")
+FRAMES = (
+    "{facts}\n{question}",
+    "Read this. {facts}\n{question}",
+    "{question}\n{facts}",
+    "Facts: {facts}\nQuestion: {question}",
+)
 LENGTHS = (6, 9)  # least and most facts
 
 
@@ -126,15 +185,29 @@ def spoil(case: Case, rng: Random) -> str:
     kind = KINDS[case.kind]
     right = solve(case, rng)
     if kind.first == "age":
-        swapped = replace(case, first=replace(case.first, object=case.second.object), second=replace(case.second, object=case.first.object))
+        swapped = replace(
+            case,
+            first=replace(case.first, object=case.second.object),
+            second=replace(case.second, object=case.first.object),
+        )
         if rng.random() < 0.5:
             return solve(swapped, rng)
         return right.replace(f"Answer: {case.answer}", f"Answer: {swapped.answer}")
     hops = [fact for fact in case.others if fact.relation == kind.second]
-    chains = [(first, second) for first in case.others if first.relation == kind.first for second in hops if second.subject == first.object]
+    chains = [
+        (first, second)
+        for first in case.others
+        if first.relation == kind.first
+        for second in hops
+        if second.subject == first.object
+    ]
     if rng.random() < 0.5:
         first, second = rng.choice(chains)
-        return right.replace(case.first.text, first.text).replace(case.second.text, second.text).replace(f"Answer: {case.answer}", f"Answer: {second.object}")
+        return (
+            right.replace(case.first.text, first.text)
+            .replace(case.second.text, second.text)
+            .replace(f"Answer: {case.answer}", f"Answer: {second.object}")
+        )
     second = rng.choice(hops)
     return right.replace(case.second.text, second.text).replace(f"Answer: {case.answer}", f"Answer: {second.object}")
 
@@ -144,8 +217,14 @@ def _case(rng: Random, name: str) -> Case:
 
     Every object is new, so that no town, place or age occurs in two facts; no subject has two facts of one relation.
     """
-    pools = {"place": list(PLACES), "town": list(TOWNS), "book": list(TITLES), "age": list(AGES),
-             "woman": [f"{first} {last}" for first in WOMEN for last in SURNAMES], "man": [f"{first} {last}" for first in MEN for last in SURNAMES]}
+    pools = {
+        "place": list(PLACES),
+        "town": list(TOWNS),
+        "book": list(TITLES),
+        "age": list(AGES),
+        "woman": [f"{first} {last}" for first in WOMEN for last in SURNAMES],
+        "man": [f"{first} {last}" for first in MEN for last in SURNAMES],
+    }
     for pool in pools.values():
         rng.shuffle(pool)
     known: dict[str, list[str]] = {"person": [], "place": [], "book": []}
@@ -193,9 +272,18 @@ def stream(split: str, rng: Random) -> Iterator[tuple[Case, Problem]]:
         told = [fact.text for fact in (case.first, case.second, *case.others)]
         rng.shuffle(told)
         question = kind.wordings[wording].format(x=case.first.subject, y=case.second.subject)
-        yield case, Problem(
-            f"mini_hotpot/{split}/{count}", FRAMES[frame].format(facts=" ".join(told), question=question), case.answer, solve(case, rng), template, held_out,
-            references=(case.answer,))
+        yield (
+            case,
+            Problem(
+                f"mini_hotpot/{split}/{count}",
+                FRAMES[frame].format(facts=" ".join(told), question=question),
+                case.answer,
+                solve(case, rng),
+                template,
+                held_out,
+                references=(case.answer,),
+            ),
+        )
         count += 1
         want_held_out = split != "train" and not want_held_out
 
@@ -206,4 +294,6 @@ def problems(split: str, n: int) -> list[Problem]:
     return take(keyed, n, f"mini_hotpot/{split}")
 
 
-TASK = Task("mini_hotpot", problems, parse_words, equal_words, sizes={"train": 4000, "dev": 500, "test": 1000}, measure="f1")
+TASK = Task(
+    "mini_hotpot", problems, parse_words, equal_words, sizes={"train": 4000, "dev": 500, "test": 1000}, measure="f1"
+)

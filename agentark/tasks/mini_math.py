@@ -19,7 +19,11 @@ LARGEST = 299
 WORDINGS = {
     "equation": ("Solve {t}={m} for x.", "Find x so that {t}={m}.", "{t}={m}. What is x?"),
     "order": ("Compute {t}.", "What is {t}?", "Find the value of {t}."),
-    "remainder": ("What is the remainder of {t} divided by {m}?", "Divide {t} by {m}. What is left over?", "Find {t} modulo {m}."),
+    "remainder": (
+        "What is the remainder of {t} divided by {m}?",
+        "Divide {t} by {m}. What is left over?",
+        "Find {t} modulo {m}.",
+    ),
 }
 PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2}
 Tree = int | str | tuple
@@ -82,7 +86,11 @@ def _tree(rng: Random, operations: int) -> Tree:
     op = rng.choice("++--**/")
     left = rng.randrange(operations)
     if op in "*/":
-        return (op, _tree(rng, left), rng.randint(2, 9) if operations - 1 - left == 0 else _tree(rng, operations - 1 - left))
+        return (
+            op,
+            _tree(rng, left),
+            rng.randint(2, 9) if operations - 1 - left == 0 else _tree(rng, operations - 1 - left),
+        )
     return (op, _tree(rng, left), _tree(rng, operations - 1 - left))
 
 
@@ -180,7 +188,12 @@ def stream(split: str, rng: Random) -> Iterator[tuple[Case, Problem]]:
             continue
         question = rng.choice(WORDINGS[case.kind]).format(t=show(case.tree), m=case.m)
         solution = solve(case, rng)
-        yield case, Problem(f"mini_math/{split}/{count}", question, solution.rsplit(": ", 1)[1], solution, case.template, held_out)
+        yield (
+            case,
+            Problem(
+                f"mini_math/{split}/{count}", question, solution.rsplit(": ", 1)[1], solution, case.template, held_out
+            ),
+        )
         count += 1
         want_held_out = split != "train" and not want_held_out
 

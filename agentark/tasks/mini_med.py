@@ -16,10 +16,35 @@ from random import Random
 from .problem import Parsed, Problem, Task, answer_lines, boxed, bucket, take
 
 ORGANS = ("liver", "heart", "lung", "skin", "kidney", "brain", "stomach", "spleen", "bone", "eye")
-SYMPTOMS = ("fever", "cough", "rash", "pain", "nausea", "fatigue", "swelling", "dizziness", "cramps", "thirst", "chills", "tremor")
+SYMPTOMS = (
+    "fever",
+    "cough",
+    "rash",
+    "pain",
+    "nausea",
+    "fatigue",
+    "swelling",
+    "dizziness",
+    "cramps",
+    "thirst",
+    "chills",
+    "tremor",
+)
 EFFECTS = ("sleepiness", "headache", "dry mouth", "itching", "weakness", "blurred vision", "sweating", "hunger")
-GERMS = ("zorbavirus", "keltococcus", "ambrella", "dunovirus", "fistobacter", "grunella", "hylovirus", "jastococcus",
-         "lombacter", "mirnella", "nodovirus", "pelococcus")
+GERMS = (
+    "zorbavirus",
+    "keltococcus",
+    "ambrella",
+    "dunovirus",
+    "fistobacter",
+    "grunella",
+    "hylovirus",
+    "jastococcus",
+    "lombacter",
+    "mirnella",
+    "nodovirus",
+    "pelococcus",
+)
 CLASSES = ("alphalones", "betadines", "coxatrines", "deltamides", "epsilates", "gammazoles", "kappadols", "lambdarins")
 LETTERS = "ABCD"
 N_DRUGS, N_DISEASES = 480, 60
@@ -45,14 +70,18 @@ def _facts() -> Facts:
     rng = Random("mini_med facts")
     drugs = _names(rng, N_DRUGS, tuple(c + v for c in "tmvrlnskdbp" for v in "aeiou"), "xin")
     diseases = _names(rng, N_DISEASES, tuple(c + v for c in "grvhcmft" for v in "aeou"), "sis")
-    return Facts(drugs, diseases, {
-        "treats": {d: rng.choice(diseases) for d in drugs},
-        "belongs to": {d: rng.choice(CLASSES) for d in drugs},
-        "affects the": {d: rng.choice(ORGANS) for d in diseases},
-        "causes": {d: rng.choice(SYMPTOMS) for d in diseases},
-        "comes from": {d: rng.choice(GERMS) for d in diseases},
-        "bring": dict(zip(CLASSES, rng.sample(EFFECTS, len(CLASSES)))),
-    })
+    return Facts(
+        drugs,
+        diseases,
+        {
+            "treats": {d: rng.choice(diseases) for d in drugs},
+            "belongs to": {d: rng.choice(CLASSES) for d in drugs},
+            "affects the": {d: rng.choice(ORGANS) for d in diseases},
+            "causes": {d: rng.choice(SYMPTOMS) for d in diseases},
+            "comes from": {d: rng.choice(GERMS) for d in diseases},
+            "bring": dict(zip(CLASSES, rng.sample(EFFECTS, len(CLASSES)))),
+        },
+    )
 
 
 FACTS = _facts()
@@ -70,14 +99,50 @@ class Path:
 
 
 PATHS = {
-    "organ": Path("treats", "affects the", ORGANS, "organ", (
-        "Which organ does the disease that {x} treats affect?", "{x} treats a disease of which organ?", "The disease that {x} is for affects which organ?")),
-    "symptom": Path("treats", "causes", SYMPTOMS, "symptom", (
-        "Which symptom does the disease that {x} treats cause?", "{x} treats a disease with which symptom?", "The disease that {x} is for causes which symptom?")),
-    "germ": Path("treats", "comes from", GERMS, "germ", (
-        "Which germ does the disease that {x} treats come from?", "{x} treats a disease from which germ?", "The disease that {x} is for comes from which germ?")),
-    "effect": Path("belongs to", "bring", EFFECTS, "side effect", (
-        "Which side effect do drugs of the class of {x} bring?", "{x} belongs to a class with which side effect?", "The class that {x} is in brings which side effect?")),
+    "organ": Path(
+        "treats",
+        "affects the",
+        ORGANS,
+        "organ",
+        (
+            "Which organ does the disease that {x} treats affect?",
+            "{x} treats a disease of which organ?",
+            "The disease that {x} is for affects which organ?",
+        ),
+    ),
+    "symptom": Path(
+        "treats",
+        "causes",
+        SYMPTOMS,
+        "symptom",
+        (
+            "Which symptom does the disease that {x} treats cause?",
+            "{x} treats a disease with which symptom?",
+            "The disease that {x} is for causes which symptom?",
+        ),
+    ),
+    "germ": Path(
+        "treats",
+        "comes from",
+        GERMS,
+        "germ",
+        (
+            "Which germ does the disease that {x} treats come from?",
+            "{x} treats a disease from which germ?",
+            "The disease that {x} is for comes from which germ?",
+        ),
+    ),
+    "effect": Path(
+        "belongs to",
+        "bring",
+        EFFECTS,
+        "side effect",
+        (
+            "Which side effect do drugs of the class of {x} bring?",
+            "{x} belongs to a class with which side effect?",
+            "The class that {x} is in brings which side effect?",
+        ),
+    ),
 }
 FRAMES = ("", "A patient takes {x}.", "A doctor gives {x} to a child.", "A clinic has {x} in stock.")
 DISTRACTOR = "The patient's brother takes {y}."
@@ -169,8 +234,18 @@ def stream(split: str, rng: Random) -> Iterator[tuple[Case, Problem]]:
             parts.append(DISTRACTOR.format(y=rng.choice([d for d in FACTS.drugs if d != case.drug])))
         parts.append(path.wordings[wording].format(x=case.drug))
         listed = "\n".join(f"{letter}) {option}" for letter, option in zip(LETTERS, case.options))
-        yield case, Problem(
-            f"mini_med/{split}/{count}", " ".join(parts) + "\n" + listed, LETTERS[case.right], solve(case, rng), template, held_out, case.options)
+        yield (
+            case,
+            Problem(
+                f"mini_med/{split}/{count}",
+                " ".join(parts) + "\n" + listed,
+                LETTERS[case.right],
+                solve(case, rng),
+                template,
+                held_out,
+                case.options,
+            ),
+        )
         count += 1
         want_held_out = split != "train" and not want_held_out
 
@@ -187,12 +262,16 @@ _IN_PARENTHESES = re.compile(r"\(([A-D])\)")
 
 def _letter(text: str) -> str | None:
     found = _LETTER_ALONE.match(text.strip())
-    return found[1].upper() if found and not re.search(r"\b[B-D]\b|\(A\)", text.strip()[found.end(1):]) else None
+    return found[1].upper() if found and not re.search(r"\b[B-D]\b|\(A\)", text.strip()[found.end(1) :]) else None
 
 
 def _named(text: str, problem: Problem) -> list[str]:
     """The letters of the options whose whole text occurs in `text`."""
-    return [LETTERS[n] for n, option in enumerate(problem.options) if re.search(rf"\b{re.escape(option.lower())}\b", text.lower())]
+    return [
+        LETTERS[n]
+        for n, option in enumerate(problem.options)
+        if re.search(rf"\b{re.escape(option.lower())}\b", text.lower())
+    ]
 
 
 def parse(text: str, problem: Problem) -> Parsed:

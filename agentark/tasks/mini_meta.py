@@ -68,7 +68,7 @@ def _undo(events: tuple[Event, ...], value: int, write: Writer) -> int:
 
 def _between(case: Case, end: int, write: Writer, back_first: bool) -> int:
     """The number of the hidden event: what there was before it, what there was after it, and their difference."""
-    before, after = case.story.events[:case.hidden - 1], case.story.events[case.hidden:]
+    before, after = case.story.events[: case.hidden - 1], case.story.events[case.hidden :]
     if back_first:
         y = _undo(after, end, write)
     x = mini_gsm.follow(Story(case.story.start, before), write)
@@ -83,7 +83,9 @@ def solve(case: Case, rng: Random, slip_at: int = -1, slip: int = 0, end: int | 
         return mini_gsm.solve(case.story, rng, slip_at, slip)
     write = Writer(slip_at, slip)
     end = outcome(case.story) if end is None else end
-    answer = _undo(case.story.events, end, write) if case.hidden == 0 else _between(case, end, write, rng.random() < 0.5)
+    answer = (
+        _undo(case.story.events, end, write) if case.hidden == 0 else _between(case, end, write, rng.random() < 0.5)
+    )
     return "\n".join([*write.lines, f"Answer: {answer}"])
 
 
@@ -106,7 +108,13 @@ def _ask(case: Case, rng: Random) -> tuple[str, list[int]]:
     if case.kind == "answer":
         return mini_gsm.tell(case.story, rng)
     if case.kind == "rephrase":
-        return mini_gsm.tell(case.story, rng, REPHRASED, "At first there are {a} {i} with {p}.", "Find the number of {i} that {p} has at the end.")
+        return mini_gsm.tell(
+            case.story,
+            rng,
+            REPHRASED,
+            "At first there are {a} {i} with {p}.",
+            "Find the number of {i} that {p} has at the end.",
+        )
     told = rng.choice((mini_gsm.EVENTS, REPHRASED))
     end = (VERIFY if case.kind == "verify" else BACKWARD).format(m=outcome(case.story))
     return mini_gsm.tell(case.story, rng, told, end=end, hidden=case.hidden)
@@ -120,7 +128,9 @@ def augment(story: Story, kind: str, rng: Random) -> Case | None:
     return Case(kind, story, (), rng.choice(can)) if can else None
 
 
-def stream(split: str, rng: Random, lengths: tuple[int, int] = mini_gsm.LENGTHS, stories: Iterator | None = None) -> Iterator[tuple[Case, Problem]]:
+def stream(
+    split: str, rng: Random, lengths: tuple[int, int] = mini_gsm.LENGTHS, stories: Iterator | None = None
+) -> Iterator[tuple[Case, Problem]]:
     """Endless (case, problem) of a split: each story of mini_gsm's stream (or of `stories`) with one augmentation.  Held-out templates are mini_gsm's."""
     count = 0
     for story, source, _ in stories or mini_gsm.stream(split, rng, lengths):
@@ -130,7 +140,17 @@ def stream(split: str, rng: Random, lengths: tuple[int, int] = mini_gsm.LENGTHS,
         question, stray = _ask(case, rng)
         case = replace(case, stray=tuple(stray))
         solution = solve(case, rng)
-        yield case, Problem(f"mini_meta/{split}/{count}", question, solution.rsplit(": ", 1)[1], solution, f"{case.kind}:{story.template}", source.held_out)
+        yield (
+            case,
+            Problem(
+                f"mini_meta/{split}/{count}",
+                question,
+                solution.rsplit(": ", 1)[1],
+                solution,
+                f"{case.kind}:{story.template}",
+                source.held_out,
+            ),
+        )
         count += 1
 
 

@@ -14,9 +14,37 @@ from random import Random
 from .mini_hotpot import TOWNS
 from .problem import Problem, Task, bucket, equal_words, parse_words, take
 
-SYSTEMS = ("rilo", "pado", "tesu", "niva", "kemo", "luba", "fosi", "gane", "hoku", "jira", "mavo", "sulo",
-           "teka", "vidu", "zano", "bemi", "dulo", "wika", "pema", "rogu", "lito", "nesa", "kafu", "mobi")
-LANGUAGES = tuple(f"{age} {name}" for age in ("old", "new", "high", "low") for name in ("Greek", "Latin", "Norse", "Irish", "Dutch", "Persian"))
+SYSTEMS = (
+    "rilo",
+    "pado",
+    "tesu",
+    "niva",
+    "kemo",
+    "luba",
+    "fosi",
+    "gane",
+    "hoku",
+    "jira",
+    "mavo",
+    "sulo",
+    "teka",
+    "vidu",
+    "zano",
+    "bemi",
+    "dulo",
+    "wika",
+    "pema",
+    "rogu",
+    "lito",
+    "nesa",
+    "kafu",
+    "mobi",
+)
+LANGUAGES = tuple(
+    f"{age} {name}"
+    for age in ("old", "new", "high", "low")
+    for name in ("Greek", "Latin", "Norse", "Irish", "Dutch", "Persian")
+)
 UNANSWERABLE = "unanswerable"
 
 
@@ -36,22 +64,79 @@ def _numbers(*of: int) -> tuple[str, ...]:
 
 
 ATTRIBUTES = {
-    "town": Attribute("Authors", "The authors of {x} live in {v}.", TOWNS, (
-        "Where do the authors of {x} live?", "In which town do the authors of {x} live?", "The authors of {x} live in which town?")),
-    "pages": Attribute("Data", "The corpus of {x} has {v} pages.", _numbers(100, 1000, 10), (
-        "How many pages does the corpus of {x} have?", "How big is the corpus of {x}?", "The corpus of {x} has how many pages?"), "{v} pages"),
-    "language": Attribute("Data", "The texts of {x} are in {v}.", LANGUAGES, (
-        "In which language are the texts of {x}?", "Which language are the texts of {x} in?", "The texts of {x} are in which language?")),
-    "layers": Attribute("Model", "The model {x} has {v} layers.", _numbers(2, 41), (
-        "How many layers does {x} have?", "What is the number of layers of {x}?", "The model {x} has how many layers?"), "{v} layers"),
-    "heads": Attribute("Model", "Each layer of {x} has {v} heads.", _numbers(2, 41), (
-        "How many heads does each layer of {x} have?", "What is the number of heads of {x}?", "Each layer of {x} has how many heads?"), "{v} heads"),
-    "hours": Attribute("Results", "We trained {x} for {v} hours.", _numbers(5, 100), (
-        "For how many hours was {x} trained?", "How long was {x} trained?", "They trained {x} for how many hours?"), "{v} hours"),
-    "points": Attribute("Results", "On the test set {x} scored {v} points.", _numbers(20, 100), (
-        "How many points did {x} score?", "What is the score of {x}?", "On the test set {x} scored how many points?"), "{v} points"),
+    "town": Attribute(
+        "Authors",
+        "The authors of {x} live in {v}.",
+        TOWNS,
+        (
+            "Where do the authors of {x} live?",
+            "In which town do the authors of {x} live?",
+            "The authors of {x} live in which town?",
+        ),
+    ),
+    "pages": Attribute(
+        "Data",
+        "The corpus of {x} has {v} pages.",
+        _numbers(100, 1000, 10),
+        (
+            "How many pages does the corpus of {x} have?",
+            "How big is the corpus of {x}?",
+            "The corpus of {x} has how many pages?",
+        ),
+        "{v} pages",
+    ),
+    "language": Attribute(
+        "Data",
+        "The texts of {x} are in {v}.",
+        LANGUAGES,
+        (
+            "In which language are the texts of {x}?",
+            "Which language are the texts of {x} in?",
+            "The texts of {x} are in which language?",
+        ),
+    ),
+    "layers": Attribute(
+        "Model",
+        "The model {x} has {v} layers.",
+        _numbers(2, 41),
+        (
+            "How many layers does {x} have?",
+            "What is the number of layers of {x}?",
+            "The model {x} has how many layers?",
+        ),
+        "{v} layers",
+    ),
+    "heads": Attribute(
+        "Model",
+        "Each layer of {x} has {v} heads.",
+        _numbers(2, 41),
+        (
+            "How many heads does each layer of {x} have?",
+            "What is the number of heads of {x}?",
+            "Each layer of {x} has how many heads?",
+        ),
+        "{v} heads",
+    ),
+    "hours": Attribute(
+        "Results",
+        "We trained {x} for {v} hours.",
+        _numbers(5, 100),
+        ("For how many hours was {x} trained?", "How long was {x} trained?", "They trained {x} for how many hours?"),
+        "{v} hours",
+    ),
+    "points": Attribute(
+        "Results",
+        "On the test set {x} scored {v} points.",
+        _numbers(20, 100),
+        ("How many points did {x} score?", "What is the score of {x}?", "On the test set {x} scored how many points?"),
+        "{v} points",
+    ),
 }
-BETTER = ("Which scored more, {x} or {y}?", "Which is better on the test set, {x} or {y}?", "Did {x} or {y} score more points?")
+BETTER = (
+    "Which scored more, {x} or {y}?",
+    "Which is better on the test set, {x} or {y}?",
+    "Did {x} or {y} score more points?",
+)
 ASKED = {**{name: attribute.wordings for name, attribute in ATTRIBUTES.items()}, "better": BETTER}
 FILLERS = {
     "Authors": ("We thank all readers of this paper.", "Both towns paid for the work."),
@@ -59,7 +144,12 @@ FILLERS = {
     "Model": ("The code is free to use.", "All models share the same code."),
     "Results": ("More work is needed here.", "All scores are given for one run."),
 }
-FRAMES = ("{paper}\n{question}", "{question}\n{paper}", "Paper:\n{paper}\nQuestion: {question}", "Read this.\n{paper}\n{question}")
+FRAMES = (
+    "{paper}\n{question}",
+    "{question}\n{paper}",
+    "Paper:\n{paper}\nQuestion: {question}",
+    "Read this.\n{paper}\n{question}",
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -98,7 +188,9 @@ class Case:
     def needed(self) -> list[Fact]:
         """The facts that the answer is read from: none where it is not stated."""
         attribute = "points" if self.asked == "better" else self.asked
-        return [fact for system in self.about for fact in self.facts if (fact.attribute, fact.system) == (attribute, system)]
+        return [
+            fact for system in self.about for fact in self.facts if (fact.attribute, fact.system) == (attribute, system)
+        ]
 
     @property
     def answer(self) -> str:
@@ -135,7 +227,11 @@ def spoil(case: Case, rng: Random) -> str:
     if case.asked == "better":
         x, y = case.needed
         wrong = next(system for system in case.about if system != case.answer)
-        facts = [x, y] if rng.random() < 0.5 else [Fact(x.attribute, x.system, y.value), Fact(x.attribute, y.system, x.value)]
+        facts = (
+            [x, y]
+            if rng.random() < 0.5
+            else [Fact(x.attribute, x.system, y.value), Fact(x.attribute, y.system, x.value)]
+        )
         return _write(case, rng, facts, wrong)
     others = [fact for fact in case.facts if fact.attribute == case.asked and fact.system != case.about[0]]
     values = [value for value in ATTRIBUTES[case.asked].values if value not in {fact.value for fact in case.needed}]
@@ -173,7 +269,9 @@ def _tell(case: Case, rng: Random) -> str:
     for sentences in told.values():
         rng.shuffle(sentences)
     opening = f"We compare {', '.join(systems[:-1])} and {systems[-1]}."
-    return "\n".join([opening, *(f"{section}: {' '.join(sentences)}" for section, sentences in told.items() if sentences)])
+    return "\n".join(
+        [opening, *(f"{section}: {' '.join(sentences)}" for section, sentences in told.items() if sentences)]
+    )
 
 
 def stream(split: str, rng: Random) -> Iterator[tuple[Case, Problem]]:
@@ -192,9 +290,18 @@ def stream(split: str, rng: Random) -> Iterator[tuple[Case, Problem]]:
         if bucket(f"mini_qasper {case.paper}", (80, 10, 10)) != split:
             continue
         question = ASKED[asked][wording].format(x=case.about[0], y=case.about[-1])
-        yield case, Problem(
-            f"mini_qasper/{split}/{count}", FRAMES[frame].format(paper=_tell(case, rng), question=question), case.answer, solve(case, rng), template, held_out,
-            references=case.references)
+        yield (
+            case,
+            Problem(
+                f"mini_qasper/{split}/{count}",
+                FRAMES[frame].format(paper=_tell(case, rng), question=question),
+                case.answer,
+                solve(case, rng),
+                template,
+                held_out,
+                references=case.references,
+            ),
+        )
         count += 1
         want_held_out = split != "train" and not want_held_out
 
@@ -205,4 +312,6 @@ def problems(split: str, n: int) -> list[Problem]:
     return take(keyed, n, f"mini_qasper/{split}")
 
 
-TASK = Task("mini_qasper", problems, parse_words, equal_words, sizes={"train": 4000, "dev": 500, "test": 1000}, measure="f1")
+TASK = Task(
+    "mini_qasper", problems, parse_words, equal_words, sizes={"train": 4000, "dev": 500, "test": 1000}, measure="f1"
+)

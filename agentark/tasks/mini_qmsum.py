@@ -28,20 +28,42 @@ class Topic:
 
 
 TOPICS = {
-    **{item: Topic(f"buy {{v}} {item}", tuple(f"{n} {color}" for n in range(2, 10) for color in COLORS)) for item in ITEMS},
-    "meeting": Topic("meet on {v}", tuple(f"{day} {time}" for day in ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
-                                          for time in ("morning", "noon", "evening"))),
+    **{
+        item: Topic(f"buy {{v}} {item}", tuple(f"{n} {color}" for n in range(2, 10) for color in COLORS))
+        for item in ITEMS
+    },
+    "meeting": Topic(
+        "meet on {v}",
+        tuple(
+            f"{day} {time}"
+            for day in ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
+            for time in ("morning", "noon", "evening")
+        ),
+    ),
     "trip": Topic("go to {v}", TOWNS),
-    "paint": Topic("paint the {v}", tuple(f"{part} {color}" for part in ("door", "wall", "roof", "fence") for color in COLORS)),
-    "lunch": Topic("eat {v}", tuple(f"{how} {what}" for how in ("hot", "cold", "fresh") for what in ("soup", "rice", "fish", "bread", "corn"))),
+    "paint": Topic(
+        "paint the {v}", tuple(f"{part} {color}" for part in ("door", "wall", "roof", "fence") for color in COLORS)
+    ),
+    "lunch": Topic(
+        "eat {v}",
+        tuple(
+            f"{how} {what}" for how in ("hot", "cold", "fresh") for what in ("soup", "rice", "fish", "bread", "corn")
+        ),
+    ),
 }
 SORTS = (ITEMS, ("meeting",), ("trip",), ("paint",), ("lunch",))
 PROPOSE = ("Let us {does}.", "I say we {does}.", "We should {does}.")
 ACCEPT = ("Yes, good.", "Fine with me.", "Good idea.")
 COUNTER = ("No, better {v}.", "I do not like that. Rather {v}.", "No, I want {v}.")
 LATER = ("Not now. Next time.", "I do not know yet. Later.", "No time today. Later.")
-WORDINGS = ("{talk}\nWhat did they decide?", "{talk}\nSum up the decisions.", "{talk}\nWhat was decided?",
-            "What did they decide?\n{talk}", "Sum up the decisions.\n{talk}", "Talk:\n{talk}\nWhat are the decisions?")
+WORDINGS = (
+    "{talk}\nWhat did they decide?",
+    "{talk}\nSum up the decisions.",
+    "{talk}\nWhat was decided?",
+    "What did they decide?\n{talk}",
+    "Sum up the decisions.\n{talk}",
+    "Talk:\n{talk}\nWhat are the decisions?",
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +102,13 @@ class Case:
 
 def summary(decisions: list[tuple[str, str]]) -> str:
     """(topic, value agreed on, or empty where put off) as one sentence."""
-    return "They " + ", and ".join(TOPICS[topic].does.format(v=value) if value else f"put off the {topic}" for topic, value in decisions) + "."
+    return (
+        "They "
+        + ", and ".join(
+            TOPICS[topic].does.format(v=value) if value else f"put off the {topic}" for topic, value in decisions
+        )
+        + "."
+    )
 
 
 def template_split(template: str) -> str:
@@ -129,7 +157,10 @@ def _tell(case: Case, rng: Random) -> str:
         if point.outcome == "accept":
             lines.append(f"{b}: {rng.choice(ACCEPT)}")
         elif point.outcome == "counter":
-            lines += [f"{b}: {rng.choice(COUNTER).format(v=point.counter)}", f"{rng.choice((a, c))}: {rng.choice(ACCEPT)}"]
+            lines += [
+                f"{b}: {rng.choice(COUNTER).format(v=point.counter)}",
+                f"{rng.choice((a, c))}: {rng.choice(ACCEPT)}",
+            ]
         else:
             lines.append(f"{b}: {rng.choice(LATER)}")
     return "\n".join(lines)
@@ -149,9 +180,18 @@ def stream(split: str, rng: Random) -> Iterator[tuple[Case, Problem]]:
         held_out = home != "train"
         if held_out != want_held_out or (held_out and home != split):
             continue
-        yield case, Problem(
-            f"mini_qmsum/{split}/{count}", WORDINGS[wording].format(talk=_tell(case, rng)), case.answer, solve(case, rng), template, held_out,
-            references=(case.answer,))
+        yield (
+            case,
+            Problem(
+                f"mini_qmsum/{split}/{count}",
+                WORDINGS[wording].format(talk=_tell(case, rng)),
+                case.answer,
+                solve(case, rng),
+                template,
+                held_out,
+                references=(case.answer,),
+            ),
+        )
         count += 1
         want_held_out = split != "train" and not want_held_out
 
@@ -162,4 +202,6 @@ def problems(split: str, n: int) -> list[Problem]:
     return take(keyed, n, f"mini_qmsum/{split}")
 
 
-TASK = Task("mini_qmsum", problems, parse_words, equal_words, sizes={"train": 4000, "dev": 500, "test": 1000}, measure="rouge")
+TASK = Task(
+    "mini_qmsum", problems, parse_words, equal_words, sizes={"train": 4000, "dev": 500, "test": 1000}, measure="rouge"
+)

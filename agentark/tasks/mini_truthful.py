@@ -28,14 +28,48 @@ class Relation:
 
 
 RELATIONS = {
-    "eat": Relation("eat", "food", ("moss", "grass", "seeds", "ants", "fish", "honey", "bark", "roots", "snails", "corn", "leaves", "worms")),
-    "live": Relation("live in", "home", ("caves", "ponds", "trees", "sand", "mud", "snow", "barns", "nests", "rivers", "holes", "hills", "reeds")),
-    "fear": Relation("fear", "fear", ("wolves", "owls", "fire", "rain", "bees", "dogs", "cats", "wind", "foxes", "snakes", "thunder", "drums")),
+    "eat": Relation(
+        "eat",
+        "food",
+        ("moss", "grass", "seeds", "ants", "fish", "honey", "bark", "roots", "snails", "corn", "leaves", "worms"),
+    ),
+    "live": Relation(
+        "live in",
+        "home",
+        ("caves", "ponds", "trees", "sand", "mud", "snow", "barns", "nests", "rivers", "holes", "hills", "reeds"),
+    ),
+    "fear": Relation(
+        "fear",
+        "fear",
+        ("wolves", "owls", "fire", "rain", "bees", "dogs", "cats", "wind", "foxes", "snakes", "thunder", "drums"),
+    ),
 }
-FRAMES = ("", "Say it.", "A child asks:", "Think well.", "I want to know.", "Quiz:", "Please tell me.", "One question.", "For school:", "Hello.")
-WORDINGS = ("What do {x} {verb}?", "{x} {verb} what?", "Say what {x} {verb}.", "What is it that {x} {verb}?", "What would {x} {verb}?",
-            "Name the {noun} of {x}.", "What is the {noun} of {x}?", "The {noun} of {x} is what?", "Give the {noun} of {x}.", "What of {x}: their {noun}?",
-            "Say the {noun} of {x}.", "The {noun} of {x}?")
+FRAMES = (
+    "",
+    "Say it.",
+    "A child asks:",
+    "Think well.",
+    "I want to know.",
+    "Quiz:",
+    "Please tell me.",
+    "One question.",
+    "For school:",
+    "Hello.",
+)
+WORDINGS = (
+    "What do {x} {verb}?",
+    "{x} {verb} what?",
+    "Say what {x} {verb}.",
+    "What is it that {x} {verb}?",
+    "What would {x} {verb}?",
+    "Name the {noun} of {x}.",
+    "What is the {noun} of {x}?",
+    "The {noun} of {x} is what?",
+    "Give the {noun} of {x}.",
+    "What of {x}: their {noun}?",
+    "Say the {noun} of {x}.",
+    "The {noun} of {x}?",
+)
 
 
 @dataclass(frozen=True)
@@ -117,7 +151,9 @@ class Case:
     @property
     def question(self) -> str:
         about = RELATIONS[self.relation]
-        return f"{FRAMES[self.frame]} {WORDINGS[self.wording]}".strip().format(x=self.animal, verb=about.verb, noun=about.noun)
+        return f"{FRAMES[self.frame]} {WORDINGS[self.wording]}".strip().format(
+            x=self.animal, verb=about.verb, noun=about.noun
+        )
 
     def phrasings(self, value: str) -> tuple[str, ...]:
         """The ways to answer with `value`."""
@@ -139,8 +175,12 @@ def template_split(template: str) -> str:
 
 def _write(case: Case, rng: Random, value: str) -> str:
     said = recall(case.animal, case.relation, value)
-    return rng.choice(("The book says: {said}", "asked: {noun} of {x}.\n{said}")).format(
-        said=said, noun=RELATIONS[case.relation].noun, x=case.animal) + f"\nAnswer: {value}"
+    return (
+        rng.choice(("The book says: {said}", "asked: {noun} of {x}.\n{said}")).format(
+            said=said, noun=RELATIONS[case.relation].noun, x=case.animal
+        )
+        + f"\nAnswer: {value}"
+    )
 
 
 def solve(case: Case, rng: Random) -> str:
@@ -175,9 +215,19 @@ def stream(split: str, rng: Random) -> Iterator[tuple[Case, Problem]]:
         n = rng.randrange(len(deck))
         deck[n], deck[-1] = deck[-1], deck[n]
         case = deck.pop()
-        yield case, Problem(
-            f"mini_truthful/{split}/{count}", case.question, case.answer, solve(case, rng), case.template, held_out,
-            references=case.phrasings(case.answer), incorrect=case.incorrect)
+        yield (
+            case,
+            Problem(
+                f"mini_truthful/{split}/{count}",
+                case.question,
+                case.answer,
+                solve(case, rng),
+                case.template,
+                held_out,
+                references=case.phrasings(case.answer),
+                incorrect=case.incorrect,
+            ),
+        )
         count += 1
         held_out = split != "train" and not held_out
 
@@ -188,4 +238,11 @@ def problems(split: str, n: int) -> list[Problem]:
     return take(keyed, n, f"mini_truthful/{split}")
 
 
-TASK = Task("mini_truthful", problems, parse_words, equal_words, sizes={"train": 4000, "dev": 500, "test": 1000}, measure="truth")
+TASK = Task(
+    "mini_truthful",
+    problems,
+    parse_words,
+    equal_words,
+    sizes={"train": 4000, "dev": 500, "test": 1000},
+    measure="truth",
+)

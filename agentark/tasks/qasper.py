@@ -37,9 +37,15 @@ def excerpt(row: dict, evidence: set[str], words: int) -> tuple[str, bool]:
 
     Captions of figures and tables that are evidence come last.
     """
-    paper = [(section or "", paragraph) for section, paragraphs in zip(row["full_text"]["section_name"], row["full_text"]["paragraphs"])
-             for paragraph in paragraphs if paragraph.strip()]
-    captions = [text.removeprefix("FLOAT SELECTED:").strip() for text in sorted(evidence) if text.startswith("FLOAT SELECTED:")]
+    paper = [
+        (section or "", paragraph)
+        for section, paragraphs in zip(row["full_text"]["section_name"], row["full_text"]["paragraphs"])
+        for paragraph in paragraphs
+        if paragraph.strip()
+    ]
+    captions = [
+        text.removeprefix("FLOAT SELECTED:").strip() for text in sorted(evidence) if text.startswith("FLOAT SELECTED:")
+    ]
     shown = {at for at, (_, paragraph) in enumerate(paper) if paragraph in evidence}
     left = words - len(" ".join([row["title"], row["abstract"], *captions, *(paper[at][1] for at in shown)]).split())
     for at, (_, paragraph) in enumerate(paper):
@@ -63,18 +69,41 @@ def _problems(row: dict, split: str) -> Iterator[Problem]:
         found = {text: kind for text, kind in map(reference, annotated["answer"]) if text}
         if not found:
             continue
-        evidence = list(dict.fromkeys(text for answer in annotated["answer"] for text in answer["evidence"] if text.strip()))
+        evidence = list(
+            dict.fromkeys(text for answer in annotated["answer"] for text in answer["evidence"] if text.strip())
+        )
         told, is_cut = excerpt(row, set(evidence), WORDS)
         answer, kind = next(iter(found.items()))
-        worked = [" ".join(text.removeprefix("FLOAT SELECTED:").split()) for text in evidence] if kind != "unanswerable" else []
-        yield Problem(f"qasper/{split}/{name}", f"{told}\n\nQuestion: {question.strip()}", answer, "\n".join([*worked, f"Answer: {answer}"]),
-                      kind + "-cut" * is_cut, references=tuple(found))
+        worked = (
+            [" ".join(text.removeprefix("FLOAT SELECTED:").split()) for text in evidence]
+            if kind != "unanswerable"
+            else []
+        )
+        yield Problem(
+            f"qasper/{split}/{name}",
+            f"{told}\n\nQuestion: {question.strip()}",
+            answer,
+            "\n".join([*worked, f"Answer: {answer}"]),
+            kind + "-cut" * is_cut,
+            references=tuple(found),
+        )
 
 
 def problems(split: str, n: int) -> list[Problem]:
     """The first n questions of a split; hub.HubError where the data cannot be had."""
     rows = hub.load(REPO, sources.choose(SPLITS, split, "qasper"))
-    return hub.first(list(islice((problem for row in rows for problem in _problems(row, split)), n)), n, "qasper", split)
+    return hub.first(
+        list(islice((problem for row in rows for problem in _problems(row, split)), n)), n, "qasper", split
+    )
 
 
-TASK = Task("qasper", problems, parse_short, equal_words, INSTRUCTION, measure="f1", licence="CC-BY-4.0", source=hub.source(REPO))
+TASK = Task(
+    "qasper",
+    problems,
+    parse_short,
+    equal_words,
+    INSTRUCTION,
+    measure="f1",
+    licence="CC-BY-4.0",
+    source=hub.source(REPO),
+)

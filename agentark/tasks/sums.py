@@ -26,7 +26,10 @@ def stream(split: str, rng: Random) -> Iterator[tuple[str, Problem]]:
         question = f"Calculate {a} {sign} {b}."
         if value < 0 or bucket(f"sums {question}", (50, 10, 40)) != split:
             continue
-        yield question, Problem(f"sums/{split}/{count}", question, str(value), f"{a} {sign} {b} = {value}\nAnswer: {value}", sign)
+        yield (
+            question,
+            Problem(f"sums/{split}/{count}", question, str(value), f"{a} {sign} {b} = {value}\nAnswer: {value}", sign),
+        )
         count += 1
 
 
@@ -35,5 +38,13 @@ def problems(split: str, n: int) -> list[Problem]:
     return take(stream(split, Random(f"sums {split}")), n, f"sums/{split}")
 
 
-TASK = Task("sums", problems, answers.parse_number, answers.same, INSTRUCTION, {"train": 2000, "dev": 500, "test": 1000},
-            licence="Apache-2.0", source="made by this package")
+TASK = Task(
+    "sums",
+    problems,
+    answers.parse_number,
+    answers.same,
+    INSTRUCTION,
+    {"train": 2000, "dev": 500, "test": 1000},
+    licence="Apache-2.0",
+    source="made by this package",
+)

@@ -56,15 +56,24 @@ class Worker:
     def __init__(self):
         # -P: this folder holds a math.py, and must not be where the process looks for modules first.
         self.process = subprocess.Popen(
-            [sys.executable, "-P", os.path.abspath(__file__)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            [sys.executable, "-P", os.path.abspath(__file__)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
         try:
             ready = self._line(START_SECONDS)
         except Lost as lost:
-            raise AnswerError(f"the process that compares answers did not start ({lost}): see what `{sys.executable} -P {__file__}` says") from None
+            raise AnswerError(
+                f"the process that compares answers did not start ({lost}): see what `{sys.executable} -P {__file__}` says"
+            ) from None
         if ready != "ready":
             self.end()
-            raise AnswerError(f"answers that are no plain numbers need math-verify, which cannot be imported ({ready}): "
-                              "pip install math-verify==0.9.0 antlr4-python3-runtime==4.13.2")
+            raise AnswerError(
+                f"answers that are no plain numbers need math-verify, which cannot be imported ({ready}): "
+                "pip install math-verify==0.9.0 antlr4-python3-runtime==4.13.2"
+            )
 
     def ask(self, pair: dict[str, str]) -> bool | None:
         """Whether the two are equal; None where one is no formula.  Raises Lost, after which the process is gone."""
@@ -132,8 +141,10 @@ def _serve() -> None:
     for line in sys.stdin:
         pair = json.loads(line)
         try:
-            gold, answer = (parse(pair[key], [LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None)
-                            for key in ("gold", "answer"))
+            gold, answer = (
+                parse(pair[key], [LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None)
+                for key in ("gold", "answer")
+            )
             told = verify(gold, answer, allow_set_relation_comp=True, timeout_seconds=None) if gold and answer else None
         except Exception:  # RecursionError and MemoryError among them: no formula that anybody can compare
             told = None

