@@ -1,7 +1,7 @@
-"""What batching and prefix sharing are worth in a debate, as ratios measured in one run: `make bench`.
+"""How much batching and prefix sharing speed up a debate, as ratios measured in one run: `make bench`.
 
-Each figure is a median over repeats that alternate between the two sides, so that a machine whose speed drifts hits both.
-It writes benchmarks/generation.json with the machine's description.
+Each figure is a median over repeats that alternate between the two variants, so that a drift of the machine's speed
+affects both. The results are written to benchmarks/speed/generation.json with a description of the machine.
 """
 
 from __future__ import annotations
@@ -18,24 +18,23 @@ from agentark import engines, params, store, tasks
 from agentark.engines import Sampling
 from agentark.mas import prompts
 
-HERE = Path(__file__).parent
 TERSE = prompts.WORDINGS["terse"]
 
 
 def timed(engine, chats: list, sampling: Sampling) -> tuple[float, list]:
     """Seconds and completions of one call."""
     start = time.perf_counter()
-    made = engine.generate(chats, sampling, seed=0)
-    return time.perf_counter() - start, made
+    completions = engine.generate(chats, sampling, seed=0)
+    return time.perf_counter() - start, completions
 
 
-def alternate(sides: dict, repeats: int) -> dict:
-    """Median completions per second of each side, the sides taken in turn."""
-    rates: dict[str, list[float]] = {name: [] for name in sides}
+def alternate(variants: dict, repeats: int) -> dict:
+    """Median completions per second of each variant; the variants take turns."""
+    rates: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(repeats):
-        for name, side in sides.items():
-            seconds, made = side()
-            rates[name].append(len(made) / seconds)
+        for name, variant in variants.items():
+            seconds, completions = variant()
+            rates[name].append(len(completions) / seconds)
     return {name: statistics.median(values) for name, values in rates.items()}
 
 
@@ -45,18 +44,19 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=64)
     parser.add_argument("--agents", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = parser.parse_args()
-    told, _ = params.load(store.ROOT / "params" / "mini.yaml")
-    sampling = Sampling(told.debate.temperature, told.debate.max_new_tokens)
-    shared = engines.make(args.model, told.engine)
-    plain = engines.make(args.model, told.engine.model_copy(update={"share_prefix": False}))
-    one = engines.make(args.model, told.engine.model_copy(update={"share_prefix": False, "batch": 1}))
+    config, _ = params.load(store.ROOT / "params" / "mini.yaml")
+    sampling = Sampling(config.debate.temperature, config.debate.max_new_tokens)
+    shared = engines.make(args.model, config.engine)
+    plain = engines.make(args.model, config.engine.model_copy(update={"share_prefix": False}))
+    one_by_one = engines.make(args.model, config.engine.model_copy(update={"share_prefix": False, "batch": 1}))
 
     problems = tasks.problems("mini_gsm", "dev", args.problems)
     n = args.agents
-    first = [prompts.ask(p.question) for p in problems for _ in range(n)]
-    _, made = timed(shared, first, sampling)
-    traces = [[c.text for c in made[n * k : n * k + n]] for k in range(len(problems))]
+    first = [prompts.user_turn(p.question) for p in problems for _ in range(n)]
+    _, completions = timed(shared, first, sampling)
+    traces = [[c.text for c in completions[n * k : n * k + n]] for k in range(len(problems))]
     second = {
         layout: [
             prompts.revise(p.question, t, agent, layout, TERSE)
@@ -67,7 +67,7 @@ def main() -> None:
     }
     few = second["shared"][: 8 * n]
 
-    found: dict = {
+    results: dict = {
         "machine": store.machine(),
         "torch_threads": torch.get_num_threads(),
         "model": args.model,
@@ -76,7 +76,8 @@ def main() -> None:
         "repeats": args.repeats,
     }
     batching = alternate(
-        {"batched": lambda: timed(plain, few, sampling), "one by one": lambda: timed(one, few, sampling)}, args.repeats
+        {"batched": lambda: timed(plain, few, sampling), "one by one": lambda: timed(one_by_one, few, sampling)},
+        args.repeats,
     )
     layouts = alternate(
         {
@@ -86,22 +87,22 @@ def main() -> None:
         },
         args.repeats,
     )
-    found["completions per second, round 2"] = {**batching, **layouts}
-    found["ratios"] = {
+    results["completions per second, round 2"] = {**batching, **layouts}
+    results["ratios"] = {
         "batched / one by one": batching["batched"] / batching["one by one"],
         "prefix shared / not": layouts["shared layout, prefix shared"] / layouts["shared layout, prefix not shared"],
         "shared layout / own history": layouts["shared layout, prefix shared"]
         / layouts["own-history layout, prefix shared"],
     }
-    found["share of prompt tokens not computed"] = {
-        label: sum(c.tokens_cached for c in made) / sum(c.tokens_in for c in made)
-        for label, made in {
+    results["share of prompt tokens not computed"] = {
+        label: sum(c.tokens_cached for c in completions) / sum(c.tokens_in for c in completions)
+        for label, completions in {
             "round 1": timed(shared, first, sampling)[1],
             **{f"round 2, {k}": timed(shared, chats, sampling)[1] for k, chats in second.items()},
         }.items()
     }
-    rounded = json.loads(json.dumps(found), parse_float=lambda x: round(float(x), 3))
-    (HERE / "generation.json").write_text(json.dumps(rounded, indent=1) + "\n")
+    rounded = json.loads(json.dumps(results), parse_float=lambda x: round(float(x), 3))
+    args.out.write_text(json.dumps(rounded, indent=1) + "\n")
     print(json.dumps(rounded, indent=1))
 
 
