@@ -1,7 +1,8 @@
-"""A real HTTP server on this machine that speaks OpenAI's chat completions as a test tells it to.
+"""A real HTTP server on this machine that speaks OpenAI's chat completions, with replies that a test defines.
 
-`FakeServer(answer)` listens on a free port; `answer(number, body)` makes the reply to chat completion number `number` (from 1): a dict
-(200), `(status, dict or text)`, or `(status, dict or text, headers)`.  `vllm_like(engine)` is such an answer that lets an engine of this package write.
+`FakeServer(answer)` listens on a free port.  `answer(number, body)` returns the reply to request number `number` (from
+1) for a chat completion: a dict (200), `(status, dict or text)`, or `(status, dict or text, headers)`.
+`vllm_like(engine)` is an `answer` that generates with an engine of this package.
 """
 
 import json
@@ -15,7 +16,7 @@ MODEL = "fake/model"
 
 
 class FakeServer:
-    """The server, as a context manager.  `owner` is what /models calls the model's owner: "vllm" for a server that can do what vLLM can."""
+    """The server, as a context manager.  `owner` is the model's owner in /models: "vllm" has vLLM's features."""
 
     def __init__(self, answer, owner="somebody", model=MODEL, models=None, port=0):
         self.answer, self.requests, self.starts, self.most, self._now = answer, [], [], 0, 0
@@ -25,7 +26,7 @@ class FakeServer:
             else (200, {"object": "list", "data": [{"id": model, "object": "model", "owned_by": owner}]})
         )
         self._lock = threading.Lock()
-        self.release = threading.Event()  # ends what hangs
+        self.release = threading.Event()  # ends requests that hang
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -61,7 +62,7 @@ class FakeServer:
                     self.end_headers()
                     self.wfile.write(data)
                 except (BrokenPipeError, ConnectionResetError):
-                    pass  # whoever asked has given up
+                    pass  # the client has given up
 
             def log_message(self, *_):
                 pass
@@ -84,14 +85,14 @@ class FakeServer:
         self.server.shutdown()
         self.server.server_close()
 
-    def told(self, **changes):
-        """Params of an engine that asks this server."""
+    def config(self, **changes):
+        """Params of an engine that uses this server."""
         return params.Engine(
             **{"name": "openai", "base_url": self.url, "concurrency": 4, "timeout_s": 30.0, "retries": 2, **changes}
         )
 
 
-def said(text, finish="stop", tokens_in=7, tokens_out=3, cached=None, **more):
+def completion(text, finish="stop", tokens_in=7, tokens_out=3, cached=None, **more):
     """The body of a chat completion."""
     return {
         "object": "chat.completion",
@@ -104,8 +105,8 @@ def said(text, finish="stop", tokens_in=7, tokens_out=3, cached=None, **more):
     }
 
 
-def failed(status, message, **headers):
-    """An error as OpenAI's servers say it."""
+def error_reply(status, message, **headers):
+    """An error in the format of OpenAI's servers."""
     return (
         status,
         {"error": {"message": message, "type": "error"}},
@@ -114,8 +115,11 @@ def failed(status, message, **headers):
 
 
 def vllm_like(engine, block=16):
-    """An answer that serves an engine as vLLM would: its refusal of long prompts, its fields, and a prefix cache in whole blocks, which is only counted."""
-    lock, seen = threading.Lock(), []
+    """An `answer` that serves an engine like vLLM.
+
+    It refuses long prompts and has vLLM's fields; a prefix cache of whole blocks is only counted.
+    """
+    lock, served = threading.Lock(), []
 
     def answer(_, body):
         chat, choices = body["messages"], (body.get("structured_outputs") or {}).get("choice")
@@ -133,26 +137,26 @@ def vllm_like(engine, block=16):
         )
         with lock:
             try:
-                [made] = engine.generate([chat], sampling, body.get("seed", 0))
+                [reply] = engine.generate([chat], sampling, body.get("seed", 0))
             except EngineError as error:
-                return failed(400, f"This model's maximum context length is {engine.context} tokens. {error}")
+                return error_reply(400, f"This model's maximum context length is {engine.context} tokens. {error}")
             prompt = engine.tokenizer.apply_chat_template(chat, tokenize=True, return_dict=False)
             shared = max(
                 (
                     next((k for k, (a, b) in enumerate(zip(prompt, other)) if a != b), min(len(prompt), len(other)))
-                    for other in seen
+                    for other in served
                 ),
                 default=0,
             )
-            seen.append(prompt)
-        steps = {"content": [{"token": "", "logprob": x} for x in made.logprobs]} if made.logprobs else None
-        return said(
-            made.text,
-            made.finish,
-            made.tokens_in,
-            made.tokens_out,
+            served.append(prompt)
+        steps = {"content": [{"token": "", "logprob": x} for x in reply.logprobs]} if reply.logprobs else None
+        return completion(
+            reply.text,
+            reply.finish,
+            reply.tokens_in,
+            reply.tokens_out,
             shared // block * block,
-            token_ids=list(made.token_ids),
+            token_ids=list(reply.token_ids),
             logprobs=steps,
         )
 

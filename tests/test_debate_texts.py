@@ -1,4 +1,4 @@
-"""What agents are told, and how their answers are counted."""
+"""The prompts of agents, and how their answers are counted."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def flat(chat) -> str:
 
 
 def test_round_1_is_the_question_alone():
-    assert prompts.ask(QUESTION) == [{"role": "user", "content": QUESTION}]
+    assert prompts.user_turn(QUESTION) == [{"role": "user", "content": QUESTION}]
 
 
 @pytest.mark.parametrize("wording", WORDINGS)
@@ -46,8 +46,8 @@ def test_shared_differs_in_the_last_line_only(n, wording):
     for agent, text in enumerate(texts, 1):
         assert f"agent {agent}." in text.rsplit("\n", 1)[1]
     listed = texts[0].rsplit("\n", 1)[0]
-    at = [listed.index(f"Agent {k}:\n{trace}") for k, trace in enumerate(traces(n), 1)]
-    assert at == sorted(at) and listed.count("Agent ") == n
+    positions = [listed.index(f"Agent {k}:\n{trace}") for k, trace in enumerate(traces(n), 1)]
+    assert positions == sorted(positions) and listed.count("Agent ") == n
 
 
 @pytest.mark.parametrize("wording", WORDINGS)
@@ -66,8 +66,10 @@ def test_own_history_has_its_own_trace_as_its_turn(n, wording):
             and f"Agent {agent}:" not in last["content"]
         )
         peers = [k for k in range(1, n + 1) if k != agent]
-        at = [last["content"].index(f"Agent {k}:\n{given[k - 1]}") for k in peers]  # numbers stay the agents' own
-        assert at == sorted(at) and last["content"].endswith(WORDINGS[wording].revise)
+        positions = [
+            last["content"].index(f"Agent {k}:\n{given[k - 1]}") for k in peers
+        ]  # numbers stay the agents' own
+        assert positions == sorted(positions) and last["content"].endswith(WORDINGS[wording].revise)
 
 
 @pytest.mark.parametrize("wording", WORDINGS)
@@ -117,7 +119,7 @@ def test_tally():
 def test_majority():
     assert votes.majority(["1", "2", "2"], equal) == "2"
     assert votes.majority(["2", "1", "1", "2"], equal) == "2"
-    assert votes.majority([None, None, None, "3"], equal) == "3"  # who says nothing has no vote
+    assert votes.majority([None, None, None, "3"], equal) == "3"  # an agent without an answer has no vote
     assert votes.majority([None], equal) is None and votes.majority([], equal) is None
 
 

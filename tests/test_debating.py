@@ -1,9 +1,10 @@
-"""What a debate is worth: every number of the analysis counted by hand on a small log."""
+"""The value of a debate: every number of the analysis, counted by hand on a small log."""
 
 import pandas as pd
 import pytest
 
 from agentark import stats
+from agentark.cells import Cell
 from agentark.report import debating
 
 PROBLEMS = [f"mini_gsm/dev/{n}" for n in range(4)]
@@ -25,19 +26,23 @@ def row(n, number, agent, answer, text="", tokens=10):
         "template": "t",
         "held_out": False,
         "correct": answer == GOLD[n],
+        "score": float(answer == GOLD[n]),
     }
 
 
 def log_of(rounds):
-    """{round: [answers of agents 1, 2, 3, for each problem or None]}; the aggregator repeats the last majority for nothing."""
+    """A log from {round: the answers of agents 1, 2, 3 to each problem, or None if its debate has stopped}.
+
+    The aggregator repeats the last majority, at no cost.
+    """
     rows = [
         row(n, number, agent, answer)
-        for number, said in rounds.items()
-        for n, answers in enumerate(said)
+        for number, replies in rounds.items()
+        for n, answers in enumerate(replies)
         if answers
         for agent, answer in enumerate(answers, 1)
     ]
-    last = {n: answers for said in rounds.values() for n, answers in enumerate(said) if answers}
+    last = {n: answers for replies in rounds.values() for n, answers in enumerate(replies) if answers}
     return pd.DataFrame(rows + [row(n, 9, 0, max(answers, key=answers.count), tokens=0) for n, answers in last.items()])
 
 
@@ -50,8 +55,8 @@ SAMPLES = pd.DataFrame(
         for agent, answer in enumerate(answers, 1)
     ]
 )
-FOUND = [
-    ({"model": "t", "task": "mini_gsm", "split": split, "protocol": protocol}, log)
+LOGS = [
+    (Cell("t", train="mini_gsm", test="mini_gsm", split=split, protocol=protocol), log)
     for split, protocol, log in (
         ("dev", "debate", DEBATE),
         ("dev", "self_consistency", SAMPLES),
@@ -61,40 +66,40 @@ FOUND = [
 ]
 
 
-def test_worth_by_hand():
-    table = debating.worth(FOUND, "dev", resamples=500).set_index("what")
+def test_answer_forms_by_hand():
+    table = debating.answer_forms(LOGS, "dev", resamples=500).set_index("what")
     # As many samples as the debate had completions: 3 of the first and of the last problem, 9 of the others.
     right = {
         "one agent": 3,
         "majority of 3": 2 + 0 + 0,
-        "majority of as many": 2,
+        "majority vote, equal samples": 2,
         "debate, round 2": 3,
         "debate, round 3": 4,
         "debate of shuffled peers, round 2": 2,
     }
-    # Problem 1, round 1: 9 by two votes.  Problem 2: 9 3 5, the first of equals.  Samples: 111 | 222999992 -> 9 | 333555555 -> 5 | 444.
+    # Problem 1, round 1: 9 by two votes.  Problem 2: 9 3 5, the first of equals.
+    # Samples: 111 | 222999992 -> 9 | 333555555 -> 5 | 444.
     right["one agent"] = sum(answers[0] == gold for answers, gold in zip(["111", "299", "935", "444"], GOLD))
     assert (table.accuracy * 4).to_dict() == right
     assert (table.n == 4).all() and set(table.teacher) == {"t"}
     assert tuple(table.loc["debate, round 3", ["ci_low", "ci_high"]]) == stats.wilson(4, 4)
-    assert (
-        table.loc["debate, round 3", "difference"] == 0.5 and table.loc["debate, round 3", "p"] == 0.5
-    )  # two discordant, both one way
-    assert pd.isna(table.loc["majority of as many", "difference"]) and table.loc["majority of as many", "verdict"] == ""
+    # two discordant problems, both in favour of the debate
+    assert table.loc["debate, round 3", "difference"] == 0.5 and table.loc["debate, round 3", "p"] == 0.5
+    assert pd.isna(table.loc["majority vote, equal samples", "difference"])
+    assert table.loc["majority vote, equal samples", "verdict"] == ""
     assert list(table.p_holm.dropna()) == list(stats.holm(table.p.dropna()))
 
 
-def test_a_log_that_is_not_there_is_no_row():
-    table = debating.worth(FOUND[:2], "dev", resamples=50)
+def test_a_missing_log_gives_no_row():
+    table = debating.answer_forms(LOGS[:2], "dev", resamples=50)
     assert not table.what.str.contains("shuffled").any() and table.what.str.contains("round 3").any()
 
 
 def test_by_majority_size():
     table = debating.by_majority_size(DEBATE, "mini_gsm").set_index("right_at_first")
     assert table.problems.to_dict() == {1: 2, 3: 2}
-    assert table.loc[1, ["round_1", "round_2", "round_3"]].tolist() == [0.0, 0.5, 1.0] and table.loc[
-        3, ["round_1", "round_3"]
-    ].tolist() == [1.0, 1.0]
+    assert table.loc[1, ["round_1", "round_2", "round_3"]].tolist() == [0.0, 0.5, 1.0]
+    assert table.loc[3, ["round_1", "round_3"]].tolist() == [1.0, 1.0]
 
 
 def test_naming_by_hand():
@@ -105,7 +110,9 @@ def test_naming_by_hand():
     ]
     second = [
         row(0, 2, 1, "1", "Check: agent 2 is wrong: gets 3=4\nAnswer: 1"),  # right, and quoted
-        row(0, 2, 2, "1", "Check: agent 1 is wrong: gets 3=4\nAnswer: 1"),  # agent 1 was right, and did not say that
+        row(
+            0, 2, 2, "1", "Check: agent 1 is wrong: gets 3=4\nAnswer: 1"
+        ),  # agent 1 was right, and had written no such step
         row(0, 2, 3, "1", "Check: no mistake\nAnswer: 1"),
     ]  # missed
     third = [
@@ -113,9 +120,17 @@ def test_naming_by_hand():
         row(0, 3, 2, "1", "Check: agent 9 is wrong: x\nAnswer: 1"),
         row(0, 3, 3, "1", "Answer: 1"),
     ]
-    table = debating.naming(pd.DataFrame(first + second + third), "mini_gsm", "Check:").set_index("round")
+    table = debating.naming(pd.DataFrame(first + second + third), "Check:").set_index("round")
     assert table.loc[2].to_dict() == pytest.approx(
-        {"replies": 3, "named": 2 / 3, "right_of_named": 1 / 2, "quoted": 1 / 2, "missed": 1 / 3, "silent": 0}
+        {
+            "replies": 3,
+            "named": 2 / 3,
+            "named_is_wrong": 1 / 2,
+            "chance": 1 / 3,  # of the three agents of round 1 one was wrong
+            "quoted": 1 / 2,
+            "missed": 1 / 3,
+            "silent": 0,
+        }
     )
     assert table.loc[3, ["replies", "named", "missed", "silent"]].to_dict() == pytest.approx(
         {"replies": 3, "named": 0, "missed": 0, "silent": 1 / 3}

@@ -1,4 +1,4 @@
-"""Distillation: what each method teaches, the weighted loss against a hand computation, and trainings that are cut off."""
+"""Distillation: the examples of each method, the weighted loss by hand, and interrupted trainings."""
 
 import hashlib
 import json
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import tiny
 import torch
 from datasets import Dataset
 from safetensors.torch import load_file
@@ -18,12 +17,15 @@ from trl import SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from agentark import store, tasks
-from agentark.distill import data, sft, stage
-from agentark.distill.data import DistillError, Example, encode, encode_all, examples
+from agentark.cells import Cell
+from agentark.distill import data, sft, students
+from agentark.distill.data import DistillError, Example, encode, encode_all
+from agentark.distill.method import methods
 from agentark.models.load import ModelError, load, load_tokenizer
 
 TASK = tasks.get("mini_gsm")
 PROBLEMS = tasks.problems("mini_gsm", "train", 6)
+CELL = Cell("t", train="mini_gsm", protocol="debate")
 LONG = Example("a", "2 and 3?", "each 2*3=6\ngets 6+1=7\nAnswer: 7")
 SHORT = Example("b", "1?", "Answer: 1")
 
@@ -53,7 +55,7 @@ def test_the_loss_is_on_the_completion_only(tokenizer):
     prompt = tokenizer.apply_chat_template(
         [{"role": "user", "content": LONG.prompt}], add_generation_prompt=True, return_dict=False
     )
-    assert row["input_ids"][: len(prompt)] == prompt  # what the student sees when it is asked
+    assert row["input_ids"][: len(prompt)] == prompt  # the same tokens as in evaluation
 
 
 @pytest.mark.parametrize(
@@ -71,16 +73,13 @@ def test_the_loss_is_on_the_completion_only(tokenizer):
 def test_the_answer_line_weighs_lambda(tokenizer, completion, line):
     row = encode(Example("a", "2 and 3? 🦊", completion, 0.5), tokenizer, 0.25)
     assert set(row["weights"]) <= {0.5, 0.125}
-    assert (
-        decoded(tokenizer, row, lambda _, weight: weight == 0.125) == line
-    )  # the end of the turn belongs to the answer
+    # the end of the turn belongs to the answer
+    assert decoded(tokenizer, row, lambda _, weight: weight == 0.125) == line
 
 
 def test_lambda_of_one_and_zero(tokenizer):
-    assert set(encode(LONG, tokenizer, 1.0)["weights"]) == {1.0} and set(encode(LONG, tokenizer, 0.0)["weights"]) == {
-        0.0,
-        1.0,
-    }
+    assert set(encode(LONG, tokenizer, 1.0)["weights"]) == {1.0}
+    assert set(encode(LONG, tokenizer, 0.0)["weights"]) == {0.0, 1.0}
 
 
 def test_a_template_that_rewrites_the_prompt_is_refused(networks):
@@ -93,15 +92,13 @@ def test_a_template_that_rewrites_the_prompt_is_refused(networks):
 
 
 def test_too_long_examples_are_dropped_not_cut(tokenizer):
-    made = [SHORT] * 9 + [LONG]
+    examples = [SHORT] * 9 + [LONG]
     limit = len(encode(LONG, tokenizer, 1.0)["input_ids"])
-    assert encode_all(made, tokenizer, 1.0, limit, 0.0) == ([encode(e, tokenizer, 1.0) for e in made], 0)
-    assert encode_all(made, tokenizer, 1.0, limit - 1, 0.1) == ([encode(SHORT, tokenizer, 1.0)] * 9, 1)
-    with pytest.raises(
-        DistillError,
-        match=rf"1 of 10 examples are longer than distill.max_length = {limit - 1} tokens \(the longest has {limit}\)",
-    ):
-        encode_all(made, tokenizer, 1.0, limit - 1, 0.09)
+    assert encode_all(examples, tokenizer, 1.0, limit, 0.0) == ([encode(e, tokenizer, 1.0) for e in examples], 0)
+    assert encode_all(examples, tokenizer, 1.0, limit - 1, 0.1) == ([encode(SHORT, tokenizer, 1.0)] * 9, 1)
+    message = rf"1 of 10 examples are longer than distill.max_length = {limit - 1} tokens \(the longest has {limit}\)"
+    with pytest.raises(DistillError, match=message):
+        encode_all(examples, tokenizer, 1.0, limit - 1, 0.09)
 
 
 def test_dropping_everything_is_an_error(tokenizer):
@@ -143,38 +140,44 @@ TRACES = pd.DataFrame(
 )
 
 
-def made(method, traces=TRACES, seed=0, tokenizer=None):
-    number = {p.id: n for n, p in enumerate(PROBLEMS)}
-    found = examples(method, TASK, PROBLEMS, traces, tokenizer, seed)
-    assert all(e.prompt == TASK.prompt(PROBLEMS[number[e.problem]]) for e in found)
-    return [(number[e.problem], e.completion, round(e.weight, 6)) for e in found]
+def examples_of(method, traces=TRACES, seed=0, tokenizer=None):
+    """The examples of a method."""
+    return methods()[method].examples(TASK, PROBLEMS, traces, tokenizer, seed)
 
 
-def test_what_each_method_learns():
-    assert made("sft") == [(n, f"Answer: {p.answer}", 1.0) for n, p in enumerate(PROBLEMS)]
-    assert made("rsft") == [(0, "zero two\nAnswer: 1", 1.0), (1, "one one\nAnswer: 1", 1.0), (2, "two two", 1.0)]
-    assert made("da") == [
+def contents(examples):
+    """(index of the problem, completion, weight) of each example; its prompt is the problem's."""
+    index = {p.id: n for n, p in enumerate(PROBLEMS)}
+    assert all(e.prompt == TASK.prompt(PROBLEMS[index[e.problem]]) for e in examples)
+    return [(index[e.problem], e.completion, round(e.weight, 6)) for e in examples]
+
+
+def test_the_examples_of_each_method():
+    assert contents(examples_of("sft")) == [(n, f"Answer: {p.answer}", 1.0) for n, p in enumerate(PROBLEMS)]
+    assert contents(examples_of("rsft")) == [
+        (0, "zero two\nAnswer: 1", 1.0),
+        (1, "one one\nAnswer: 1", 1.0),
+        (2, "two two", 1.0),
+    ]
+    assert contents(examples_of("da")) == [
         (0, "zero one\nAnswer: 1", 0.5),
         (0, "zero two\nAnswer: 1", 0.5),
         *[(2, text, 0.333333) for text in ("two one", "two two", "two three")],
     ]
-    assert made("rsft_single") == [(0, "zero single", 1.0), (3, "three single", 1.0)]
+    assert contents(examples_of("rsft_single")) == [(0, "zero single", 1.0), (3, "three single", 1.0)]
 
 
 @pytest.mark.parametrize("length", [1, 40, 400])  # 400: more than all six gold solutions have
 def test_continued_has_as_many_tokens_as_rsft(tokenizer, length):
     traces = TRACES.assign(text=[t + " plums" * length for t in TRACES.text])
-    tokens = {
-        method: data.completion_tokens(examples(method, TASK, PROBLEMS, traces, tokenizer, 0), tokenizer)
-        for method in ("rsft", "continued")
-    }
+    rsft, continued = (examples_of(method, traces, 0, tokenizer) for method in ("rsft", "continued"))
     longest = max(data.completion_tokens([Example("", "", p.solution)], tokenizer) for p in PROBLEMS)
-    assert 0 <= tokens["continued"] - tokens["rsft"] < longest
-    found = made("continued", traces, 0, tokenizer)
-    assert all((text, weight) == (PROBLEMS[n].solution, 1.0) for n, text, weight in found)
-    times = [[n for n, _, _ in found].count(n) for n in range(6)]
+    excess = data.completion_tokens(continued, tokenizer) - data.completion_tokens(rsft, tokenizer)
+    assert 0 <= excess < longest
+    assert all((text, weight) == (PROBLEMS[n].solution, 1.0) for n, text, weight in contents(continued))
+    times = [[n for n, _, _ in contents(continued)].count(n) for n in range(6)]
     assert max(times) - min(times) <= 1
-    assert found == made("continued", traces, 0, tokenizer) != made("continued", traces, 1, tokenizer)
+    assert continued == examples_of("continued", traces, 0, tokenizer) != examples_of("continued", traces, 1, tokenizer)
 
 
 @pytest.mark.parametrize("method", ["rsft", "da", "rsft_single", "continued"])
@@ -182,7 +185,15 @@ def test_nothing_to_learn(tokenizer, method):
     nothing = TRACES.assign(rsft=False, diversity_rank=-1)
     for traces in (nothing, nothing[:0]):
         with pytest.raises(DistillError, match="nothing to learn"):
-            examples(method, TASK, PROBLEMS, traces, tokenizer, 0)
+            students.examples(CELL.but(method=method), traces, 6, tokenizer)
+
+
+@pytest.mark.parametrize("method", ["sft", "continued"])
+def test_problems_that_extraction_left_out_teach_no_method(tokenizer, method):
+    """Not even the methods that learn from gold solutions, which need no trace."""
+    traces = TRACES.assign(text="plums " * 120)
+    examples = students.examples(CELL.but(method=method), traces, 6, tokenizer)
+    assert {n for n, _, _ in contents(examples)} == {0, 1, 2, 3}
 
 
 # The loss
@@ -214,7 +225,7 @@ def student(request, networks):
 
 @pytest.fixture
 def weighted(student, tmp_path, tokenizer):
-    """A trainer, as `train` makes it, of a tiny network."""
+    """A trainer of a tiny network, as `train` makes it."""
     trainer = trainer_of(
         sft.WeightedSFTTrainer, student, [encode(LONG, tokenizer, 1.0)], tmp_path, sft.WeightedCollator
     )
@@ -234,7 +245,7 @@ def grads(trainer, loss):
 
 
 def by_hand(model, rows, tokens):
-    """-sum_t w_t log p(y_t | y_<t, x) / tokens, a sequence at a time, without padding."""
+    """-sum_t w_t log p(y_t | y_<t, x) / tokens, one sequence at a time, without padding."""
     total = 0.0
     for row in rows:
         ids = torch.tensor(row["input_ids"], device=model.device)
@@ -283,7 +294,7 @@ def test_with_all_weights_one_it_is_trls_loss(weighted, student, tokenizer, tmp_
 def test_lambda_zero_learns_nothing_from_the_answer(weighted, tokenizer):
     rows = [encode(SHORT, tokenizer, 0.0)]  # an answer and nothing else
     assert loss_of(weighted, rows).item() == 0 and grads(weighted, loss_of(weighted, rows)).abs().max() == 0
-    # the answer's labels taken away by hand, the same number of tokens
+    # the labels of the answer are removed by hand, for the same number of tokens
     rows = [encode(LONG, tokenizer, 0.0)]
     without = [
         {
@@ -328,17 +339,12 @@ ABOUT = {"stage": "distill", "distill": {"learning_rate": 1e-3}}
 
 @pytest.fixture(scope="module")
 def rows(tokenizer):
-    return encode_all(
-        examples("continued", TASK, PROBLEMS, TRACES.assign(text="plums " * 120), tokenizer, 0),
-        tokenizer,
-        1.0,
-        400,
-        0.0,
-    )[0]
+    examples = examples_of("continued", TRACES.assign(text="plums " * 120), 0, tokenizer)
+    return encode_all(examples, tokenizer, 1.0, 400, 0.0)[0]
 
 
 class Cut(TrainerCallback):
-    """The power goes out, once a checkpoint is written."""
+    """Interrupts the training once a checkpoint is written."""
 
     def on_save(self, *_, **__):
         raise KeyboardInterrupt
@@ -365,17 +371,13 @@ def test_the_training_log(whole, rows, networks):
     steps = -(-len(rows) // 2) * 2
     assert len(rows) >= 6 and json.loads((out / "training.json").read_text()) == log
     assert (log["steps"], log["examples"], log["epochs"]) == (steps, len(rows), 2)
-    assert log["tokens"] == 2 * sum(len(row["input_ids"]) for row in rows) and log["completion_tokens"] == 2 * count(
-        rows
-    )
+    assert log["tokens"] == 2 * sum(len(row["input_ids"]) for row in rows)
+    assert log["completion_tokens"] == 2 * count(rows)
     assert log["seconds"] > 0 and log["peak_memory_mb"] > 50
     assert log["parameters_trained"] == sum(p.numel() for p in load(networks["qwen3"])[0].parameters())
-    assert (
-        log["loss"]
-        and [entry["step"] for entry in log["loss"]] == sorted({entry["step"] for entry in log["loss"]})
-        and all(entry["loss"] > 0 for entry in log["loss"])
-    )
-    assert sorted(p.name for p in out.parent.iterdir()) == ["student"]  # nothing is left lying about
+    assert log["loss"] and all(entry["loss"] > 0 for entry in log["loss"])
+    assert [entry["step"] for entry in log["loss"]] == sorted({entry["step"] for entry in log["loss"]})
+    assert sorted(p.name for p in out.parent.iterdir()) == ["student"]  # no other file is left
     assert not same(weights(out), weights(networks["qwen3"]))
 
 
@@ -408,7 +410,7 @@ def test_other_seeds_and_the_same_seed(whole, networks, rows, tmp_path):
 
 @pytest.fixture
 def cut_off(networks, rows, tmp_path):
-    """The place of a training that was cut off after its first checkpoint."""
+    """The folder of a training that was interrupted after its first checkpoint."""
     with pytest.raises(KeyboardInterrupt):
         sft.train(networks["qwen3"], rows, tmp_path / "student", ABOUT, DISTILL, 0, (Cut(),))
     return tmp_path / "student"
@@ -419,8 +421,8 @@ def test_checkpoints_of_another_training_are_refused(cut_off, networks, rows):
         sft.train(networks["qwen3"], rows, cut_off, {**ABOUT, "distill": {"learning_rate": 1e-2}}, DISTILL, 0)
 
 
-def test_what_the_refusal_advises_starts_anew(cut_off, networks, rows):
-    """The message says: delete the journal.  The checkpoints beside it are then no less another training's."""
+def test_the_advice_of_the_refusal_starts_a_new_training(cut_off, networks, rows):
+    """The message says to delete the journal.  The checkpoints beside it, of the other training, are not used."""
     (cut_off.with_name("student.work") / "about.journal").unlink()
     other = but(DISTILL, learning_rate=1e-2)
     sft.train(networks["qwen3"], rows, cut_off, {**ABOUT, "distill": {"learning_rate": 1e-2}}, other, 0)
@@ -429,8 +431,8 @@ def test_what_the_refusal_advises_starts_anew(cut_off, networks, rows):
 
 
 @pytest.mark.parametrize("written", ["", "model.safetensors config.json optimizer.pt scheduler.pt rng_state.pth"])
-def test_a_half_written_checkpoint_is_passed_over(whole, cut_off, networks, rows, written):
-    """Killed while a checkpoint is written: its folder is there, its last file (trainer_state.json) is not."""
+def test_a_half_written_checkpoint_is_not_used(whole, cut_off, networks, rows, written):
+    """Killed while a checkpoint is written: its folder exists, its last file (trainer_state.json) does not."""
     work = cut_off.with_name("student.work")
     (work / "checkpoint-4").mkdir()
     for name in written.split():
@@ -439,8 +441,8 @@ def test_a_half_written_checkpoint_is_passed_over(whole, cut_off, networks, rows
     assert same(weights(cut_off), weights(whole[0]))
 
 
-def test_leftovers_of_a_killed_save_do_not_get_in(networks, rows, tmp_path):
-    """Killed while an adapter was saved; then trained in full: the result is no adapter."""
+def test_leftovers_of_a_killed_save_are_removed(networks, rows, tmp_path):
+    """A run is killed while it saves an adapter; then all weights are trained: the result is no adapter."""
     (tmp_path / "student.part").mkdir()
     (tmp_path / "student.part" / "adapter_config.json").write_text("{}")
     sft.train(networks["qwen3"], rows[:2], tmp_path / "student", ABOUT, but(DISTILL, epochs=1), 0)
@@ -463,25 +465,25 @@ def test_lora_trains_adapters_only(networks, rows, tmp_path):
         assert by_hand(merged, rows, count(rows)) < by_hand(base, rows, count(rows))
 
 
-def test_an_adapter_of_a_name_of_ours_is_saved_without_asking_the_hub_for_it(rows, networks, tmp_path, monkeypatch):
-    """PEFT takes an adapter's base for a folder or a repository, and warns where it finds neither."""
+def test_an_adapter_of_a_zoo_network_is_saved_without_a_request_to_the_hub(rows, networks, tmp_path, monkeypatch):
+    """PEFT takes the base of an adapter for a folder or a repository, and warns if it finds neither."""
     from peft.utils import save_and_load
 
-    asked = []
-    monkeypatch.setattr(save_and_load, "check_file_exists_on_hf_hub", lambda repo, file: asked.append(repo))
+    requests = []
+    monkeypatch.setattr(save_and_load, "check_file_exists_on_hf_hub", lambda repo, file: requests.append(repo))
     monkeypatch.setattr(sft, "load", lambda name, dtype: load(networks["qwen3"], dtype))
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="Could not find a config file")
         sft.train("zoo/ours", rows[:2], tmp_path / "adapter", ABOUT, but(DISTILL, lora=LORA, epochs=1), 0)
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
-    assert asked == [] and config["base_model_name_or_path"] == "zoo/ours" and config["inference_mode"] is True
+    assert requests == [] and config["base_model_name_or_path"] == "zoo/ours" and config["inference_mode"] is True
 
 
 def test_an_adapter_on_an_adapter(networks, rows, tmp_path):
-    """A student that is itself an adapter: the second adapter comes on top of the first."""
-    told = but(DISTILL, lora=LORA, learning_rate=0.05)
-    sft.train(networks["qwen3"], rows, tmp_path / "first", ABOUT, told, 0)
-    sft.train(str(tmp_path / "first"), rows, tmp_path / "second", ABOUT, told, 0)
+    """A student that is itself an adapter: the second adapter is added to the first."""
+    config = but(DISTILL, lora=LORA, learning_rate=0.05)
+    sft.train(networks["qwen3"], rows, tmp_path / "first", ABOUT, config, 0)
+    sft.train(str(tmp_path / "first"), rows, tmp_path / "second", ABOUT, config, 0)
     first, second = (
         load(str(tmp_path / name))[0].get_parameter("model.layers.0.mlp.up_proj.weight") for name in ("first", "second")
     )
@@ -491,72 +493,59 @@ def test_an_adapter_on_an_adapter(networks, rows, tmp_path):
 
 
 def test_lora_is_seeded_and_resumes(networks, rows, tmp_path):
-    """The same seed gives the same adapter whatever ran before in this process, and cut off or not."""
-    told = but(DISTILL, lora=LORA)
+    """The same seed gives the same adapter after any other work in the process, and after an interruption."""
+    config = but(DISTILL, lora=LORA)
     for name, state in (("a", 1), ("b", 2)):
         torch.manual_seed(state)
-        sft.train(networks["qwen3"], rows, tmp_path / name, ABOUT, told, 0)
+        sft.train(networks["qwen3"], rows, tmp_path / name, ABOUT, config, 0)
     with pytest.raises(KeyboardInterrupt):
-        sft.train(networks["qwen3"], rows, tmp_path / "c", ABOUT, told, 0, (Cut(),))
-    sft.train(networks["qwen3"], rows, tmp_path / "c", ABOUT, told, 0)
+        sft.train(networks["qwen3"], rows, tmp_path / "c", ABOUT, config, 0, (Cut(),))
+    sft.train(networks["qwen3"], rows, tmp_path / "c", ABOUT, config, 0)
     assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
     assert same(weights(tmp_path / "a"), weights(tmp_path / "c"))
 
 
-def test_the_stage(networks, tmp_path, monkeypatch):
+ONE_EPOCH = but(DISTILL, epochs=1)
+
+
+@pytest.fixture
+def run(networks, tmp_path):
+    """The stage on TRACES: one epoch of R-SFT."""
+
+    def run_stage(traces_id="abc", config=ONE_EPOCH, **changes):
+        cell = CELL.but(student=networks["qwen3"], method="rsft").but(**changes)
+        return students.run(tmp_path / "student", cell, TRACES, traces_id, 6, config)
+
+    return run_stage
+
+
+def test_the_stage(run, networks, tmp_path, monkeypatch):
     base = Path(networks["qwen3"])
     before = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in base.iterdir()}
-
-    def run(**changes):
-        return stage.run(
-            tmp_path / "student",
-            TRACES,
-            **{
-                **dict(
-                    traces_id="abc",
-                    student=str(base),
-                    method="rsft",
-                    task="mini_gsm",
-                    n=6,
-                    seed=0,
-                    told=but(DISTILL, epochs=1),
-                ),
-                **changes,
-            },
-        )
-
     log = run()
     assert (log["dropped"], log["examples"], log["steps"]) == (0, 3, 2) and load(str(tmp_path / "student"))
     calls = []
     monkeypatch.setattr(sft, "train", lambda *args, **_: calls.append(args))
     assert run() == log and not calls
-    with pytest.raises(TypeError):  # trained anew, by the stand-in, which returns no log
-        run(traces_id="def")
+    with pytest.raises(TypeError):  # it is trained again, by the stand-in, which returns no log
+        run("def")
     assert len(calls) == 1
     assert {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in base.iterdir()} == before
 
 
-def test_the_stage_refuses_before_it_loads(networks, tmp_path):
-    def run(**changes):
-        return stage.run(
-            tmp_path / "student",
-            TRACES,
-            **{
-                **dict(
-                    traces_id="abc",
-                    student=networks["qwen3"],
-                    method="rsft",
-                    task="mini_gsm",
-                    n=6,
-                    seed=0,
-                    told=DISTILL,
-                ),
-                **changes,
-            },
-        )
+@pytest.mark.parametrize("change", [{"seed": 1}, {"method": "da"}, {"teacher": "u"}, {"axes": (("debate.agents", 2),)}])
+def test_a_student_of_another_cell_is_trained_again(run, monkeypatch, change):
+    monkeypatch.setattr(sft, "train", lambda student, rows, out, *_: out.mkdir(exist_ok=True) or {"seconds": 1})
+    run()
+    monkeypatch.setattr(sft, "train", lambda *_: pytest.fail("trained again"))
+    run()
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        run(**change)
 
+
+def test_the_stage_refuses_before_it_loads(run, tmp_path):
     with pytest.raises(ModelError):
         run(student="zoo/nobody")
     with pytest.raises(DistillError, match="distill.max_length = 5"):
-        run(told=but(DISTILL, max_length=5))
+        run(config=but(DISTILL, max_length=5))
     assert list(tmp_path.iterdir()) == []

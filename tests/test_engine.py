@@ -1,13 +1,15 @@
-"""The transformers engine: batching and sharing change nothing but the time; counts, ends and log-probabilities are right."""
+"""The transformers engine: batching and sharing change only the time; counts, ends and log-probabilities are right."""
 
 import pytest
 import tiny
 import torch
 
 from agentark.engines import EngineError, Sampling
-from agentark.engines.transformers_engine import LEAST_PREFIX, HalfEnded, TransformersEngine, _batches, group_by_prefix
+from agentark.engines.attention import grouped_sdpa
+from agentark.engines.batching import LEAST_PREFIX, batches, group_by_prefix
+from agentark.engines.transformers_engine import HalfEnded, TransformersEngine
 from agentark.mas import prompts
-from agentark.mas.prompts import ask
+from agentark.mas.prompts import user_turn
 
 GREEDY = Sampling(0.0, 8)
 STORY = "Ana has 12 apples. Ben gives Ana 5 apples. Ana loses 3 apples. How many apples does Ana have now?"
@@ -30,7 +32,7 @@ def qwen(networks):
 def alone(engine, **changes):
     """The same network, with other params."""
     other = object.__new__(TransformersEngine)
-    other.__dict__.update(engine.__dict__, told=tiny.but(tiny.ENGINE, **changes))
+    other.__dict__.update(engine.__dict__, config=tiny.but(tiny.ENGINE, **changes))
     return other
 
 
@@ -41,24 +43,24 @@ def round_two(agents, question=STORY):
 
 
 MIXED = [
-    ask("1+1"),
-    ask(STORY),
-    ask("What comes from the liver and the heart and the lung?"),
-    ask("2"),
-    ask(STORY + " " + STORY),
+    user_turn("1+1"),
+    user_turn(STORY),
+    user_turn("What comes from the liver and the heart and the lung?"),
+    user_turn("2"),
+    user_turn(STORY + " " + STORY),
 ]
 GROUPS = [
-    *[ask(STORY)] * 3,  # identical prompts
-    ask("3*4"),  # alone in a batch of groups
+    *[user_turn(STORY)] * 3,  # identical prompts
+    user_turn("3*4"),  # alone in a batch of groups
     *round_two(11),  # "agent 9." and "agent 10.": suffixes of different length
-    ask(STORY + " Say why."),
-    ask(STORY),
-    ask(STORY + " Say why, and how, and who has the other plums."),
+    user_turn(STORY + " Say why."),
+    user_turn(STORY),
+    user_turn(STORY + " Say why, and how, and who has the other plums."),
     *round_two(3, "Ben has 3 plums. Ben finds 4 more plums."),
 ]
 
 
-def test_batched_is_one_by_one(engine):
+def test_a_batch_equals_single_prompts(engine):
     one = [alone(engine, batch=1, share_prefix=False).generate([chat], GREEDY, 0)[0] for chat in MIXED]
     for changes in (
         {"batch": 8, "share_prefix": False},
@@ -67,7 +69,7 @@ def test_batched_is_one_by_one(engine):
         {"batch": 1},
     ):
         assert ids(alone(engine, **changes).generate(MIXED, GREEDY, 0)) == ids(one)
-    assert len(set(ids(one))) == len(MIXED)  # the network does react to its prompt: the test can fail
+    assert len(set(ids(one))) == len(MIXED)  # the network reacts to its prompt, so the test can fail
 
 
 @pytest.mark.parametrize("batch", [64, 8, 2])  # 2 and 8: smaller than a group
@@ -113,44 +115,48 @@ def test_completions_come_in_the_order_of_the_chats(qwen):
 
 
 def test_cached_tokens_are_counted_once_a_group(qwen):
-    chats = [*[ask(STORY)] * 3, ask("3*4")]
-    made = alone(qwen, batch=64).generate(chats, GREEDY, 0)
-    long = made[0].tokens_in
-    assert [c.tokens_cached for c in made] == [0, long - 1, long - 1, 0]
-    assert [c.tokens_out for c in made] == [len(c.token_ids) for c in made]
+    chats = [*[user_turn(STORY)] * 3, user_turn("3*4")]
+    completions = alone(qwen, batch=64).generate(chats, GREEDY, 0)
+    long = completions[0].tokens_in
+    assert [c.tokens_cached for c in completions] == [0, long - 1, long - 1, 0]
+    assert [c.tokens_out for c in completions] == [len(c.token_ids) for c in completions]
     rendered = [
         qwen.tokenizer.apply_chat_template(c, add_generation_prompt=True, return_dict=False) for c in round_two(5)
     ]
     prefix = next(k for k, tokens in enumerate(zip(*rendered)) if len(set(tokens)) > 1)
-    made = alone(qwen, batch=64).generate(round_two(5), GREEDY, 0)
-    assert [c.tokens_cached for c in made] == [0, *[prefix] * 4]
-    made = alone(qwen, batch=2).generate([ask(STORY)] * 3, GREEDY, 0)  # groups of 2 and 1: the third is computed whole
-    assert [c.tokens_cached for c in made] == [0, long - 1, 0]
+    completions = alone(qwen, batch=64).generate(round_two(5), GREEDY, 0)
+    assert [c.tokens_cached for c in completions] == [0, *[prefix] * 4]
+    completions = alone(qwen, batch=2).generate(
+        [user_turn(STORY)] * 3, GREEDY, 0
+    )  # groups of 2 and 1: the third is computed whole
+    assert [c.tokens_cached for c in completions] == [0, long - 1, 0]
 
 
 def test_a_reply_ends_at_its_end(qwen):
-    [whole] = qwen.generate([ask(STORY)], GREEDY, 0)
+    [whole] = qwen.generate([user_turn(STORY)], GREEDY, 0)
     assert (whole.finish, whole.tokens_out) == ("length", 8)
     token = next(t for t in whole.token_ids[1:] if t != whole.token_ids[0])
-    at = whole.token_ids.index(token)
+    position = whole.token_ids.index(token)
     qwen.ends = [token]
-    [ended, other] = qwen.generate([ask(STORY), ask("2")], Sampling(0.0, 8, logprobs=True), 0)
-    assert (ended.finish, ended.token_ids, ended.tokens_out) == ("stop", whole.token_ids[: at + 1], at + 1)
-    assert ended.text == qwen.tokenizer.decode(list(whole.token_ids[:at]), skip_special_tokens=True)
-    assert len(ended.logprobs) == at + 1
+    [ended, other] = qwen.generate([user_turn(STORY), user_turn("2")], Sampling(0.0, 8, logprobs=True), 0)
+    assert (ended.finish, ended.token_ids, ended.tokens_out) == ("stop", whole.token_ids[: position + 1], position + 1)
+    assert ended.text == qwen.tokenizer.decode(list(whole.token_ids[:position]), skip_special_tokens=True)
+    assert len(ended.logprobs) == position + 1
     assert other.tokens_out == len(other.token_ids) == len(other.logprobs)
 
 
 def test_logprobs_are_those_of_a_forward_pass(engine):
-    sampling = Sampling(0.7, 6, top_p=0.9, logprobs=True)  # they are the model's own, whatever the sampling
-    for chat, made in zip(MIXED, engine.generate(MIXED, sampling, 4)):
+    sampling = Sampling(0.7, 6, top_p=0.9, logprobs=True)  # they are those of the model, regardless of the sampling
+    for chat, completion in zip(MIXED, engine.generate(MIXED, sampling, 4)):
         prompt = engine.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
         with torch.no_grad():
-            logits = engine.model(torch.tensor([[*prompt, *made.token_ids]], device=engine.model.device)).logits[0]
+            logits = engine.model(torch.tensor([[*prompt, *completion.token_ids]], device=engine.model.device)).logits[
+                0
+            ]
         expected = logits.log_softmax(-1)[len(prompt) - 1 : -1].gather(
-            -1, torch.tensor(made.token_ids, device=logits.device)[:, None]
+            -1, torch.tensor(completion.token_ids, device=logits.device)[:, None]
         )[:, 0]
-        assert made.logprobs == pytest.approx(expected.tolist(), abs=1e-4)
+        assert completion.logprobs == pytest.approx(expected.tolist(), abs=1e-4)
     assert all(c.logprobs is None for c in engine.generate(MIXED, GREEDY, 0))
 
 
@@ -170,22 +176,22 @@ def test_padding_is_never_attended(qwen):
 
 
 def test_a_prompt_without_room_is_refused(qwen):
-    chats = [ask("2"), ask(STORY * 40)]
+    chats = [user_turn("2"), user_turn(STORY * 40)]
     length = len(qwen.tokenizer.apply_chat_template(chats[1], add_generation_prompt=True, return_dict=False))
     with pytest.raises(EngineError, match=rf"prompt 1 has {length} tokens.*max_new_tokens = 8.*context of 1024"):
         qwen.generate(chats, GREEDY, 0)
-    room = qwen.tokenizer.apply_chat_template(ask(STORY), add_generation_prompt=True, return_dict=False)
+    room = qwen.tokenizer.apply_chat_template(user_turn(STORY), add_generation_prompt=True, return_dict=False)
     qwen.context = len(room) + 8
-    assert qwen.generate([ask(STORY)], GREEDY, 0)[0].tokens_out == 8  # exactly full is not too much
+    assert qwen.generate([user_turn(STORY)], GREEDY, 0)[0].tokens_out == 8  # exactly full is not too much
     qwen.context -= 1
     with pytest.raises(EngineError):
-        qwen.generate([ask(STORY)], GREEDY, 0)
+        qwen.generate([user_turn(STORY)], GREEDY, 0)
 
 
 def test_half_a_character_is_refused(qwen):
     with pytest.raises(EngineError, match=r"prompt 1 cannot be encoded: its user turn has '\\udc80' at character 3"):
-        qwen.generate([ask("2"), ask("abc\udc80")], GREEDY, 0)
-    assert qwen.generate([ask("𝔘日本 \x00")], GREEDY, 0)[0].tokens_in > 3
+        qwen.generate([user_turn("2"), user_turn("abc\udc80")], GREEDY, 0)
+    assert qwen.generate([user_turn("𝔘日本 \x00")], GREEDY, 0)[0].tokens_in > 3
 
 
 def test_group_by_prefix():
@@ -195,28 +201,29 @@ def test_group_by_prefix():
     assert group_by_prefix([same, a, b], 8) == [[0, 1, 2]]
     assert group_by_prefix([same, same, same, same, same], 2) == [[0, 1], [2, 3], [4]]
     assert group_by_prefix([[9], same, a, [8], b], 8) == [[0], [1, 2], [3], [4]]  # neighbours only
-    assert group_by_prefix([[1, 2, 3], [1, 2, 3]], 8) == [[0], [1]]  # sharing that little does not pay
+    assert group_by_prefix([[1, 2, 3], [1, 2, 3]], 8) == [[0], [1]]  # sharing so few tokens does not pay
     half = [*common[:LEAST_PREFIX], *[7] * 100]
-    assert group_by_prefix([half, [*half[:-1], 5], same], 8) == [[0, 1], [2]]  # a stranger does not spoil a long prefix
+    assert group_by_prefix([half, [*half[:-1], 5], same], 8) == [
+        [0, 1],
+        [2],
+    ]  # a prompt with a short common prefix does not join
     assert group_by_prefix([], 8) == []
-    prompt = list(range(LEAST_PREFIX))  # one token is left to go on from
+    prompt = list(range(LEAST_PREFIX))  # one token must be left to continue from
     assert group_by_prefix([prompt, prompt], 8) == [[0], [1]]
     assert group_by_prefix([[*prompt, 1], [*prompt, 1]], 8) == [[0, 1]]
 
 
 def test_batches_are_whole_groups():
-    assert list(_batches([[0, 1], [2], [3, 4, 5], [6]], 4)) == [[[0, 1], [2]], [[3, 4, 5], [6]]]
-    assert list(_batches([[0, 1, 2]], 3)) == [[[0, 1, 2]]] and list(_batches([], 3)) == []
+    assert list(batches([[0, 1], [2], [3, 4, 5], [6]], 4)) == [[[0, 1], [2]], [[3, 4, 5], [6]]]
+    assert list(batches([[0, 1, 2]], 3)) == [[[0, 1, 2]]] and list(batches([], 3)) == []
 
 
 @pytest.mark.parametrize("heads, shared", [(4, 2), (4, 1), (4, 4)])
 def test_grouped_attention_is_attention(heads, shared):
-    """Decoding one token without copying keys for each query head gives what transformers' own attention gives, mask included."""
+    """Decoding one token without copying keys for each query head equals transformers' own attention, mask included."""
     from types import SimpleNamespace
 
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
-    from agentark.engines.transformers_engine import grouped_sdpa
 
     torch.manual_seed(0)
     query, key, value = torch.randn(3, heads, 1, 8), torch.randn(3, shared, 11, 8), torch.randn(3, shared, 11, 8)
@@ -244,44 +251,44 @@ def test_half_ended():
     ]
 
 
-def ending(engine, prompts_told, at):
-    """The network with one end more: the token that most greedy replies have at place `at`, so that rows end at different steps."""
-    replies = alone(engine, batch=64).generate(prompts_told, Sampling(0.0, 12), 0)
-    more = max(set(c.token_ids[at] for c in replies), key=[c.token_ids[at] for c in replies].count)
+def ending(engine, chats, position):
+    """The network with one more end token, the most frequent one at a position of greedy replies: rows end apart."""
+    replies = alone(engine, batch=64).generate(chats, Sampling(0.0, 12), 0)
+    more = max({c.token_ids[position] for c in replies}, key=[c.token_ids[position] for c in replies].count)
     other = alone(engine, batch=64)
     other.ends = sorted({*engine.ends, more})
     return other
 
 
-@pytest.mark.parametrize("at", [1, 4])
+@pytest.mark.parametrize("position", [1, 4])
 @pytest.mark.parametrize("batch", [64, 5])
-def test_dropping_finished_rows_changes_no_greedy_reply(engine, at, batch):
-    engine = ending(engine, GROUPS, at)
+def test_dropping_finished_rows_changes_no_greedy_reply(engine, position, batch):
+    engine = ending(engine, GROUPS, position)
     sampling = Sampling(0.0, 12, logprobs=True)
-    made = {}
+    completions = {}
     for drop in (False, True):
         other = alone(engine, batch=batch, drop_finished=drop)
         other.ends = engine.ends
-        made[drop] = other.generate(GROUPS, sampling, 0)
-    assert ids(made[True]) == ids(made[False])
-    assert [(c.finish, c.tokens_in, c.tokens_cached) for c in made[True]] == [
-        (c.finish, c.tokens_in, c.tokens_cached) for c in made[False]
+        completions[drop] = other.generate(GROUPS, sampling, 0)
+    assert ids(completions[True]) == ids(completions[False])
+    assert [(c.finish, c.tokens_in, c.tokens_cached) for c in completions[True]] == [
+        (c.finish, c.tokens_in, c.tokens_cached) for c in completions[False]
     ]
-    for a, b in zip(made[True], made[False]):
+    for a, b in zip(completions[True], completions[False]):
         assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
-    lengths = {len(c.token_ids) for c in made[True]}
-    assert len(lengths) > 1 and max(lengths) <= 12  # some ended before others: the test can fail
+    lengths = {len(c.token_ids) for c in completions[True]}
+    assert len(lengths) > 1 and max(lengths) <= 12  # some ended before others, so the test can fail
 
 
 def test_dropping_computes_fewer_rows(qwen, monkeypatch):
     engine = ending(qwen, GROUPS, 1)
-    seen = []
+    rows = []
     forward = engine.model.forward
     monkeypatch.setattr(
         engine.model,
         "forward",
         lambda *args, **kwargs: (
-            seen.append((args[0] if args else kwargs["input_ids"]).shape[0]),
+            rows.append((args[0] if args else kwargs["input_ids"]).shape[0]),
             forward(*args, **kwargs),
         )[1],
     )
@@ -289,13 +296,13 @@ def test_dropping_computes_fewer_rows(qwen, monkeypatch):
     for drop in (False, True):
         other = alone(engine, batch=64, drop_finished=drop, share_prefix=False)
         other.ends = engine.ends
-        seen.clear()
+        rows.clear()
         other.generate(GROUPS, Sampling(0.0, 12), 0)
-        computed[drop] = sum(seen)
-    assert computed[True] < computed[False] and seen == sorted(seen, reverse=True)
+        computed[drop] = sum(rows)
+    assert computed[True] < computed[False] and rows == sorted(rows, reverse=True)
 
 
-def test_samples_with_rows_dropped_are_the_same_again(qwen):
+def test_samples_with_dropped_rows_are_reproducible(qwen):
     engine = alone(qwen, batch=64, drop_finished=True)
     first, again, other = (ids(engine.generate(GROUPS, Sampling(1.0, 12), seed)) for seed in (3, 3, 4))
     assert first == again != other and all(1 <= len(reply) <= 12 for reply in first)

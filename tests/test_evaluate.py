@@ -1,4 +1,4 @@
-"""Evaluation: rows of a single model, and what groups answer, counted by hand."""
+"""Evaluation: the rows of a single model, and the answers of groups, counted by hand."""
 
 import json
 
@@ -7,10 +7,12 @@ import pytest
 from tiny import ENGINE, EVALUATE, Scripted, but
 
 from agentark import engines, store, tasks
+from agentark.cells import Cell
 from agentark.evaluate import group, predict
+from agentark.grade import grading
 from agentark.stats import wilson
 
-WHO = {"teacher": "t", "student": "s", "method": "rsft", "train": "mini_med", "test": "mini_med", "seed": 0}
+CELL = Cell("t", "s", "rsft", "mini_med", "mini_med", "debate", split="test").columns()
 COLUMNS = {
     "item",
     "template",
@@ -27,7 +29,7 @@ COLUMNS = {
     "tokens_cached",
     "tokens_out",
     "finish",
-    *WHO,
+    *CELL,
     "calls",
 }
 PROBLEMS = tasks.problems("mini_med", "test", 5)
@@ -39,24 +41,24 @@ def quiet(*_):
 
 @pytest.fixture
 def predicted(tmp_path, monkeypatch):
-    """A function that evaluates a scripted engine on mini_med, in chunks of two problems."""
+    """A function that evaluates a scripted engine on mini_med, in chunks of two problems, and grades its answers."""
     monkeypatch.setattr(predict, "CHUNK", 2)
 
-    def run(engine, name="rows", **changes):
-        about = dict(
-            model="some/student",
-            who=WHO,
-            task="mini_med",
-            split="test",
-            n=5,
-            samples=2,
-            seed=3,
-            told=EVALUATE,
-            engine=ENGINE,
-            make_engine=lambda: engine,
-            progress=quiet,
-        )
-        return predict.run(tmp_path / f"{name}.parquet", **{**about, **changes})
+    def run(engine, folder="predictions", task="mini_med", **changes):
+        options = {
+            "model": "some/student",
+            "split": "test",
+            "n": 5,
+            "samples": 2,
+            "seed": 3,
+            "config": EVALUATE,
+            "engine": ENGINE,
+            "load_engine": lambda: engine,
+            "progress": quiet,
+        }
+        columns = CELL | {"test": task}
+        path = predict.run(tmp_path / folder / "rows.parquet", columns, task=task, **options | changes)
+        return grading.run(path)
 
     return run
 
@@ -73,7 +75,7 @@ def test_rows(predicted, tmp_path):
         *((p.id, -1) for p in PROBLEMS),
         *((p.id, sample) for p in PROBLEMS for sample in (0, 1)),
     ]
-    assert [(s.temperature, len(chats)) for chats, s, _ in engine.made] == [
+    assert [(s.temperature, len(chats)) for chats, s, _ in engine.requests] == [
         (0, 2),
         (0, 2),
         (0, 1),
@@ -81,27 +83,28 @@ def test_rows(predicted, tmp_path):
         (0.8, 4),
         (0.8, 2),
     ]
-    assert (
-        all(s.max_new_tokens == EVALUATE.max_new_tokens for _, s, _ in engine.made)
-        and len({seed for *_, seed in engine.made}) == 6
-    )
+    assert all(s.max_new_tokens == EVALUATE.max_new_tokens for _, s, _ in engine.requests)
+    assert len({seed for *_, seed in engine.requests}) == 6
     right = rows["sample"] != 1
-    assert (
-        (rows.correct_strict == right).all()
-        and (rows.correct_flexible == right).all()
-        and (rows.answer_flexible.notna() == right).all()
-    )
+    assert (rows.correct_strict == right).all() and (rows.correct_flexible == right).all()
+    assert (rows.answer_flexible.notna() == right).all() and (rows.score == right).all()
     assert list(rows.finish) == ["stop" if r else "length" for r in right]
-    assert {column: set(rows[column]) for column in WHO} == {column: {value} for column, value in WHO.items()} and (
-        rows.calls == 1
-    ).all()
-    known = {p.id: p for p in PROBLEMS}
-    assert [(known[i].answer, known[i].template, known[i].held_out) for i in rows.item] == list(
-        zip(rows.gold, rows.template, rows.held_out)
-    )
-    manifest = json.loads(store.manifest_path(tmp_path / "rows.parquet").read_text())
-    assert (manifest["rows"], manifest["truncated"], manifest["unparsed"]) == (15, 5, 5)
-    pd.testing.assert_frame_equal(predicted(Scripted(None, fail_at=1)), rows)  # read, not made
+    assert {column: set(rows[column]) for column in CELL} == {column: {value} for column, value in CELL.items()}
+    assert (rows.calls == 1).all()
+    by_id = {p.id: p for p in PROBLEMS}
+    problems = [(by_id[i].answer, by_id[i].template, by_id[i].held_out) for i in rows.item]
+    assert problems == list(zip(rows.gold, rows.template, rows.held_out))
+    path = tmp_path / "predictions" / "rows.parquet"
+    texts, grades = (json.loads(store.manifest_path(p).read_text()) for p in (path, grading.path_of(path)))
+    assert (texts["rows"], texts["truncated"], grades["rows"], grades["unparsed"]) == (15, 5, 15, 5)
+    pd.testing.assert_frame_equal(predicted(Scripted(None, fail_at=1)), rows)  # read from its files
+
+
+def test_predictions_hold_texts_only(predicted, tmp_path):
+    predicted(Scripted(lambda question, number, agent: "A"))
+    texts = pd.read_parquet(tmp_path / "predictions" / "rows.parquet")
+    graded = {"answer_strict", "answer_flexible", "correct_strict", "correct_flexible", "score"}
+    assert set(texts.columns) == COLUMNS - graded
 
 
 def test_an_answer_that_only_flexible_extraction_finds(predicted):
@@ -115,61 +118,49 @@ def test_an_answer_that_only_flexible_extraction_finds(predicted):
     assert not rows.correct_strict.any() and rows.correct_flexible.all() and rows.answer_strict.isna().all()
 
 
-def test_a_failing_engine_costs_one_chunk(predicted, tmp_path):
+def test_a_failing_engine_costs_one_chunk(predicted):
     def script(question, number, agent):
         return "ABCD"[agent]
 
     whole = Scripted(script)
-    rows = predicted(whole, "rows")
+    rows = predicted(whole, "whole/predictions")
     for k in range(1, 7):
-        (tmp_path / f"cut{k}").mkdir()
         first, second = Scripted(script, fail_at=k), Scripted(script)
         with pytest.raises(RuntimeError, match="the power went out"):
-            predicted(first, f"cut{k}/rows")
-        pd.testing.assert_frame_equal(predicted(second, f"cut{k}/rows"), rows)
-        assert first.made + second.made == whole.made
+            predicted(first, f"cut{k}/predictions")
+        pd.testing.assert_frame_equal(predicted(second, f"cut{k}/predictions"), rows)
+        assert first.requests + second.requests == whole.requests
     with pytest.raises(RuntimeError):
         predicted(Scripted(script, fail_at=4), "half")
     with pytest.raises(store.StoreError, match=r"evaluate\.temperature"):
-        predicted(Scripted(script), "half", told=but(EVALUATE, temperature=0.1))
+        predicted(Scripted(script), "half", config=but(EVALUATE, temperature=0.1))
 
 
-def test_a_real_network(networks, tmp_path, monkeypatch):
-    monkeypatch.setattr(predict, "CHUNK", 2)
-    about = dict(
-        model=networks["qwen3"],
-        who=WHO,
-        task="mini_gsm",
-        split="test",
-        n=3,
-        samples=2,
-        seed=3,
-        told=EVALUATE,
-        engine=ENGINE,
-        progress=quiet,
-    )
-    rows = predict.run(tmp_path / "a" / "rows.parquet", **about)
+def test_a_real_network(networks, predicted):
+    options = {"task": "mini_gsm", "model": networks["qwen3"], "n": 3}
+    rows = predicted(None, "a/predictions", **options, load_engine=None)
     assert len(rows) == 9 and (rows.tokens_out <= 5).all() and set(rows.columns) == COLUMNS
     engine = engines.make(networks["qwen3"], ENGINE)
-    made, calls = engine.generate, []
+    generate, calls = engine.generate, []
 
     def failing(*args):
         calls.append(1)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return made(*args)
+        return generate(*args)
 
-    monkeypatch.setattr(engine, "generate", failing)
+    engine.generate = failing
     with pytest.raises(KeyboardInterrupt):
-        predict.run(tmp_path / "b" / "rows.parquet", **about, make_engine=lambda: engine)
-    pd.testing.assert_frame_equal(predict.run(tmp_path / "b" / "rows.parquet", **about), rows)
+        predicted(engine, "b/predictions", **options)
+    pd.testing.assert_frame_equal(predicted(None, "b/predictions", **options, load_engine=None), rows)
 
 
 # Groups
 
 
 def row(problem, number, agent, answer, gold="7", finish="stop"):
-    """A row of a verified debate log."""
+    """A row of a graded debate log."""
+    right = answer is not None and float(answer) == float(gold)
     return {
         "problem": problem,
         "round": number,
@@ -183,7 +174,8 @@ def row(problem, number, agent, answer, gold="7", finish="stop"):
         "gold": gold,
         "template": f"t{problem}",
         "held_out": problem == "b",
-        "correct": answer is not None and float(answer) == float(gold),
+        "correct": right,
+        "score": float(right),
     }
 
 
@@ -203,7 +195,7 @@ SAMPLES = log_of(
 SAMPLES = SAMPLES.assign(finish=["length" if pd.isna(a) else "stop" for a in SAMPLES.answer])
 
 
-def said(items):
+def answers(items):
     """(item, answer, right, calls) of each."""
     return [
         (r.item, r.answer_flexible if isinstance(r.answer_flexible, str) else None, r.correct_flexible, r.calls)
@@ -212,47 +204,33 @@ def said(items):
 
 
 def test_majority_of_samples():
-    items = group.majority(SAMPLES, "mini_gsm", WHO)
+    items = group.majority(SAMPLES, "mini_gsm", CELL)
     assert set(items.columns) == COLUMNS
-    assert said(items) == [("a", "7", True, 5), ("b", "1", False, 5), ("c", "7", True, 5), ("d", None, False, 5)]
+    assert answers(items) == [("a", "7", True, 5), ("b", "1", False, 5), ("c", "7", True, 5), ("d", None, False, 5)]
     assert list(items.text) == ["a r1 a2", "b r1 a1", "c r1 a3", ""]
-    assert list(items.finish) == ["stop", "stop", "stop", "length"] and list(items.held_out) == [
-        False,
-        True,
-        False,
-        False,
-    ]
+    assert list(items.score) == [1, 0, 1, 0]
+    assert list(items.finish) == ["stop", "stop", "stop", "length"]
+    assert list(items.held_out) == [False, True, False, False]
     assert (items.tokens_in == 50).all() and (items.tokens_cached == 16).all() and (items.tokens_out == 15).all()
-    assert (
-        list(items.correct_strict) == list(items.correct_flexible)
-        and (items["sample"] == 0).all()
-        and (items.method == "rsft").all()
-    )
+    assert list(items.correct_strict) == list(items.correct_flexible)
+    assert (items["sample"] == 0).all() and (items.method == "rsft").all()
 
 
 def test_fewer_samples_than_the_log_has():
-    items = group.majority(
-        SAMPLES.sample(frac=1, random_state=0), "mini_gsm", WHO, {"a": 1, "b": 4, "c": 2, "d": 5}
-    ).sort_values("item")
-    assert said(items) == [
-        ("a", "1", False, 1),
-        ("b", "7", True, 4),
-        ("c", None, False, 2),
-        ("d", None, False, 5),
-    ]  # in the agents' order
+    shuffled, votes = SAMPLES.sample(frac=1, random_state=0), {"a": 1, "b": 4, "c": 2, "d": 5}
+    items = group.majority(shuffled, "mini_gsm", CELL, votes).sort_values("item")
+    # in the agents' order
+    assert answers(items) == [("a", "1", False, 1), ("b", "7", True, 4), ("c", None, False, 2), ("d", None, False, 5)]
     assert list(items.tokens_out) == [1, 10, 3, 15] and list(items.tokens_in) == [10, 40, 20, 50]
-    with pytest.raises(ValueError, match="a: 6 votes wanted, the log has 5 samples"):
-        group.majority(SAMPLES, "mini_gsm", WHO, {"a": 6, "b": 1, "c": 1, "d": 1})
+    with pytest.raises(ValueError, match="a: 6 votes are needed, the log has 5 samples"):
+        group.majority(SAMPLES, "mini_gsm", CELL, {"a": 6, "b": 1, "c": 1, "d": 1})
 
 
 def test_one_agent_alone():
-    items = group.single(SAMPLES, "mini_gsm", WHO)
-    assert said(items) == [("a", "1", False, 1), ("b", "1", False, 1), ("c", None, False, 1), ("d", None, False, 1)]
-    assert (
-        (items.tokens_in == 10).all()
-        and (items.tokens_cached == 0).all()
-        and list(items.finish) == ["stop", "stop", "length", "length"]
-    )
+    items = group.single(SAMPLES, "mini_gsm", CELL)
+    assert answers(items) == [("a", "1", False, 1), ("b", "1", False, 1), ("c", None, False, 1), ("d", None, False, 1)]
+    assert (items.tokens_in == 10).all() and (items.tokens_cached == 0).all()
+    assert list(items.finish) == ["stop", "stop", "length", "length"]
 
 
 DEBATE = pd.concat(
@@ -269,31 +247,25 @@ DEBATE = pd.concat(
 
 
 def test_a_debate_answers_what_its_aggregator_says():
-    items = group.debate(DEBATE, "mini_gsm", WHO)
-    assert said(items) == [("a", "7", True, 10), ("b", "3", False, 4), ("c", None, False, 10), ("d", "7", True, 4)]
-    assert (
-        list(items.tokens_in) == [100, 40, 100, 40]
-        and list(items.tokens_out) == [18, 6, 18, 6]
-        and list(items.tokens_cached) == [24, 8, 24, 8]
-    )
+    items = group.debate(DEBATE, "mini_gsm", CELL)
+    assert answers(items) == [("a", "7", True, 10), ("b", "3", False, 4), ("c", None, False, 10), ("d", "7", True, 4)]
+    assert list(items.tokens_in) == [100, 40, 100, 40] and list(items.tokens_out) == [18, 6, 18, 6]
+    assert list(items.tokens_cached) == [24, 8, 24, 8]
     assert set(items.columns) == COLUMNS and list(items.text) == ["a r4 a0", "b r2 a0", "c r4 a0", "d r2 a0"]
 
 
 def test_a_majority_aggregator_is_no_call():
-    """Its row of the log is the majority's answer, which cost nothing: as many calls as `completions_of`."""
+    """Its row of the log is the majority's answer, which cost nothing: only the agents' completions are calls."""
     nothing = {"tokens_in": 0, "tokens_cached": 0, "tokens_out": 0}
     log = DEBATE.assign(**{k: DEBATE[k].where(DEBATE.agent > 0, 0) for k in nothing})
-    assert list(group.debate(log, "mini_gsm", WHO).calls) == [9, 3, 9, 3]
+    assert list(group.debate(log, "mini_gsm", CELL).calls) == [9, 3, 9, 3]
 
 
 def test_the_student_votes_with_itself(predicted):
     rows = predicted(Scripted(lambda question, number, agent: "A" if agent < 3 else None), samples=3)
-    items = group.base_majority(rows, "mini_med", {**WHO, "method": "base_majority"})
-    assert (
-        [r[:2] for r in said(items)] == [(p.id, "A") for p in PROBLEMS]
-        and (items.calls == 3).all()
-        and (items.method == "base_majority").all()
-    )
+    items = group.base_majority(rows, "mini_med", {**CELL, "method": "base_majority"})
+    assert [r[:2] for r in answers(items)] == [(p.id, "A") for p in PROBLEMS]
+    assert (items.calls == 3).all() and (items.method == "base_majority").all()
     assert list(items.correct_flexible) == [p.answer == "A" for p in PROBLEMS]
     assert list(items.tokens_out) == [
         int(rows[(rows.item == p.id) & (rows["sample"] >= 0)].tokens_out.sum()) for p in PROBLEMS
@@ -309,8 +281,10 @@ def test_rounds_by_hand():
     assert list(table.consensus_accuracy) == [3 / 4, 2 / 4, 2 / 4]
     assert list(table.unanimous) == [2 / 4, 2 / 4, 3 / 4]
     assert list(table.problems) == [4, 4, 4] and list(table.debating) == [4, 2, 2]
-    # Round 2: a: 1→7 corrected, copied; 7→1 corrupted, copied; 7→7.  c: 7→5 corrupted, copied; None→5 changed, copied; 5→9 changed alone.
-    # Round 3: a: 7→7.0 no change; 1→7 corrected, copied; 7→7.  c: 5→5; 5→7 corrected, nobody had 7; 9→None changed, copied from nobody.
+    # Round 2: a: 1→7 corrected, copied; 7→1 corrupted, copied; 7→7.
+    #          c: 7→5 corrupted, copied; None→5 changed, copied; 5→9 changed alone.
+    # Round 3: a: 7→7.0 no change; 1→7 corrected, copied; 7→7.
+    #          c: 5→5; 5→7 corrected, nobody had 7; 9→None changed, copied from nobody.
     assert table[["changed", "corrected", "corrupted", "copied"]].to_numpy().tolist() == [
         [0, 0, 0, 0],
         [5, 1, 2, 4],
@@ -320,7 +294,7 @@ def test_rounds_by_hand():
     assert tuple(table.loc[3, ["single_low", "single_high"]]) == wilson(7 / 3, 4)  # 7/3 right problems of 4
 
 
-def test_rounds_do_not_hang_on_the_order_of_rows():
+def test_rounds_do_not_depend_on_the_order_of_rows():
     pd.testing.assert_frame_equal(
         group.rounds(DEBATE.sample(frac=1, random_state=1).sort_values("problem", kind="stable"), "mini_gsm"),
         group.rounds(DEBATE, "mini_gsm"),
@@ -332,7 +306,7 @@ def test_a_log_that_was_read_from_disk_counts_the_same(tmp_path):
     store.write_table(DEBATE, tmp_path / "log.parquet")
     log = pd.read_parquet(tmp_path / "log.parquet")
     pd.testing.assert_frame_equal(group.rounds(log, "mini_gsm"), group.rounds(DEBATE, "mini_gsm"))
-    assert said(group.debate(log, "mini_gsm", WHO)) == said(group.debate(DEBATE, "mini_gsm", WHO))
+    assert answers(group.debate(log, "mini_gsm", CELL)) == answers(group.debate(DEBATE, "mini_gsm", CELL))
 
 
 def test_consensus_after_each_round_by_hand():
@@ -353,18 +327,18 @@ def test_greedy_answers_alone(predicted):
 
 
 def test_an_open_ended_answer_is_scored_by_its_measure(predicted):
-    """Half of the words of a two-word answer: no exact match, an F1 of its own."""
-    asked = tasks.problems("mini_hotpot", "test", 5)
+    """One of the two words of an answer is no exact match, but has an F1 of 2/3."""
+    problems = tasks.problems("mini_hotpot", "test", 5)
 
     class Half(Scripted):
         def generate(self, chats, sampling, seed):
-            gold = {p.question: p.answer for p in asked}
+            gold = {p.question: p.answer for p in problems}
             return [
                 engines.Completion(f"Answer: {gold[chat[0]['content']].split()[0]}", (1,), "stop", 1, 0, 1)
                 for chat in chats
             ]
 
     rows = predicted(Half(None), task="mini_hotpot")
-    expected = {p.id: 2 / (1 + len(p.answer.split())) for p in asked}
+    expected = {p.id: 2 / (1 + len(p.answer.split())) for p in problems}
     assert list(rows.score) == pytest.approx([expected[item] for item in rows.item]) and set(rows.score) == {2 / 3}
     assert not rows.correct_flexible.any()

@@ -6,31 +6,30 @@ from random import Random
 
 import pandas as pd
 import pytest
+from tiny import but, graded
 
-from agentark import params, tasks
-from agentark.extract import diverse, stage
-from agentark.extract.verify import verify
+from agentark import params, store, tasks
+from agentark.cells import Cell
+from agentark.extract import diverse
+from agentark.extract import traces as extraction
 from agentark.tasks import mini_gsm
 
 GSM = tasks.get("mini_gsm")
-TOLD = params.Extract(
-    corrective_form="final",
-    rsft_traces="one",
-    max_traces=3,
-    diversity="structural",
-    decontaminate_words=0,
-    aggregator_traces=False,
-)
+CELL = Cell(teacher="t", train="mini_gsm", protocol="debate")
+MINI, _ = params.load(store.ROOT / "params" / "mini.yaml")
 
 
 @cache
-def asked(n: int) -> list[tasks.Problem]:
+def problems_of(n: int) -> list[tasks.Problem]:
     return tasks.problems("mini_gsm", "train", n)
 
 
 def text(problem: tasks.Problem, code: str) -> str:
-    """What an agent says: R right, R1, R2, … right in another structure, S right in other words, B right in a box alone, W wrong,
-    N without an answer, T cut off before its answer."""
+    """The reply of an agent.
+
+    R is right, R1, R2, … right in another structure, S right in other words, B right in a box alone, W wrong, N has no
+    answer, T is cut off before its answer.
+    """
     if code == "W":
         return f"gets 1+{int(problem.answer)}={int(problem.answer) + 1}\nAnswer: {int(problem.answer) + 1}"
     if code == "B":
@@ -43,53 +42,44 @@ def text(problem: tasks.Problem, code: str) -> str:
 
 
 def log_of(*debates: list[str], aggregator: str = "W") -> pd.DataFrame:
-    """A debate log: for each problem its rounds, as "R W R1" for what agents 1, 2, 3 say."""
+    """A graded debate log: for each problem its rounds, as "R W R1" for the replies of agents 1, 2, 3."""
     rows = []
-    for problem, rounds in zip(asked(len(debates)), debates):
-        said = [
+    for problem, rounds in zip(problems_of(len(debates)), debates):
+        replies = [
             (number, agent, code)
             for number, codes in enumerate(rounds, 1)
             for agent, code in enumerate(codes.split(), 1)
         ]
-        for number, agent, code in [*said, (len(rounds) + 1, 0, aggregator)]:
-            made = text(problem, code)
-            parsed = GSM.parse(made, problem)
+        for number, agent, code in [*replies, (len(rounds) + 1, 0, aggregator)]:
+            reply = text(problem, code)
             rows.append(
                 {
                     "problem": problem.id,
                     "round": number,
                     "agent": agent,
-                    "text": made,
-                    "answer": parsed.flexible,
-                    "strict": parsed.strict is not None,
+                    "text": reply,
                     "finish": "length" if code == "T" else "stop",
                     "tokens_in": 9,
                     "tokens_cached": 0,
-                    "tokens_out": len(made.split()),
+                    "tokens_out": len(reply.split()),
                     "gold": problem.answer,
                     "template": problem.template,
                     "held_out": problem.held_out,
                 }
             )
-    return pd.DataFrame(rows)
+    return graded(pd.DataFrame(rows))
 
 
 @pytest.fixture
 def extract(tmp_path):
     """Extraction of a hand-made log into a file of its own."""
 
-    def run(log: pd.DataFrame, seed: int = 0, log_id: str = "log", name: str = "", **told) -> tuple[pd.DataFrame, dict]:
+    def run(
+        log: pd.DataFrame, seed: int = 0, log_id: str = "log", name: str = "", **changes
+    ) -> tuple[pd.DataFrame, dict]:
         path = tmp_path / f"{name or len(list(tmp_path.iterdir()))}.parquet"
-        return stage.run(
-            path,
-            log,
-            log_id=log_id,
-            task="mini_gsm",
-            split="train",
-            seed=seed,
-            told=TOLD.model_copy(update=told),
-            wording="terse",
-        )
+        config = MINI.model_copy(update={"extract": but(MINI.extract, **changes)})
+        return extraction.run(path, log, log_id, CELL.but(seed=seed), config)
 
     return run
 
@@ -103,30 +93,21 @@ def reloaded(log: pd.DataFrame, tmp_path) -> pd.DataFrame:
     return pd.read_parquet(tmp_path / "log.pq")
 
 
-# Verification and kinds
-
-
-def test_verify_judges_the_text_not_the_logged_answer():
-    log = log_of(["R W"], ["B N"])
-    log["answer"] = "999"
-    checked = verify(log, "mini_gsm", "train")
-    assert list(checked.correct) == [True, False, False, True, False, False]
-    assert list(checked.correct_strict) == [True, False, False, False, False, False]
-    assert "correct" not in log
+# Kinds
 
 
 def test_kinds():
-    # agent          1  2  3 4 5 6
-    log = verify(log_of(["R W R W N R", "R R W W R W", "R R R R R W"]), "mini_gsm", "train")
-    final = stage.final_traces(log.sample(frac=1, random_state=3)).sort_values("agent")
+    # agent   1  2  3 4 5 6
+    log = log_of(["R W R W N R", "R R W W R W", "R R R R R W"])
+    final = extraction.final_traces(log.sample(frac=1, random_state=3)).sort_values("agent")
     assert list(final.agent) == [1, 2, 3, 4, 5, 6] and set(final["round"]) == {3}
     assert list(final.kind) == ["direct", "corrective", "corrective", "corrective", "corrective", "wrong"]
 
 
 def test_debates_that_end_early_and_the_aggregator():
-    log = verify(log_of(["R R"], ["W R", "R R"], aggregator="R"), "mini_gsm", "train")
-    assert list(stage.final_traces(log)["round"]) == [1, 1, 2, 2]
-    both = stage.final_traces(log, aggregator=True)
+    log = log_of(["R R"], ["W R", "R R"], aggregator="R")
+    assert list(extraction.final_traces(log)["round"]) == [1, 1, 2, 2]
+    both = extraction.final_traces(log, aggregator=True)
     assert list(both[both.agent == 0].kind) == ["direct", "direct"] and len(both) == 6
 
 
@@ -135,9 +116,7 @@ def test_reasons(extract, tmp_path, from_file):
     log = log_of(["R W N T"])
     traces, counts = extract(reloaded(log, tmp_path) if from_file else log)
     assert list(debate(traces).reason) == ["", "wrong answer", "no answer found", "truncated"]
-    assert [
-        counts[f"final traces dropped: {reason}"] for reason in ("wrong answer", "no answer found", "truncated")
-    ] == [1, 1, 1]
+    assert [counts[f"final traces dropped: {reason}"] for reason in debate(traces).reason[1:]] == [1, 1, 1]
 
 
 # What is chosen
@@ -162,9 +141,8 @@ def test_the_seed_decides_among_equals(extract):
 
 def test_rsft_of_all_traces(extract):
     traces, counts = extract(log_of(["R R1 W"], ["W W R"]), rsft_traces="all")
-    assert (debate(traces).rsft == debate(traces).correct).all() and counts["R-SFT traces"] == counts[
-        "correct final traces (T)"
-    ] == 3
+    assert (debate(traces).rsft == debate(traces).correct).all()
+    assert counts["R-SFT traces"] == counts["correct final traces (T)"] == 3
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
@@ -174,18 +152,13 @@ def test_da_needs_two_correct_and_takes_different_ones(extract, most):
     )
     final = debate(traces)
     da = final[final.diversity_rank >= 0]
-    problems = [p.id for p in asked(5)]
+    problems = [p.id for p in problems_of(5)]
     assert da.correct.all()
-    assert da.groupby("problem").size().reindex(problems, fill_value=0).tolist() == [
-        0,
-        1,
-        min(2, most),
-        min(3, most),
-        0,
-    ]
+    sizes = da.groupby("problem").size().reindex(problems, fill_value=0)
+    assert sizes.tolist() == [0, 1, min(2, most), min(3, most), 0]
     for _, group in da.groupby("problem"):
         assert sorted(group.diversity_rank) == list(range(len(group)))
-        assert len({diverse.signature(made) for made in group.text}) == len(group)
+        assert len({diverse.signature(trace) for trace in group.text}) == len(group)
     assert counts["DA traces"] == len(da) and counts["DA problems"] == 3
     assert counts["problems with one correct trace (no DA)"] == 1 and counts["problems without a correct trace"] == 1
     single = traces[traces.source == "single"]
@@ -220,9 +193,8 @@ def test_rsft_single_is_as_many_from_round_1(extract):
     log = log_of(["R R1 R2", "W R R"], ["R W R", "R R R"], ["W W W", "R R R"], ["W W W", "R W R"])
     traces, counts = extract(log)
     single = traces[(traces.source == "single") & traces.rsft]
-    assert (
-        counts["R-SFT traces"] == 4 == len(single) == counts["rsft_single traces"]
-    )  # 4 problems, but only 2 had a correct round 1
+    # 4 problems, but only 2 had a correct round 1
+    assert counts["R-SFT traces"] == 4 == len(single) == counts["rsft_single traces"]
     assert single.correct.all() and set(single["round"]) == {1} and single.problem.nunique() == 2
     assert counts["rsft_single traces beyond a problem's first"] == 2 and counts["correct round-1 traces"] == 5
     assert not single.duplicated(["problem", "agent"]).any()
@@ -234,7 +206,7 @@ def test_rsft_single_spreads_before_it_takes_a_second(extract, seed):
     traces, counts = extract(log, seed)
     single = traces[(traces.source == "single") & traces.rsft]
     assert counts["R-SFT traces"] == 3 == len(single) == single.problem.nunique()
-    traces, _ = extract(log, seed, rsft_traces="all")  # 12 final ones; 10 in round 1: all there are
+    traces, _ = extract(log, seed, rsft_traces="all")  # 12 final ones, but only 10 in round 1
     single = traces[(traces.source == "single") & traces.rsft]
     assert len(single) == 10 and single.problem.nunique() == 4
 
@@ -245,53 +217,32 @@ def test_rsft_single_spreads_before_it_takes_a_second(extract, seed):
 def test_stitched_holds_attempt_critique_and_repair(extract):
     log = log_of(["W R1 W", "W R2 R", "R R3 R"])
     traces, _ = extract(log, corrective_form="stitched")
-    problem, final = asked(1)[0], debate(traces).set_index("agent")
+    problem, final = problems_of(1)[0], debate(traces).set_index("agent")
     assert final.text[2] == text(problem, "R3") and final.kind[2] == "direct"
-    for agent, peer in (
-        (1, "R2"),
-        (3, "R1"),
-    ):  # agent 1 was wrong twice: the last wrong attempt, and who was right in that round
-        made = final.text[agent]
+    # Agent 1 was wrong twice: the trace has the last wrong attempt, and the peer that was right in that round.
+    for agent, peer in ((1, "R2"), (3, "R1")):
+        trace = final.text[agent]
         assert final.kind[agent] == "corrective"
-        assert made.index(text(problem, "W")) < made.index(text(problem, peer)) < made.rindex(text(problem, "R"))
-        assert GSM.verify(made, problem)[1:] == (True, True) and made.endswith(problem.solution)
+        assert trace.index(text(problem, "W")) < trace.index(text(problem, peer)) < trace.rindex(text(problem, "R"))
+        assert GSM.verify(trace, problem)[1:] == (True, True) and trace.endswith(problem.solution)
     assert (traces[traces.source == "single"].text == log[(log["round"] == 1) & (log.agent > 0)].text.to_numpy()).all()
 
 
 def test_stitched_without_a_right_peer(extract):
     traces, _ = extract(log_of(["W W", "R W"]), corrective_form="stitched")
-    made = debate(traces).set_index("agent").text[1]
-    assert text(asked(1)[0], "W") in made and "peer" not in made and GSM.verify(made, asked(1)[0])[1]
+    trace, [problem] = debate(traces).set_index("agent").text[1], problems_of(1)
+    assert text(problem, "W") in trace and "peer" not in trace and GSM.verify(trace, problem)[1]
 
 
-def test_stitched_still_verifies_where_the_repair_has_no_answer_line(extract):
+def test_stitched_is_still_right_if_the_repair_has_no_answer_line(extract):
     traces, _ = extract(log_of(["W W", "B W"]), corrective_form="stitched")
     repaired = debate(traces).set_index("agent").loc[1]
-    assert repaired.correct and GSM.verify(repaired.text, asked(1)[0])[2], (
+    assert repaired.correct and GSM.verify(repaired.text, problems_of(1)[0])[2], (
         "the wrong attempt's answer line is now the text's answer"
     )
 
 
-# What is refused, and edges
-
-
-def test_another_tasks_problems():
-    log = log_of(["R W"], ["W R"])
-    for change in (
-        {"problem": log.problem.str.replace("gsm", "med")},
-        {"problem": log.problem.str.replace("train", "test")},
-    ):
-        with pytest.raises(ValueError, match="2 problems that mini_gsm/train does not have.*other data"):
-            verify(log.assign(**change), "mini_gsm", "train")
-    with pytest.raises(ValueError, match="mini_med/train does not have"):
-        verify(log, "mini_med", "train")
-
-
-def test_other_gold_answers():
-    log = log_of(["R W"], ["W R"])
-    log.loc[3, "gold"] = "0"
-    with pytest.raises(ValueError, match="gold answers"):
-        verify(log, "mini_gsm", "train")
+# Edges
 
 
 @pytest.mark.parametrize("form", ["final", "stitched"])
@@ -299,20 +250,13 @@ def test_other_gold_answers():
 def test_nothing_correct(extract, log, form):
     traces, counts = extract(log_of(log, log), corrective_form=form)
     assert not traces.rsft.any() and (traces.diversity_rank == -1).all() and not traces.correct.any()
-    assert (
-        counts["correct final traces (T)"]
-        == counts["R-SFT traces"]
-        == counts["DA traces"]
-        == counts["rsft_single traces"]
-        == 0
-    )
-    assert (
-        counts["problems without a correct trace"] == 2 and counts["rsft_single traces beyond a problem's first"] == 0
-    )
+    none = ("correct final traces (T)", "R-SFT traces", "DA traces", "rsft_single traces")
+    assert {counts[name] for name in none} == {0} == {counts["rsft_single traces beyond a problem's first"]}
+    assert counts["problems without a correct trace"] == 2
 
 
 def test_right_in_round_1_alone(extract):
-    traces, counts = extract(log_of(["R R", "W W"]))
+    _, counts = extract(log_of(["R R", "W W"]))
     assert counts["R-SFT traces"] == counts["rsft_single traces"] == 0 and counts["correct round-1 traces"] == 2
 
 
@@ -321,25 +265,22 @@ def test_aggregators_trace_on_demand(extract):
     traces, counts = extract(log)
     assert 0 not in set(traces.agent) and counts["final traces"] == 4
     traces, counts = extract(log, aggregator_traces=True)
-    assert (
-        counts["final traces"] == 6
-        and counts["R-SFT traces"] == 2
-        and set(traces[traces.source == "single"].agent) == {1, 2}
-    )
+    assert counts["final traces"] == 6 and counts["R-SFT traces"] == 2
+    assert set(traces[traces.source == "single"].agent) == {1, 2}
 
 
 # A second run
 
 
-def test_second_run_reads_what_is_there(extract, tmp_path, monkeypatch, capsys):
+def test_a_second_run_reads_the_files(extract, monkeypatch, capsys):
     log = log_of(["R W N", "R R N"], ["W W R1"])
     traces, counts = extract(log, name="x")
-    with monkeypatch.context() as patch:
-        patch.setattr(stage, "verify", lambda *_: pytest.fail("made anew"))
-        again, counted = extract(log, name="x")
+    monkeypatch.setattr(extraction, "final_traces", lambda *_: pytest.fail("recomputed"))
+    again, counted = extract(log, name="x")
     pd.testing.assert_frame_equal(traces, again)
     assert counts == counted and capsys.readouterr().err == ""
-    assert list(traces.columns) == [
+    assert list(traces.columns) == [*extraction.COLUMNS, "teacher", "task", "split", "protocol", "seed"]
+    assert extraction.COLUMNS == [
         "problem",
         "source",
         "agent",
@@ -358,20 +299,44 @@ def test_second_run_reads_what_is_there(extract, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("change", [{"max_traces": 1}, {"seed": 1}, {"log_id": "another"}])
-def test_second_run_with_other_parameters_is_made_anew(extract, capsys, change):
+def test_a_run_with_other_parameters_recomputes(extract, capsys, change):
     log = log_of(["R R1 R2"])
     traces, _ = extract(log, name="x")
-    again, counts = extract(log, name="x", **change)
+    _, counts = extract(log, name="x", **change)
     assert "made from other parameters" in capsys.readouterr().err
     if "max_traces" in change:
         assert counts["DA traces"] == 1 and (traces.diversity_rank >= 0).sum() == 3
 
 
-def test_lost_counts_are_made_anew(extract, tmp_path):
+def test_lost_counts_are_recomputed(extract, tmp_path):
     log = log_of(["R R1 W"])
     _, counts = extract(log, name="x")
     (tmp_path / "x_counts.csv").unlink()
     assert extract(log, name="x")[1] == counts
+
+
+@pytest.mark.parametrize("kill_at", [1, 2, 3, 4])  # before the file or the manifest of the counts, or of the traces
+def test_traces_and_counts_are_always_of_the_same_parameters(extract, monkeypatch, kill_at):
+    """A run is killed between two files; then the earlier parameters come back, whose traces may still be there."""
+    log = log_of(["R R1 R2"])
+    _, counts = extract(log, name="x")
+    written = []
+
+    def killed(write):
+        def run(*args, **more):
+            written.append(write)
+            if len(written) == kill_at:
+                raise KeyboardInterrupt
+            return write(*args, **more)
+
+        return run
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(store.tables, "write_table", killed(store.tables.write_table))
+        patch.setattr(store.tables, "write_manifest", killed(store.tables.write_manifest))
+        extract(log, name="x", max_traces=1)
+    traces, again = extract(log, name="x")
+    assert again == counts and again["DA traces"] == 3 == (traces.diversity_rank >= 0).sum()
 
 
 # How different two traces are
@@ -379,12 +344,10 @@ def test_lost_counts_are_made_anew(extract, tmp_path):
 
 def test_signature():
     assert diverse.signature("gets 3+4=7\n\nloses 7 - 2 = 5\nAnswer: 5") == (("+", "3", "4", "7"), ("-", "7", "2", "5"))
-    assert diverse.signature("a 4+3=7") == diverse.signature("b: 3 + 4 = 7!") and diverse.signature(
-        "4*3=12"
-    ) == diverse.signature("3*4=12")
-    assert diverse.signature("7-4=3") != diverse.signature("4-7=3") and diverse.signature("8/2=4") != diverse.signature(
-        "2/8=4"
-    )
+    assert diverse.signature("a 4+3=7") == diverse.signature("b: 3 + 4 = 7!")
+    assert diverse.signature("4*3=12") == diverse.signature("3*4=12")
+    assert diverse.signature("7-4=3") != diverse.signature("4-7=3")
+    assert diverse.signature("8/2=4") != diverse.signature("2/8=4")
     assert diverse.signature("3×4=12, 12÷2=6") == diverse.signature("3*4=12\n12/2=6")  # a sign is wording, too
     assert diverse.signature("tumexin treats grisis.\nFinal answer: B") == (("tumexin", "treats", "grisis"),)
     assert diverse.signature("") == diverse.signature("Answer: 3\n \n") == ()
@@ -419,23 +382,18 @@ def test_distance_of_real_solutions():
                 )
 
 
-def test_the_line_to_the_peers_is_no_part_of_a_trace(extract):
-    """A reply opens with what it says to its peers; a student has none."""
+def test_the_line_to_the_peers_is_not_part_of_a_trace(extract):
+    """A reply opens with a line that addresses its peers; a student has none."""
     log = log_of(["R W R1", "R R R1"])
-    told = log.assign(
-        text=[
-            "Check: agent 2 is wrong: gets 1+1=3\n" * (number > 1) + said
-            for number, said in zip(log["round"], log.text)
-        ]
-    )
-    plain, with_line = (extract(made, corrective_form=form)[0].text for made, form in ((log, "final"), (told, "final")))
-    assert list(plain) == list(with_line)
-    stitched = [extract(made, corrective_form="stitched")[0].text for made in (log, told)]
-    assert list(stitched[0]) == list(stitched[1]) and not stitched[1].str.contains("Check:").any()
+    lines = ["Check: agent 2 is wrong: gets 1+1=3\n" * (number > 1) for number in log["round"]]
+    with_line = log.assign(text=[line + reply for line, reply in zip(lines, log.text)])
+    for form in ("final", "stitched"):
+        plain, stripped = (extract(each, corrective_form=form)[0].text for each in (log, with_line))
+        assert list(plain) == list(stripped) and not stripped.str.contains("Check:").any()
 
 
 class Choosing:
-    """A judge and a verifier by script: it says "correct" to whatever is asked about, and takes the first trace on offer."""
+    """A verifier and a judge: it calls every answer correct, and takes the first of the traces that it may choose."""
 
     name = "choosing"
 
@@ -445,78 +403,45 @@ class Choosing:
         return [Completion(sampling.choices[0] if sampling.choices else "", (1,), "stop", 1, 0, 1) for _ in chats]
 
 
-ASK = params.Ask(model="zoo/qwen3-0.6b", constrained=True, temperature=0.0, max_new_tokens=8, chunk=2)
+JUDGE = params.LanguageModel(model="zoo/qwen3-0.6b", constrained=True, temperature=0.0, max_new_tokens=8, chunk=2)
 
 
 def test_a_language_model_verifies_and_chooses(tmp_path, monkeypatch):
     from agentark import engines
 
-    monkeypatch.setattr(engines, "make", lambda model, told: Choosing())
-    problems = tasks.problems("mini_gsm", "train", 2)
-    log = pd.DataFrame(
-        [
-            {
-                "problem": p.id,
-                "round": 1,
-                "agent": agent,
-                "text": f"{agent}+{agent}={2 * agent}\nAnswer: {agent}",
-                "answer": str(agent),
-                "strict": True,
-                "finish": "stop",
-                "tokens_out": 3,
-                "gold": p.answer,
-                "template": "",
-            }
-            for p in problems
-            for agent in (1, 2)
-        ]
-    )
-    at = dict(
-        log_id="x",
-        task="mini_gsm",
-        split="train",
-        seed=0,
-        told=TOLD.model_copy(update={"diversity": "judge"}),
-        wording="terse",
-        judges=params.Judges(verifier=ASK, diversity=ASK, distiller=None, quality=None),
-        engine=params.Engine(name="transformers", batch=2, dtype="float32", share_prefix=False),
-    )
-    made, counts = stage.run(tmp_path / "t.parquet", log, **at)
-    assert made[made.source == "debate"].correct.all()  # the verifier's word, not the task's
-    assert sorted(made[made.diversity_rank >= 0].groupby("problem").size()) == [2, 2]
+    monkeypatch.setattr(engines, "make", lambda model, config: Choosing())
+    problems = problems_of(2)
+    rows = [
+        {
+            "problem": p.id,
+            "round": 1,
+            "agent": agent,
+            "text": f"{agent}+{agent}={2 * agent}\nAnswer: {agent}",
+            "finish": "stop",
+            "tokens_out": 3,
+            "gold": p.answer,
+            "template": "",
+        }
+        for p in problems
+        for agent in (1, 2)
+    ]
+    log = graded(pd.DataFrame(rows))
+    judges = params.Judges(verifier=JUDGE, diversity=JUDGE, distiller=None, quality=None)
+    config = MINI.model_copy(update={"extract": but(MINI.extract, diversity="judge"), "judges": judges})
+    traces, counts = extraction.run(tmp_path / "t.parquet", log, "x", CELL, config)
+    assert not log.correct.any() and traces[traces.source == "debate"].correct.all()  # the verifier decides
+    assert sorted(traces[traces.diversity_rank >= 0].groupby("problem").size()) == [2, 2]
     assert counts["LLM verifier, traces: correct"] == 4 and counts["LLM diversity judge, kept"] == 4
-    made, counts = stage.run(tmp_path / "u.parquet", log, **at, overlapping={problems[0].id: "shares 8 words"})
-    assert set(made.problem) == {problems[1].id} and counts["LLM diversity judge, kept"] == 2
+    overlapping = {problems[0].id: "shares 8 words"}
+    traces, counts = extraction.run(tmp_path / "u.parquet", log, "x", CELL, config, overlapping)
+    assert set(traces.problem) == {problems[1].id} and counts["LLM diversity judge, kept"] == 2
 
 
 def test_overlapping_problems_are_left_out_and_counted(tmp_path):
-    problems = tasks.problems("mini_gsm", "train", 2)
-    log = pd.DataFrame(
-        [
-            {
-                "problem": p.id,
-                "round": 1,
-                "agent": 1,
-                "text": p.solution,
-                "answer": p.answer,
-                "strict": True,
-                "finish": "stop",
-                "tokens_out": 3,
-                "gold": p.answer,
-                "template": "",
-            }
-            for p in problems
-        ]
-    )
-    at = dict(
-        log_id="x",
-        task="mini_gsm",
-        split="train",
-        seed=0,
-        told=TOLD.model_copy(update={"decontaminate_words": 8}),
-        wording="terse",
-    )
-    made, counts = stage.run(tmp_path / "t.parquet", log, **at, overlapping={problems[0].id: "shares 8 words"})
-    assert set(made.problem) == {problems[1].id} and counts["problems left out: overlap with a test set"] == 1
+    problems, log = problems_of(2), log_of(["R"], ["R"])
+    config = MINI.model_copy(update={"extract": but(MINI.extract, decontaminate_words=8)})
+    overlapping = {problems[0].id: "shares 8 words"}
+    traces, counts = extraction.run(tmp_path / "t.parquet", log, "x", CELL, config, overlapping)
+    assert set(traces.problem) == {problems[1].id} and counts["problems left out: overlap with a test set"] == 1
     with pytest.raises(ValueError, match="nothing is left"):
-        stage.run(tmp_path / "u.parquet", log, **at, overlapping={p.id: "x" for p in problems})
+        extraction.run(tmp_path / "u.parquet", log, "x", CELL, config, {p.id: "x" for p in problems})

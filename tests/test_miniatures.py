@@ -1,4 +1,4 @@
-"""A miniature of each architecture of the registry through load, chat template, generate, SFT with LoRA, PRM, save and reload."""
+"""A miniature of each architecture: load, chat template, generation, SFT with LoRA, PRM, save and reload."""
 
 import miniatures
 import pytest
@@ -13,9 +13,13 @@ from agentark.models import load, registry
 CHAT = [{"role": "user", "content": "Ana has 3 plums and buys 4. How many?"}]
 REPLY = "3 + 4 = 7\nAnswer: 7"
 GEMMA = "<bos><start_of_turn>user\nAna has 3 plums and buys 4. How many?<end_of_turn>\n<start_of_turn>model\n"
+LLAMA3 = (
+    "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nAna has 3 plums and buys 4. How many?<|eot_id|>"
+    "<|start_header_id|>assistant<|end_header_id|>\n\n"
+)
 CHATML = "<|im_start|>user\nAna has 3 plums and buys 4. How many?<|im_end|>\n<|im_start|>assistant\n"
 
-# name: class, the prompt as its chat template writes it, what ends the completion
+# name: class, the prompt as its chat template renders it, the end of the completion
 MODELS = {
     "Qwen/Qwen3-0.6B": ("Qwen3ForCausalLM", CHATML + "<think>\n\n</think>\n\n", "<|im_end|>\n"),
     "Qwen/Qwen2.5-72B-Instruct": (
@@ -28,8 +32,7 @@ MODELS = {
     "gemma3_text": ("Gemma3ForCausalLM", GEMMA, "<end_of_turn>\n"),
     "meta-llama/Meta-Llama-3-8B-Instruct": (
         "LlamaForCausalLM",
-        "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nAna has 3 plums and buys 4. How many?<|eot_id|>"
-        "<|start_header_id|>assistant<|end_header_id|>\n\n",
+        LLAMA3,
         "<|eot_id|>",
     ),
     "Qwen/Qwen2.5-VL-3B-Instruct": (
@@ -43,24 +46,24 @@ MODELS = {
         "<|im_end|>\n",
     ),
 }
-SEES = ("google/gemma-3-27b-it", "Qwen/Qwen2.5-VL-3B-Instruct")
+MULTIMODAL = ("google/gemma-3-27b-it", "Qwen/Qwen2.5-VL-3B-Instruct")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("miniatures")
 
 
 @pytest.fixture(params=MODELS)
-def name(request, made, monkeypatch):
-    """A registry's name with a miniature behind it; `gemma3_text`, which is no model of the registry, is a folder."""
-    miniatures.stand_in(monkeypatch, made)
+def name(request, folder, monkeypatch):
+    """A name of the registry, with a miniature for its weights; `gemma3_text`, which is not in it, is a folder."""
+    miniatures.stand_in(monkeypatch, folder)
     if request.param == "gemma3_text":
-        return miniatures.save("gemma3_text", made / "gemma3_text")
+        return miniatures.save("gemma3_text", folder / "gemma3_text")
     return request.param
 
 
-def about(name):
+def expected(name):
     return MODELS[name if name in MODELS else "gemma3_text"]
 
 
@@ -76,7 +79,7 @@ def row(name):
     return data.encode(data.Example("a", CHAT[0]["content"], REPLY), load.load_tokenizer(name), 1.0)
 
 
-def test_every_architecture_is_here():
+def test_every_architecture_has_a_miniature():
     covered = {registry.find(name).architecture for name in MODELS if registry.find(name)}
     assert {model.architecture for model in registry.MODELS} - covered == {
         "internlm2"
@@ -85,27 +88,27 @@ def test_every_architecture_is_here():
 
 def test_it_loads(name):
     model, tokenizer = load.load(name)
-    assert type(model).__name__ == about(name)[0] and not model.training and tokenizer.padding_side == "left"
+    assert type(model).__name__ == expected(name)[0] and not model.training and tokenizer.padding_side == "left"
     assert load.load(name, "bfloat16")[0].dtype == torch.bfloat16
 
 
 def test_its_chat_template(name):
-    _, prompt, end = about(name)
+    _, prompt, end = expected(name)
     tokenizer = load.load_tokenizer(name)
     assert tokenizer.apply_chat_template(CHAT, add_generation_prompt=True, tokenize=False) == prompt
     encoded = row(name)
-    taught = [token for token, label in zip(encoded["input_ids"], encoded["labels"]) if label != -100]
-    assert tokenizer.decode(taught) == REPLY + end
-    asked = tokenizer.apply_chat_template(CHAT, add_generation_prompt=True, return_dict=False)
-    assert encoded["input_ids"][: len(asked)] == asked  # what is taught goes on from what is asked
+    learnt = [token for token, label in zip(encoded["input_ids"], encoded["labels"]) if label != -100]
+    assert tokenizer.decode(learnt) == REPLY + end
+    prompt_ids = tokenizer.apply_chat_template(CHAT, add_generation_prompt=True, return_dict=False)
+    assert encoded["input_ids"][: len(prompt_ids)] == prompt_ids  # the reply continues the prompt
 
 
 @pytest.mark.parametrize("choices", [None, ("A", "B")], ids=["free", "choices"])
 def test_it_generates(name, choices):
     chats = [[{"role": "user", "content": 2 * CHAT[0]["content"] + f" Agent {k}."}] for k in range(3)]
-    said = Sampling(temperature=0, max_new_tokens=4, choices=choices)
+    sampling = Sampling(temperature=0, max_new_tokens=4, choices=choices)
     shared, alone = (
-        TransformersEngine(name, tiny.but(tiny.ENGINE, share_prefix=share)).generate(chats, said, 0)
+        TransformersEngine(name, tiny.but(tiny.ENGINE, share_prefix=share)).generate(chats, sampling, 0)
         for share in (True, False)
     )
     assert [c.token_ids for c in shared] == [c.token_ids for c in alone]
@@ -114,8 +117,8 @@ def test_it_generates(name, choices):
 
 
 def test_it_learns_by_an_adapter(name, tmp_path):
-    told = tiny.but(tiny.DISTILL, lora=tiny.LORA, learning_rate=1e-2)
-    log = sft.train(name, [row(name)] * 4, tmp_path / "adapter", {"of": name}, told, 0)
+    config = tiny.but(tiny.DISTILL, lora=tiny.LORA, learning_rate=1e-2)
+    log = sft.train(name, [row(name)] * 4, tmp_path / "adapter", {"of": name}, config, 0)
     losses = [entry["loss"] for entry in log["loss"]]
     assert log["steps"] == 4 and losses[-1] < losses[0]
     student, tokenizer = load.load(str(tmp_path / "adapter"))
@@ -124,12 +127,12 @@ def test_it_learns_by_an_adapter(name, tmp_path):
         logits(student, tokenizer), logits(base, tokenizer), atol=1e-3
     )
     assert (
-        tokenizer.apply_chat_template(CHAT, add_generation_prompt=True, tokenize=False) == about(name)[1]
+        tokenizer.apply_chat_template(CHAT, add_generation_prompt=True, tokenize=False) == expected(name)[1]
     )  # thinking stays off in a checkpoint
 
 
 def test_it_scores_steps(name, tmp_path):
-    if name in SEES:
+    if name in MULTIMODAL:
         with pytest.raises(prm_model.PrmError, match="take a text model"):
             prm_model.make(name, 0)
         return
@@ -142,7 +145,7 @@ def test_it_scores_steps(name, tmp_path):
     )
 
 
-def test_it_is_saved_and_loaded_again(name, tmp_path):
+def test_it_is_the_same_after_saving_and_loading(name, tmp_path):
     model, tokenizer = load.load(name)
     model.save_pretrained(tmp_path / "saved")
     tokenizer.save_pretrained(tmp_path / "saved")
@@ -158,7 +161,7 @@ def test_it_is_saved_and_loaded_again(name, tmp_path):
     ids=lambda model: model.name,
 )
 def test_the_hubs_own_chat_template(model):
-    """Online: the tokenizer and template of the pinned commit, for which the miniatures' stand."""
+    """Online: the tokenizer and template of the pinned commit, which those of the miniatures represent."""
     like = (
         "smollm2-135m"
         if "SmolLM2" in model.hub

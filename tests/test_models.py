@@ -1,14 +1,16 @@
-"""Loading networks: names, folders, adapters, and one sentence for each way in which it fails."""
+"""Loading networks: names, folders, adapters, and one sentence for each failure."""
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
 
-from agentark.models import load
+from agentark.models import load, names
 from agentark.models.load import ModelError
 
 
@@ -19,21 +21,21 @@ def zoo(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         if name != "tokenizer":
             (tmp_path / name / "config.json").write_text("{}")
-    monkeypatch.setattr(load, "ZOO", tmp_path)
+    monkeypatch.setattr(names, "ZOO", tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def copy(networks, tmp_path):
-    """A folder of one's own with the tiny qwen3."""
+    """A folder with a copy of the tiny qwen3."""
     return Path(shutil.copytree(networks["qwen3"], tmp_path / "copy"))
 
 
 def sentence(raised) -> str:
-    """What was raised, which must be one line that says something."""
-    said = str(raised.value)
-    assert "\n" not in said and len(said) > 20
-    return said
+    """The message of an exception, which must be one line."""
+    message = str(raised.value)
+    assert "\n" not in message and len(message) > 20
+    return message
 
 
 def test_names(zoo, networks):
@@ -65,9 +67,9 @@ def test_impossible_names(zoo, name, near):
     for use in (load.check_name, load.resolve, load.revision, load.load):
         with pytest.raises(ModelError) as raised:
             use(name)
-        said = sentence(raised)
-        assert repr(name) in said
-        assert near is None or f"did you mean {near!r}?" in said
+        message = sentence(raised)
+        assert repr(name) in message
+        assert near is None or f"did you mean {near!r}?" in message
 
 
 def test_the_revision_is_that_of_the_weights(copy, networks):
@@ -77,6 +79,38 @@ def test_the_revision_is_that_of_the_weights(copy, networks):
     data[-1] ^= 1
     (copy / "model.safetensors").write_bytes(bytes(data))
     assert load.revision(str(copy)) != before
+
+
+def test_weights_are_hashed_once(copy, monkeypatch):
+    before = load.revision(str(copy))
+    real, reads = Path.read_bytes, []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path.name) or real(path))
+    assert load.revision(str(copy)) == before and reads == []
+    shutil.copy(copy / "model.safetensors", copy / "other.safetensors")
+    assert load.revision(str(copy)) != before and reads == ["model.safetensors", "other.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("zoo/qwen3-32b", "Qwen3-32B role, 1.2 M"),
+        ("zoo/qwen3-8b", "Qwen3-8B role, 0.8 M"),  # its role is "teacher and student Qwen3-8B"
+        ("zoo/qwen2.5-vl-3b", "Qwen2.5-VL-3B role, 0.3 M"),
+        ("Qwen/Qwen3-32B", "Qwen3-32B"),
+        ("Qwen3-32B", "Qwen3-32B"),
+        ("smollm2-135m", "smollm2-135m"),
+        ("some/other", "other"),
+        ("results/students/a.b", "a.b"),
+    ],
+)
+def test_names_for_readers(name, expected):
+    assert load.display_name(name) == expected
+
+
+def test_importing_loads_no_heavy_package():
+    code = "import sys, agentark.models.load; print(*{'torch', 'transformers', 'numpy', 'pydantic'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""
 
 
 def test_loading(networks):
@@ -164,9 +198,9 @@ def test_a_tokenizer_larger_than_the_network(copy):
 def test_a_tokenizer_without_pad_pads_with_eos(copy):
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         if (copy / name).exists():
-            said = json.loads((copy / name).read_text())
-            said.pop("pad_token", None)
-            (copy / name).write_text(json.dumps(said))
+            special = json.loads((copy / name).read_text())
+            special.pop("pad_token", None)
+            (copy / name).write_text(json.dumps(special))
     tokenizer = load.load_tokenizer(str(copy))
     assert tokenizer.pad_token_id == tokenizer.eos_token_id is not None
 
@@ -178,14 +212,14 @@ def adapter(networks, tmp_path):
 
     torch.manual_seed(1)
     model, tokenizer = load.load(networks["qwen3"])
-    made = get_peft_model(
+    network = get_peft_model(
         model,
         LoraConfig(r=2, lora_alpha=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM"),
     ).eval()
-    made.peft_config["default"].base_model_name_or_path = networks["qwen3"]
-    made.save_pretrained(tmp_path / "adapter")
+    network.peft_config["default"].base_model_name_or_path = networks["qwen3"]
+    network.save_pretrained(tmp_path / "adapter")
     tokenizer.save_pretrained(tmp_path / "adapter")
-    return tmp_path / "adapter", made
+    return tmp_path / "adapter", network
 
 
 def test_an_adapter_is_merged(networks, adapter):

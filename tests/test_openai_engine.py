@@ -1,4 +1,4 @@
-"""The openai engine against a real server on this machine: each of its faults is one clear sentence, and journaled work is kept."""
+"""The openai engine with a real server on this machine: each fault gives one sentence, and journaled work is kept."""
 
 import asyncio
 import email.utils
@@ -7,12 +7,14 @@ import time
 
 import pytest
 import tiny
-from fake_server import MODEL, FakeServer, failed, said
+from fake_server import MODEL, FakeServer, completion, error_reply
 
 from agentark import params
-from agentark.engines import EngineError, Sampling, make, openai_engine
-from agentark.mas import stage
-from agentark.mas.prompts import ask
+from agentark.cells import Cell
+from agentark.engines import EngineError, Sampling, make
+from agentark.engines import server as server_module
+from agentark.mas import generation
+from agentark.mas.prompts import user_turn
 
 GREEDY, WARM = Sampling(0.0, 8), Sampling(0.7, 8, top_p=0.9)
 KEY = "sk-very-secret-1234"
@@ -20,16 +22,17 @@ KEY = "sk-very-secret-1234"
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(openai_engine, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(server_module, "FIRST_WAIT_S", 0.01)
 
 
 def echo(number, body):
-    return said(body["messages"][-1]["content"])
+    return completion(body["messages"][-1]["content"])
 
 
 def texts(server, chats=3, sampling=GREEDY, model=MODEL, **changes):
     return [
-        c.text for c in make(model, server.told(**changes)).generate([ask(f"q{k}") for k in range(chats)], sampling, 0)
+        c.text
+        for c in make(model, server.config(**changes)).generate([user_turn(f"q{k}") for k in range(chats)], sampling, 0)
     ]
 
 
@@ -47,7 +50,7 @@ def test_completions_come_in_the_order_of_the_chats():
 
     with FakeServer(slow_first) as server:
         assert texts(server, 12) == [f"q{k}" for k in range(12)]
-        assert make(MODEL, server.told()).generate([], GREEDY, 0) == []
+        assert make(MODEL, server.config()).generate([], GREEDY, 0) == []
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
@@ -61,7 +64,7 @@ def test_concurrency_is_bounded(concurrency):
         assert server.most == concurrency
 
 
-def test_what_is_asked_for():
+def test_the_body_of_a_request():
     with FakeServer(echo) as server:
         texts(server, 2, WARM)
         first, second = (body for _, body in sorted(server.requests, key=lambda r: r[1]["messages"][0]["content"]))
@@ -77,11 +80,11 @@ def test_what_is_asked_for():
         assert "seed" not in server.requests[-1][1]
 
 
-def test_seeds_come_from_the_calls_seed():
+def test_seeds_derive_from_the_seed_of_the_call():
     with FakeServer(echo) as server:
-        engine = make(MODEL, server.told(concurrency=1))
+        engine = make(MODEL, server.config(concurrency=1))
         for seed in (1, 1, 2):
-            engine.generate([ask("a"), ask("b")], WARM, seed)
+            engine.generate([user_turn("a"), user_turn("b")], WARM, seed)
         sent = [body["seed"] for _, body in server.requests]
         assert sent[:2] == sent[2:4] and len(set(sent)) == 4
 
@@ -89,36 +92,37 @@ def test_seeds_come_from_the_calls_seed():
 def test_finish_usage_and_logprobs():
     steps = {"content": [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -1.5}]}
     with FakeServer(
-        lambda n, body: said("cut", "length", 40, 2, cached=32, token_ids=[5, 6], logprobs=steps)
+        lambda n, body: completion("cut", "length", 40, 2, cached=32, token_ids=[5, 6], logprobs=steps)
     ) as server:
-        [made] = make(MODEL, server.told()).generate([ask("q")], Sampling(0.0, 2, logprobs=True), 0)
+        [reply] = make(MODEL, server.config()).generate([user_turn("q")], Sampling(0.0, 2, logprobs=True), 0)
         assert server.requests[0][1]["logprobs"] is True
-    assert (made.finish, made.tokens_in, made.tokens_cached, made.tokens_out) == ("length", 40, 32, 2)
-    assert made.token_ids == (5, 6) and made.logprobs == (-0.5, -1.5)
+    assert (reply.finish, reply.tokens_in, reply.tokens_cached, reply.tokens_out) == ("length", 40, 32, 2)
+    assert reply.token_ids == (5, 6) and reply.logprobs == (-0.5, -1.5)
 
 
-def test_a_filtered_reply_says_so():
-    with FakeServer(lambda n, body: said(None, "content_filter")) as server:
-        [made] = make(MODEL, server.told()).generate([ask("q")], GREEDY, 0)
-    assert (made.text, made.finish) == ("", "content_filter")
+def test_a_filtered_reply_has_that_finish():
+    with FakeServer(lambda n, body: completion(None, "content_filter")) as server:
+        [reply] = make(MODEL, server.config()).generate([user_turn("q")], GREEDY, 0)
+    assert (reply.text, reply.finish) == ("", "content_filter")
 
 
 def test_a_server_that_is_down():
     with FakeServer(echo) as server:
-        told = server.told(retries=1)
+        config = server.config(retries=1)
     with pytest.raises(
         EngineError,
-        match=rf"the server at {server.url} cannot be reached .*is it running\?; tried 2 times. Finished chunks are kept",
+        match=rf"the server at {server.url} cannot be reached .*is it running\?; tried 2 times. "
+        "Finished chunks are kept",
     ):
-        make(MODEL, told)
+        make(MODEL, config)
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key(monkeypatch, status):
     monkeypatch.setenv("A_KEY", KEY)
-    with FakeServer(lambda n, body: failed(status, f"Incorrect API key provided: {KEY}")) as server:
+    with FakeServer(lambda n, body: error_reply(status, f"Incorrect API key provided: {KEY}")) as server:
         message = refused(server, api_key_env="A_KEY")
-        assert len(server.requests) <= 3  # at most one for each chat: another try mends nothing
+        assert len(server.requests) <= 3  # at most one per chat: another try would not help
     assert (
         f"answers {status}" in message
         and "the key in A_KEY is not accepted" in message
@@ -128,8 +132,8 @@ def test_a_refused_key(monkeypatch, status):
 
 
 def test_a_missing_key(monkeypatch):
-    with FakeServer(echo, models=failed(401, "You didn't provide an API key")) as server:
-        assert "it wants a key: name its environment variable in engine.api_key_env" in refused(server)
+    with FakeServer(echo, models=error_reply(401, "You didn't provide an API key")) as server:
+        assert "it requires a key: name its environment variable in engine.api_key_env" in refused(server)
         assert "export NO_KEY=" in refused(server, api_key_env="NO_KEY")
         monkeypatch.setenv("NO_KEY", KEY + "\nX: y")  # would be another header
         message = refused(server, api_key_env="NO_KEY")
@@ -139,35 +143,26 @@ def test_a_missing_key(monkeypatch):
 def test_the_key_goes_to_the_server_and_nowhere_else(monkeypatch, caplog, capfd, tmp_path):
     caplog.set_level("DEBUG")
     monkeypatch.setenv("A_KEY", KEY)
-    with FakeServer(lambda n, body: said(f"{n}\nAnswer: 3")) as server:
-        told = server.told(api_key_env="A_KEY")
-        stage.run(
-            tmp_path / "debates.parquet",
-            model=MODEL,
-            task="mini_gsm",
-            split="train",
-            n=2,
-            protocol="single",
-            seed=0,
-            told=tiny.DEBATE,
-            engine=told,
-        )
+    with FakeServer(lambda n, body: completion(f"{n}\nAnswer: 3")) as server:
+        config = server.config(api_key_env="A_KEY")
+        cell = Cell(teacher=MODEL, train="mini_gsm", protocol="single")
+        generation.run(tmp_path / "debates.parquet", cell, 2, tiny.DEBATE, config)
         assert {headers["Authorization"] for headers, _ in server.requests} == {f"Bearer {KEY}"}
-    assert KEY not in caplog.text + str(capfd.readouterr()) + repr(told)
+    assert KEY not in caplog.text + str(capfd.readouterr()) + repr(config)
     assert all(KEY.encode() not in file.read_bytes() for file in tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("asked", ["1", "date"])
-def test_too_many_requests_honours_retry_after(asked):
+@pytest.mark.parametrize("retry_after", ["1", "date"])
+def test_too_many_requests_honours_retry_after(retry_after):
     times = []
 
     def busy(number, body):
         times.append(time.monotonic())
         return (
-            failed(
+            error_reply(
                 429,
                 "slow down",
-                Retry_After="1" if asked == "1" else email.utils.formatdate(time.time() + 2, usegmt=True),
+                Retry_After="1" if retry_after == "1" else email.utils.formatdate(time.time() + 2, usegmt=True),
             )
             if number == 1
             else echo(number, body)
@@ -180,18 +175,18 @@ def test_too_many_requests_honours_retry_after(asked):
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_a_server_that_recovers(status):
-    with FakeServer(lambda n, body: failed(status, "oops") if n <= 2 else echo(n, body)) as server:
+    with FakeServer(lambda n, body: error_reply(status, "oops") if n <= 2 else echo(n, body)) as server:
         assert texts(server, 1) == ["q0"] and len(server.requests) == 3
 
 
 def test_a_server_that_does_not_recover():
-    with FakeServer(lambda n, body: failed(500, "out of memory")) as server:
+    with FakeServer(lambda n, body: error_reply(500, "out of memory")) as server:
         assert "answers 500: 'out of memory'; tried 3 times" in refused(server, chats=1)
         assert len(server.requests) == 3
 
 
-def test_what_no_other_try_mends_is_tried_once():
-    with FakeServer(lambda n, body: failed(400, "temperature must be below 0.5")) as server:
+def test_a_bad_request_is_tried_once():
+    with FakeServer(lambda n, body: error_reply(400, "temperature must be below 0.5")) as server:
         assert "answers 400: 'temperature must be below 0.5' (prompt 0)" in refused(server, chats=1)
         assert len(server.requests) == 1
 
@@ -226,7 +221,7 @@ def test_garbage(garbage):
     )
 
 
-def test_garbage_may_pass():
+def test_garbage_is_tried_again():
     with FakeServer(lambda n, body: (200, "<html>starting</html>") if n == 1 else echo(n, body)) as server:
         assert texts(server, 1) == ["q0"]
 
@@ -249,27 +244,28 @@ def test_another_model():
 
 def test_a_wrong_address():
     with FakeServer(echo) as server:
-        wrong = server.told(base_url=server.url.replace("/v1", "/v2"))
+        wrong = server.config(base_url=server.url.replace("/v1", "/v2"))
         with pytest.raises(EngineError, match=r"answers 404.*check engine.base_url"):
             engine = make(MODEL, wrong)
-            engine.url += "/no"
+            engine.server.url += "/no"
             server.answer = lambda n, body: (404, {"detail": "Not Found"})
-            engine.generate([ask("q")], GREEDY, 0)
+            engine.generate([user_turn("q")], GREEDY, 0)
 
 
 @pytest.mark.parametrize(
-    "message",
+    "server_message",
     [
         "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens",
         "'max_tokens' is too large: 900",
         "the request exceeds the available context size (4096 tokens), try increasing it",
     ],
 )
-def test_context_overflow(message):
-    with FakeServer(lambda n, body: failed(400, message)) as server:
-        said = refused(server, chats=1)
+def test_context_overflow(server_message):
+    with FakeServer(lambda n, body: error_reply(400, server_message)) as server:
+        message = refused(server, chats=1)
     assert (
-        said.startswith("prompt 0 with its reply is more than the context of the model") and "shorter replies" in said
+        message.startswith("prompt 0 with its reply is more than the context of the model")
+        and "shorter replies" in message
     )
 
 
@@ -280,10 +276,10 @@ def test_requests_per_minute():
         assert 0.45 < time.monotonic() - start < 3
 
 
-def test_half_written_replies_go_on_where_the_server_can():
-    chat = [*ask("q"), {"role": "assistant", "content": "so far"}]
+def test_half_written_replies_are_continued_if_the_server_can():
+    chat = [*user_turn("q"), {"role": "assistant", "content": "so far"}]
     with FakeServer(echo, owner="vllm") as server:
-        make(MODEL, server.told()).generate([chat], GREEDY, 0)
+        make(MODEL, server.config()).generate([chat], GREEDY, 0)
         body = server.requests[0][1]
         assert (
             body["continue_final_message"] is True
@@ -295,11 +291,11 @@ def test_half_written_replies_go_on_where_the_server_can():
             EngineError,
             match="prompt 1 ends with a half-written reply, which the server at .* is not known to continue",
         ):
-            make(MODEL, server.told()).generate([ask("q"), chat], GREEDY, 0)
+            make(MODEL, server.config()).generate([user_turn("q"), chat], GREEDY, 0)
         assert server.requests == []
 
 
-def test_template_options_go_to_vllm_alone():
+def test_template_options_go_to_vllm_only():
     for owner, expected in (("vllm", {"enable_thinking": False}), ("somebody", None)):
         with FakeServer(echo, owner=owner, model="Qwen3-8B") as server:
             texts(server, 1, model="Qwen3-8B")
@@ -311,7 +307,7 @@ CHOOSE = Sampling(0.0, 8, choices=CHOICES)
 
 
 def test_choices_of_vllm():
-    with FakeServer(lambda n, body: said("No"), owner="vllm") as server:
+    with FakeServer(lambda n, body: completion("No"), owner="vllm") as server:
         assert texts(server, 1, CHOOSE) == ["No"]
         assert (
             server.requests[0][1]["structured_outputs"] == {"choice": list(CHOICES)}
@@ -322,7 +318,7 @@ def test_choices_of_vllm():
 def test_choices_by_schema():
     def keep(number, body):
         enum = body["response_format"]["json_schema"]["schema"]["properties"]["choice"]["enum"]
-        return said(json.dumps({"choice": enum[-1]}))
+        return completion(json.dumps({"choice": enum[-1]}))
 
     with FakeServer(keep) as server:
         assert texts(server, 2, CHOOSE) == ["not sure", "not sure"]
@@ -333,7 +329,11 @@ def test_choices_in_free_text():
     replies = iter(["Yes", "**no.**", '"Not sure"', "Yes and no", "maybe"])
 
     def plain(number, body):
-        return failed(400, "response_format is not supported") if "response_format" in body else said(next(replies))
+        return (
+            error_reply(400, "response_format is not supported")
+            if "response_format" in body
+            else completion(next(replies))
+        )
 
     with FakeServer(plain) as server:
         assert texts(server, 5, CHOOSE, concurrency=1) == [
@@ -348,11 +348,11 @@ def test_choices_in_free_text():
 
 
 def test_a_schema_that_is_not_kept():
-    with FakeServer(lambda n, body: said(["No", '{"choice": "Maybe"}', '{"choice": ', "[1]"][n - 1])) as server:
+    with FakeServer(lambda n, body: completion(["No", '{"choice": "Maybe"}', '{"choice": ', "[1]"][n - 1])) as server:
         assert texts(server, 4, CHOOSE, concurrency=1) == ["No", '{"choice": "Maybe"}', '{"choice": ', "[1]"]
 
 
-def test_in_a_thread_that_has_a_loop():
+def test_in_a_thread_with_an_event_loop():
     async def notebook(server):
         return texts(server, 2)
 
@@ -362,54 +362,47 @@ def test_in_a_thread_that_has_a_loop():
 
 def test_half_a_character_is_refused():
     with FakeServer(echo) as server, pytest.raises(EngineError, match="prompt 1 cannot be encoded"):
-        make(MODEL, server.told()).generate([ask("2"), ask("abc\udc80")], GREEDY, 0)
+        make(MODEL, server.config()).generate([user_turn("2"), user_turn("abc\udc80")], GREEDY, 0)
 
 
 def test_wait_doubles_with_jitter(monkeypatch):
-    monkeypatch.setattr(openai_engine, "FIRST_WAIT_S", 1.0)
+    monkeypatch.setattr(server_module, "FIRST_WAIT_S", 1.0)
     for tries in range(10):
         least = min(2**tries, 60)
-        waits = {openai_engine._wait(None, tries) for _ in range(20)}
+        waits = {server_module.retry_wait(None, tries) for _ in range(20)}
         assert all(least <= wait <= 1.5 * least for wait in waits) and len(waits) == 20
 
 
 def debate(path, server, **changes):
-    return stage.run(
-        path,
-        model=MODEL,
-        task="mini_gsm",
-        split="train",
-        n=6,
-        protocol="debate",
-        seed=1,
-        told=tiny.but(tiny.DEBATE, max_new_tokens=8),
-        engine=server.told(retries=0, concurrency=1, **changes),
-        progress=lambda *_: None,
-    )
+    cell = Cell(teacher=MODEL, train="mini_gsm", protocol="debate", seed=1)
+    engine = server.config(retries=0, concurrency=1, **changes)
+    return generation.run(path, cell, 6, tiny.but(tiny.DEBATE, max_new_tokens=8), engine, lambda *_: None)
 
 
-def test_a_debate_goes_on_where_the_server_failed(tmp_path):
-    """The server dies in the second round; the run says so; on a new server, at another address, it ends with the rows of a run without fault."""
+def test_a_debate_resumes_after_the_server_failed(tmp_path):
+    """The server dies in the second round, and the run reports it; with a new server, it ends with the same rows."""
 
     def answer(number, body):  # a function of the prompt and the seed
-        return said(f"Answer: {(len(body['messages'][-1]['content']) + body['seed']) % 3}")
+        return completion(f"Answer: {(len(body['messages'][-1]['content']) + body['seed']) % 3}")
 
     with FakeServer(answer) as server:
         whole = debate(tmp_path / "whole.parquet", server)
-        asked = len(server.requests)
-    with FakeServer(lambda n, body: answer(n, body) if n <= asked // 2 else failed(503, "going down")) as server:
+        requests = len(server.requests)
+    with FakeServer(
+        lambda n, body: answer(n, body) if n <= requests // 2 else error_reply(503, "going down")
+    ) as server:
         with pytest.raises(EngineError, match="answers 503: 'going down'; tried 1 times. Finished chunks are kept"):
             debate(tmp_path / "resumed.parquet", server)
         port = server.port
     assert (tmp_path / "resumed.journal").read_text().count("\n") > 2
     with FakeServer(answer, port=port) as server:
         resumed = debate(tmp_path / "resumed.parquet", server)
-        assert len(server.requests) < asked - asked // 2 + 6  # at most the chunk that was cut is asked for again
+        assert len(server.requests) < requests - requests // 2 + 6  # at most the interrupted chunk is requested again
     assert resumed.equals(whole)
 
 
 @pytest.mark.parametrize(
-    ("keys", "says"),
+    ("keys", "message"),
     [
         ({"name": "openai"}, "the engine openai needs base_url, concurrency, timeout_s, retries"),
         (
@@ -426,18 +419,18 @@ def test_a_debate_goes_on_where_the_server_failed(tmp_path):
         ),
     ],
 )
-def test_a_key_of_another_engine(keys, says):
-    with pytest.raises(ValueError, match=says):
+def test_a_key_of_another_engine(keys, message):
+    with pytest.raises(ValueError, match=message):
         params.Engine(**keys)
 
 
 @pytest.mark.parametrize("url", ["localhost:8000/v1", "https://me:secret@host/v1", "https://host/v1?key=secret"])
-def test_an_address_that_is_none_or_holds_a_key(url):
+def test_an_address_that_is_invalid_or_holds_a_key(url):
     with pytest.raises(ValueError, match="base_url"):
         params.Engine(name="openai", base_url=url, concurrency=1, timeout_s=1.0, retries=0)
 
 
-def test_where_the_server_is_does_not_name_the_rows():
+def test_the_address_of_the_server_is_not_part_of_the_manifest():
     with FakeServer(echo) as server:
-        assert server.told(api_key_env="A_KEY", requests_per_minute=3).about() == {"name": "openai"}
-    assert tiny.ENGINE.about() == {"name": "transformers", "batch": 8, "dtype": "float32", "share_prefix": True}
+        assert server.config(api_key_env="A_KEY", requests_per_minute=3).identity() == {"name": "openai"}
+    assert tiny.ENGINE.identity() == {"name": "transformers", "batch": 8, "dtype": "float32", "share_prefix": True}

@@ -1,8 +1,8 @@
-"""Overlap scores: values computed by hand, and the edges."""
+"""Tests of the overlap scores: values computed by hand, and edge cases."""
 
 import pytest
 
-from agentark.evaluate.overlap import exact, f1, hotpot_f1, rouge, score, truthful
+from agentark.grade.overlap import exact, f1, hotpot_f1, rouge, score, truthful
 from agentark.tasks.problem import Problem
 
 
@@ -63,7 +63,7 @@ def test_hotpot_f1(answer, references, value):
     )
 
 
-def test_squads_f1_gives_yes_its_part():  # QASPER's, whose official script has no rule for yes and no
+def test_squads_f1_gives_partial_credit_for_yes():  # QASPER's, whose official script has no rule for yes and no
     assert f1("yes, it is", ["yes"]) == 1 / 2
 
 
@@ -103,8 +103,8 @@ def test_exact():
     ],
 )
 def test_rouge(answer, reference, one, two, longest):
-    found = rouge(answer, reference)
-    assert found == pytest.approx({"rouge1": one, "rouge2": two, "rougeL": longest})
+    scores = rouge(answer, reference)
+    assert scores == pytest.approx({"rouge1": one, "rouge2": two, "rougeL": longest})
 
 
 def test_rouge_is_symmetric_in_f_and_not_in_order():
@@ -113,8 +113,8 @@ def test_rouge_is_symmetric_in_f_and_not_in_order():
 
 
 def test_truthful():
-    found = truthful("rikas eat moss", ["moss", "rikas eat moss"], ["ants", "rikas eat ants"])
-    assert found == pytest.approx(
+    scores = truthful("rikas eat moss", ["moss", "rikas eat moss"], ["ants", "rikas eat ants"])
+    assert scores == pytest.approx(
         {"rougeL_max": 1, "rougeL_diff": 1 / 3, "rougeL_acc": 1, "rouge1_max": 1, "rouge1_diff": 1 / 3, "rouge1_acc": 1}
     )
     wrong = truthful("rikas eat ants", ["moss", "rikas eat moss"], ["ants", "rikas eat ants"])
@@ -160,12 +160,12 @@ def test_score(measure, answer, value):
     assert score(answer, PROBLEM, measure) == pytest.approx(value)
 
 
-def test_score_without_references_goes_by_the_answer():
+def test_score_without_references_uses_the_answer():
     bare = Problem("x/test/0", "?", "Lake Miro", "")
     assert score("lake miro", bare, "f1") == score("lake miro", bare, "rouge") == 1 and score("Sava", bare, "f1") == 0
 
 
 def test_score_of_an_unknown_measure():
     for answer in ("Lake Miro", None):
-        with pytest.raises(ValueError, match="unknown measure 'bleu'; there are f1, hotpot_f1, rouge, truth"):
+        with pytest.raises(ValueError, match="unknown measure 'bleu'; choose f1, hotpot_f1, rouge or truth"):
             score(answer, PROBLEM, "bleu")

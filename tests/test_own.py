@@ -1,4 +1,4 @@
-"""Your own data: what is held out and left out, what the card and the page say, and `agentark distill` from end to end."""
+"""Tests of `agentark distill`: held-out and unused data, the model card and the report, and a run from end to end."""
 
 import json
 import re
@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from agentark import cells, cli, params, store, tasks
+from agentark import cli, params, store, tasks
+from agentark.evaluate import students
 from agentark.models import load
-from agentark.own import card, data, stage
+from agentark.own_data import card, data, findings, pipeline, publish, report
 from agentark.report import page
 
 MINI = store.ROOT / "params" / "mini.yaml"
@@ -37,26 +38,26 @@ def prepared(tmp_path, rows, test=None, limit=0):
     )
 
 
-def questions(made, split):
-    return {p.question for p in tasks.problems(made.task, split, made.sizes[split])}
+def questions(own, split):
+    return {p.question for p in tasks.problems(own.task, split, own.sizes[split])}
 
 
-# --- data ---------------------------------------------------------------------------------------------------------------
+# Data
 
 
 def test_named_splits_are_kept(tmp_path):
-    made = prepared(tmp_path, sums(9, split="train") + sums(7, 9, split="test") + sums(1, 16, split="dev"))
-    assert made.sizes == {"train": 9, "dev": 1, "test": 7} and made.rows == 17 and not any(made.dropped.values())
-    assert questions(made, "dev") == {"What is 16 + 1?"}
+    own = prepared(tmp_path, sums(9, split="train") + sums(7, 9, split="test") + sums(1, 16, split="dev"))
+    assert own.sizes == {"train": 9, "dev": 1, "test": 7} and own.rows == 17 and not any(own.dropped.values())
+    assert questions(own, "dev") == {"What is 16 + 1?"}
 
 
 def test_a_test_file_is_the_whole_held_out_split(tmp_path):
     named = sums(1, 900, split="test")
-    made = prepared(tmp_path, sums(200) + named, sums(8, 500) + sums(2, 600, split="train"))
-    assert made.sizes["test"] == 8 and made.sizes["train"] + made.sizes["dev"] == 200
-    assert made.dropped[data.NAMED_TEST] == 1 and made.dropped[data.NOT_TEST] == 2
-    assert questions(made, "test") == {f"What is {k} + 1?" for k in range(500, 508)}
-    assert set(made.files) == {"my.jsonl", "other.jsonl"}
+    own = prepared(tmp_path, sums(200) + named, sums(8, 500) + sums(2, 600, split="train"))
+    assert own.sizes["test"] == 8 and own.sizes["train"] + own.sizes["dev"] == 200
+    assert own.dropped[data.NAMED_TEST] == 1 and own.dropped[data.NOT_TEST] == 2
+    assert questions(own, "test") == {f"What is {k} + 1?" for k in range(500, 508)}
+    assert set(own.files) == {"my.jsonl", "other.jsonl"}
 
 
 def test_a_held_out_question_is_no_training_question(tmp_path):
@@ -64,14 +65,14 @@ def test_a_held_out_question_is_no_training_question(tmp_path):
         {"question": "  what is 20 + 1? ", "answer": 21, "split": "train"},
         {"question": "What is 1 + 1?", "answer": 2, "split": "train"},
     ]
-    made = prepared(tmp_path, sums(5, split="train") + sums(6, 20, split="test") + again)
-    assert made.dropped[data.HELD_OUT] == 1 and made.dropped[data.REPEATED] == 1
-    assert made.sizes["train"] == 5 and not questions(made, "train") & questions(made, "test")
+    own = prepared(tmp_path, sums(5, split="train") + sums(6, 20, split="test") + again)
+    assert own.dropped[data.HELD_OUT] == 1 and own.dropped[data.REPEATED] == 1
+    assert own.sizes["train"] == 5 and not questions(own, "train") & questions(own, "test")
 
 
 def test_the_limit_is_of_each_split_and_counted(tmp_path):
-    made = prepared(tmp_path, sums(10, split="train") + sums(9, 10, split="test"), limit=7)
-    assert made.sizes == {"train": 7, "dev": 0, "test": 7} and made.dropped[data.LIMITED] == 3 + 2
+    own = prepared(tmp_path, sums(10, split="train") + sums(9, 10, split="test"), limit=7)
+    assert own.sizes == {"train": 7, "dev": 0, "test": 7} and own.dropped[data.LIMITED] == 3 + 2
 
 
 def test_other_questions_are_another_task(tmp_path):
@@ -98,19 +99,19 @@ def test_words_in_common_are_counted(tmp_path):
         (sums(9, split="test"), "has no training rows"),
         (
             sums(9, split="train") + sums(5, 9, split="test"),
-            r"has 5 held-out problems, and with fewer than 6 no difference can be told",
+            r"has 5 held-out problems, but fewer than 6 cannot show a difference",
         ),
         ([{"question": "1?"}, "{", *sums(3)], r"2 bad rows: line 1 has no answer; line 2 is not JSON"),
         ([{"question": "1?", "answer": 1, "id": "2"}, *sums(1)], "line 2 has the id '2' a second time"),
     ],
 )
-def test_data_that_cannot_be(tmp_path, rows, sentence):
+def test_invalid_data(tmp_path, rows, sentence):
     with pytest.raises(params.ParamsError, match=sentence):
         prepared(tmp_path, rows)
     assert not (tmp_path / "out").exists()
 
 
-# --- what cannot be ends with a sentence ------------------------------------------------------------------------------------
+# Errors are sentences
 
 
 @pytest.mark.parametrize(
@@ -119,8 +120,8 @@ def test_data_that_cannot_be(tmp_path, rows, sentence):
         ({"--teacher": "zoo/qwen3-23b"}, "did you mean 'zoo/qwen3-32b'"),
         ({"--student": "nothing"}, "'nothing' is no network"),
         ({"--train": "none.jsonl"}, "cannot read the task file none.jsonl"),
-        ({"--out": "{tmp}/my.jsonl/out"}, "name another --out"),
-        ({"--out": "{tmp}/taken"}, "has a README.md that is not of this program"),
+        ({"--out": "{tmp}/my.jsonl/out"}, "choose another --out"),
+        ({"--out": "{tmp}/taken"}, "has a README.md that this program did not write"),
         ({"--params": "{tmp}/none.yaml"}, "no params file"),
         ({"--method": "pad", "--train": "{tmp}/nodev.jsonl"}, "has no dev rows"),
     ],
@@ -131,16 +132,16 @@ def test_errors_are_sentences_and_load_nothing(tmp_path, capsys, monkeypatch, ch
     write(tmp_path / "nodev.jsonl", sums(9, split="train") + sums(6, 9, split="test"))
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "README.md").write_text("mine")
-    told = {"--train": "{tmp}/my.jsonl", "--teacher": LARGE, "--student": SMALL, "--out": "{tmp}/out", **changed}
-    assert cli.main(["distill", *(part.format(tmp=tmp_path) for pair in told.items() for part in pair)]) == 2
-    said = capsys.readouterr().err
-    assert sentence in said and said.strip().count("\n") == 0
+    config = {"--train": "{tmp}/my.jsonl", "--teacher": LARGE, "--student": SMALL, "--out": "{tmp}/out", **changed}
+    assert cli.main(["distill", *(part.format(tmp=tmp_path) for pair in config.items() for part in pair)]) == 2
+    message = capsys.readouterr().err
+    assert sentence in message and message.strip().count("\n") == 0
     assert (tmp_path / "taken" / "README.md").read_text() == "mine"
 
 
 def test_errors_come_before_torch(tmp_path):
     write(tmp_path / "my.jsonl", sums(9, split="train"))
-    told = [
+    config = [
         "distill",
         "--train",
         str(tmp_path / "my.jsonl"),
@@ -151,21 +152,22 @@ def test_errors_come_before_torch(tmp_path):
         "--out",
         str(tmp_path / "out"),
     ]
-    code = f"import sys; from agentark import cli; status = cli.main({told!r}); print('torch' in sys.modules); sys.exit(status)"
+    code = f"import sys; from agentark import cli; status = cli.main({config!r}); "
+    code += "print('torch' in sys.modules); sys.exit(status)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout.strip() == "False" and "held-out" in done.stderr
 
 
 def test_two_runs_do_not_write_to_one_folder(tmp_path):
-    with stage._alone(tmp_path):
-        with pytest.raises(store.StoreError, match="another agentark distill is at work"):
-            with stage._alone(tmp_path):
+    with publish.lock(tmp_path):
+        with pytest.raises(store.StoreError, match="another agentark distill is running"):
+            with publish.lock(tmp_path):
                 pass
-    with stage._alone(tmp_path):
+    with publish.lock(tmp_path):
         pass
 
 
-def test_a_debate_without_a_right_answer_says_what_became_of_it():
+def test_a_debate_without_a_right_answer_reports_the_dropped_traces():
     counts = {
         "R-SFT traces": 0,
         "DA traces": 0,
@@ -176,12 +178,12 @@ def test_a_debate_without_a_right_answer_says_what_became_of_it():
         "final traces dropped: truncated": 1,
     }
     with pytest.raises(
-        stage.DistillError, match=r"no trace is right \(4 traces of 2 problems: 3 wrong answer, 1 truncated\)"
+        pipeline.DistillError, match=r"no trace is right \(4 traces of 2 problems: 3 wrong answer, 1 truncated\)"
     ):
-        stage._check_traces(counts, "rsft")
-    with pytest.raises(stage.DistillError, match="no problem has two right traces"):
-        stage._check_traces({**counts, "R-SFT traces": 1, "correct final traces (T)": 1}, "da")
-    stage._check_traces({**counts, "R-SFT traces": 1}, "rsft")
+        pipeline._check_traces(counts, "rsft")
+    with pytest.raises(pipeline.DistillError, match="no problem has two right traces"):
+        pipeline._check_traces({**counts, "R-SFT traces": 1, "correct final traces (T)": 1}, "da")
+    pipeline._check_traces({**counts, "R-SFT traces": 1}, "rsft")
 
 
 @pytest.mark.parametrize(
@@ -195,34 +197,36 @@ def test_a_debate_without_a_right_answer_says_what_became_of_it():
     ],
 )
 def test_the_params_go_with_the_networks(teacher, student, tier):
-    assert stage.default_params(teacher, student).stem == tier
+    assert pipeline.default_params(teacher, student).stem == tier
 
 
 def test_names_mean_the_same_elsewhere(tmp_path, monkeypatch):
     (tmp_path / "mine").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert stage.full_name("Qwen3-0.6B") == "Qwen/Qwen3-0.6B" and stage.full_name("smollm2-135m") == "smollm2-135m"
     assert (
-        stage.full_name("./mine") == str(tmp_path / "mine")
-        and stage.full_name(SMALL) == SMALL
-        and stage.full_name("a/b") == "a/b"
+        pipeline.full_name("Qwen3-0.6B") == "Qwen/Qwen3-0.6B" and pipeline.full_name("smollm2-135m") == "smollm2-135m"
+    )
+    assert (
+        pipeline.full_name("./mine") == str(tmp_path / "mine")
+        and pipeline.full_name(SMALL) == SMALL
+        and pipeline.full_name("a/b") == "a/b"
     )
 
 
-# --- card and page ----------------------------------------------------------------------------------------------------------
+# Card and page
 
 
-def made(tmp_path, right_before, right_after, student=SMALL) -> card.Made:
-    """A finished `sft` of ten held-out problems, of which the first so many were answered right."""
+def finished(tmp_path, right_before, right_after, student=SMALL) -> findings.Results:
+    """Return the results of `sft` with ten held-out problems, of which the first ones were answered correctly."""
     own = prepared(tmp_path, sums(4, split="train") + sums(10, 10, split="test"))
-    who = {"teacher": LARGE, "student": student, "train": own.task, "test": own.task, "seed": 0}
+    keys = {"teacher": LARGE, "student": student, "train": own.task, "test": own.task, "protocol": "debate", "seed": 0}
     rows = []
     for method, right in (("base", right_before), ("sft", right_after)):
         for k, p in enumerate(tasks.problems(own.task, "test", 10)):
-            at = who | ({"teacher": "-", "train": "-"} if method == "base" else {})
+            cell = keys | (dict.fromkeys(("teacher", "train", "protocol"), "-") if method == "base" else {})
             rows.append(
                 {
-                    **at,
+                    **cell,
                     "method": method,
                     "item": p.id,
                     "sample": -1,
@@ -241,40 +245,45 @@ def made(tmp_path, right_before, right_after, student=SMALL) -> card.Made:
         "python": "3.11",
         "versions": {"torch": "2"},
     }
-    return card.Made(
+    return findings.Results(
         own, params.load(MINI)[0], LARGE, student, "sft", 0, pd.DataFrame(rows), None, {}, training, manifest
     )
 
 
 def test_the_verdict_has_the_numbers(tmp_path):
-    said = card.verdict(made(tmp_path, 2, 9))
-    assert said.startswith(
-        "On 10 held-out problems the student answers 90.0 % right, 20.0 % before: it is better than before (difference +70.0 ["
+    text = findings.finding(finished(tmp_path, 2, 9))
+    assert text.startswith(
+        "On 10 held-out problems the student answers 90.0 % correctly, compared with 20.0 % before training: "
+        "it is better than before (difference +70.0 ["
     )
-    assert "p = 0.016 by McNemar's exact test)." in said  # seven problems, all one way: 2 / 2^7
+    assert "p = 0.016 by McNemar's exact test)." in text  # seven problems in one direction: 2 / 2^7
 
 
-def test_no_difference_is_said_with_what_could_have_been_seen(tmp_path):
-    one = made(tmp_path, 2, 3)
-    said, smallest = card.verdict(one), one.paired.smallest_detectable.iloc[0]
-    assert "no difference from before can be told" in said
-    assert (f"A true difference of {100 * smallest:.0f} points" in said) if smallest <= 1 else "So few problems" in said
+def test_no_difference_is_reported_with_the_detectable_one(tmp_path):
+    one = finished(tmp_path, 2, 3)
+    text, smallest = findings.finding(one), one.paired.smallest_detectable.iloc[0]
+    assert "no difference can be detected" in text
+    assert (
+        (f"A true difference of {100 * smallest:.0f} points" in text)
+        if smallest <= 1
+        else "With so few problems" in text
+    )
 
 
-def test_a_gain_that_may_be_one_of_form_is_said(tmp_path):
-    one = made(tmp_path, 2, 9)
-    assert "form of an answer" not in card.verdict(one)
+def test_a_gain_that_may_be_one_of_form_is_reported(tmp_path):
+    one = finished(tmp_path, 2, 9)
+    assert "form of an answer" not in findings.finding(one)
     one.rows.loc[(one.rows.method == "base") & ~one.rows.correct_flexible, "answer_flexible"] = None
-    assert "no answer could be read in 80 % of the replies, now in 0 %" in card.verdict(one)
+    assert "without a readable answer fell from 80 % to 0 %" in findings.finding(one)
 
 
 def test_the_card_is_whole(tmp_path):
-    text = card.card(made(tmp_path, 2, 9), adapter=True)
+    text = card.card(finished(tmp_path, 2, 9), is_adapter=True)
     _, head, body = text.split("---\n", 2)
     assert yaml.safe_load(head) == {"license": "apache-2.0", "library_name": "peft", "tags": ["agentark", "sft"]}
     for part in (
-        "| qwen3-0.6b as it was | 10 | 20.0 [5.7, 51.0] | 0.0 | 10.0 |",
-        "| rows given | 14 |",
+        "| qwen3-0.6b before training | 10 | 20.0 [5.7, 51.0] | 0.0 | 10.0 |",
+        "| rows in the files | 14 |",
         "| train problems | 4 |",
         "| sha256 of my.jsonl |",
         "| student | zoo/qwen3-0.6b | Apache-2.0",
@@ -284,7 +293,7 @@ def test_the_card_is_whole(tmp_path):
         "| training examples | 4 |",
     ):
         assert part in body, part
-    assert "debate" not in body.split("## Use")[1].split("```yaml")[1]  # nothing was debated
+    assert "debate" not in body.split("## Use")[1].split("```yaml")[1]  # there was no debate
 
 
 @pytest.mark.parametrize(
@@ -296,27 +305,27 @@ def test_the_card_is_whole(tmp_path):
     ],
 )
 def test_licences(name, says):
-    assert says in card.licence(name)
+    assert says in findings.licence(name)
 
 
 def test_the_report_escapes_and_needs_nothing(tmp_path):
-    text = card.report(made(tmp_path, 9, 2))
+    text = report.report(finished(tmp_path, 9, 2))
     assert "&lt;b&gt;0" in text and "<b>0" not in text
     assert "default-src &#x27;none&#x27;" in text or "default-src 'none'" in text
     assert "<script" not in text and not re.search(r"(?:src|href)=\"(?!data:)", text)
 
 
 def test_answers_that_changed(tmp_path):
-    table = card.changed(made(tmp_path, 2, 9))
-    assert list(table.now) == ["right"] * 6 and list(table.after) == list(table["right answer"])
+    table = findings.changed(finished(tmp_path, 2, 9))
+    assert list(table.now) == ["right"] * 6 and list(table.after) == list(table["gold answer"])
     (tmp_path / "b").mkdir()
-    assert list(card.changed(made(tmp_path / "b", 3, 1)).now) == ["wrong"] * 2
+    assert list(findings.changed(finished(tmp_path / "b", 3, 1)).now) == ["wrong"] * 2
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        page.text,
+        page.paragraph,
         page.listing,
         lambda words: page.table(pd.DataFrame({words: [words]})),
         lambda words: page.page(words, words, {words: ""}),
@@ -326,8 +335,8 @@ def test_text_is_escaped(make):
     assert "<i>" not in make("<i>") and "&lt;i&gt;" in make("<i>")
 
 
-def test_telling_debates():
-    said = {
+def test_examples_of_debates():
+    rounds_by_problem = {
         "a": [[0, 0], [1, 1]],
         "b": [[1, 1]],
         "c": [[1, 0], [0, 0]],
@@ -337,21 +346,21 @@ def test_telling_debates():
     log = pd.DataFrame(
         [
             {"problem": p, "round": k, "agent": a, "correct": bool(right)}
-            for p, rounds in said.items()
+            for p, rounds in rounds_by_problem.items()
             for k, row in enumerate(rounds, 1)
             for a, right in enumerate(row, 1)
         ]
     )
-    assert page.telling(log) == {
+    assert page.examples(log) == {
         "the debate helped": "a",
         "the debate did harm": "c",
-        "nobody found it": "d",
-        "all were right at once": "b",
+        "no agent was right": "d",
+        "all agents were right at once": "b",
     }
-    assert page.telling(log[log.problem == "b"]) == {"all were right at once": "b"}
+    assert page.examples(log[log.problem == "b"]) == {"all agents were right at once": "b"}
 
 
-# --- from end to end --------------------------------------------------------------------------------------------------------
+# From end to end
 
 
 def times(folder):
@@ -360,16 +369,16 @@ def times(folder):
 
 @pytest.mark.slow
 def test_distill_from_end_to_end(tmp_path, capsys, monkeypatch):
-    """Killed after the debate, it goes on; called again, it does nothing; by another method, it debates no second time."""
+    """A killed run resumes after the debate, a finished one does nothing, and another method reuses the debate."""
     rows = [
         {"question": p.question, "answer": int(p.answer), "split": "train" if k < 18 else "dev" if k < 20 else "test"}
         for k, p in enumerate(tasks.problems("mini_gsm", "train", 30))
     ]
-    told = yaml.safe_load(MINI.read_text())
-    told["debate"] |= {"agents": 2, "rounds": 2}
-    told["distill"] |= {"epochs": 1, "lora": {"r": 2, "alpha": 4, "dropout": 0.0, "target_modules": "all-linear"}}
-    told["evaluate"] |= {"base_votes": 1, "samples": 0}
-    (tmp_path / "fast.yaml").write_text(yaml.safe_dump(told))
+    config = yaml.safe_load(MINI.read_text())
+    config["debate"] |= {"agents": 2, "rounds": 2}
+    config["distill"] |= {"epochs": 1, "lora": {"r": 2, "alpha": 4, "dropout": 0.0, "target_modules": "all-linear"}}
+    config["evaluate"] |= {"base_votes": 1, "samples": 0}
+    (tmp_path / "fast.yaml").write_text(yaml.safe_dump(config))
     out = tmp_path / "out"
     call = [
         "distill",
@@ -389,14 +398,14 @@ def test_distill_from_end_to_end(tmp_path, capsys, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(cells, "base", killed)
+        patched.setattr(students, "untrained", killed)
         assert cli.main(call) == 130
     (debates,) = (out / "debates").glob("*.parquet")
     debated = debates.stat().st_mtime_ns
     assert cli.main(call) == 0
     assert debates.stat().st_mtime_ns == debated
-    said = capsys.readouterr().out
-    assert "On 10 held-out problems the student answers" in said and str(out / "report.html") in said
+    output = capsys.readouterr().out
+    assert "On 10 held-out problems the student answers" in output and str(out / "report.html") in output
 
     text, html = (out / "README.md").read_text(), (out / "report.html").read_text()
     assert (
@@ -404,7 +413,7 @@ def test_distill_from_end_to_end(tmp_path, capsys, monkeypatch):
         and "| train problems | 18 |" in text
         and "library_name: peft" in text
     )
-    assert html.count("<details>") >= 1 and "data:image/png" in html and "taught by R-SFT" in html
+    assert html.count("<details>") >= 1 and "data:image/png" in html and "trained with R-SFT" in html
     assert sorted(
         path.suffix for path in (out / "model").iterdir() if path.suffix in (".safetensors", ".bin", ".pt")
     ) == [".safetensors"]
@@ -413,7 +422,7 @@ def test_distill_from_end_to_end(tmp_path, capsys, monkeypatch):
 
     before = times(out)
     assert cli.main(call) == 0 and times(out) == before
-    assert "nothing to be done" in capsys.readouterr().err
+    assert "nothing to do" in capsys.readouterr().err
     assert cli.main([*call, "--method", "sft"]) == 0
     now = times(out)
     assert all(
@@ -421,4 +430,4 @@ def test_distill_from_end_to_end(tmp_path, capsys, monkeypatch):
         for path, at in before.items()
         if path.parent.name in ("debates", "traces", "predictions", "data")
     )
-    assert "answers alone (SFT)" in (out / "README.md").read_text()
+    assert "answers only (SFT)" in (out / "README.md").read_text()

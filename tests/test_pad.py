@@ -1,18 +1,21 @@
-"""PAD's cells end to end on tiny networks: labels, reward model and control, verdict, training by rewards, answers."""
+"""PAD end to end on tiny networks: labels, reward model and control, examination, training by rewards, answers."""
 
 import pandas as pd
 import pytest
+from tiny import EVALUATE, but, graded
 
-from agentark import pad, params, store, study, tasks
-from agentark.evaluate import process
+from agentark import params, store, tasks
+from agentark.cells import Cell, Files
+from agentark.distill.artifacts import PRMS, SHUFFLED_PRMS, STUDENTS
+from agentark.distill.method import methods
+from agentark.evaluate import examination, process, students
 from agentark.extract import label
-from agentark.extract.verify import verify
-from agentark.mas import stage
+from agentark.graph import graph
+from agentark.graph.job import Sizes
 from agentark.params import ParamsError
-from tiny import EVALUATE, but
 
 MINI, _ = params.load(store.ROOT / "params" / "mini.yaml")
-TOLD = MINI.model_copy(
+CONFIG = MINI.model_copy(
     update={
         "debate": but(MINI.debate, agents=2, rounds=1, max_new_tokens=24, chunk=4),
         "evaluate": but(EVALUATE, max_new_tokens=16),
@@ -23,6 +26,9 @@ TOLD = MINI.model_copy(
     }
 )
 TASK = "mini_gsm"
+SIZES = Sizes(train=6, dev=2, tests={TASK: 3})
+ONE = Sizes(train=6, dev=1, tests={TASK: 1})
+REWARDED = [method.name for method in methods().values() if method.reward]
 
 
 @pytest.fixture(scope="module")
@@ -30,196 +36,159 @@ def network(networks) -> str:
     return networks["qwen3"]
 
 
+@pytest.fixture(scope="module")
+def cell(network) -> Cell:
+    """The cell of a teacher; it has no student yet."""
+    return Cell(teacher=network, train=TASK, protocol="debate")
+
+
 def gold_log(split: str, n: int) -> pd.DataFrame:
-    """A log of two agents: one gives the gold solution, the other spoils its answer."""
+    """A graded log of two agents: one gives the gold solution, the other a wrong answer at its end."""
     rows = []
     for p in tasks.problems(TASK, split, n):
         for agent, text in ((1, p.solution), (2, p.solution.rpartition("Answer:")[0] + "Answer: 100001")):
             rows.append({"problem": p.id, "round": 1, "agent": agent, "text": text, "gold": p.answer})
-    return pd.DataFrame(rows)
+    return graded(pd.DataFrame(rows), TASK, split)
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory, network):
+def labelled(tmp_path_factory, cell):
     path = tmp_path_factory.mktemp("steps") / "steps.parquet"
-    return path, label.run(
-        path, gold_log("train", 6), log_id="x", teacher=network, task=TASK, split="train", seed=0, told=TOLD
-    )
+    return path, label.run(path, gold_log("train", 6), "x", cell, CONFIG)
 
 
-def test_labels_are_written_once_and_counted(labelled, network):
-    path, made = labelled
-    pd.testing.assert_frame_equal(
-        label.run(path, pd.DataFrame(), log_id="x", teacher=network, task=TASK, split="train", seed=0, told=TOLD),
-        made,
-        check_dtype=False,
-    )
-    assert "rollout" not in made
+def test_labels_are_written_once_and_counted(labelled, cell):
+    path, table = labelled
+    again = label.run(path, pd.DataFrame(), "x", cell, CONFIG)
+    pd.testing.assert_frame_equal(again, table, check_dtype=False)
+    assert "rollout" not in table and set(table.protocol) == {"debate"}
     assert '"traces": 12' in store.manifest_path(path).read_text()
 
 
-def test_rollout_labels_come_from_the_teacher(tmp_path, network):
-    told = TOLD.model_copy(update={"prm": but(TOLD.prm, labeller="rollout", rollouts=2)})
-    made = label.run(
-        tmp_path / "s.parquet",
-        gold_log("train", 1),
-        log_id="x",
-        teacher=network,
-        task=TASK,
-        split="train",
-        seed=0,
-        told=told,
-    )
-    last = made.groupby("agent").tail(1).set_index("agent").rollout
+def test_rollout_labels_come_from_the_teacher(tmp_path, cell):
+    config = CONFIG.model_copy(update={"prm": but(CONFIG.prm, labeller="rollout", rollouts=2)})
+    table = label.run(tmp_path / "s.parquet", gold_log("train", 1), "x", cell, config)
+    last = table.groupby("agent").tail(1).set_index("agent").rollout
     assert last.to_dict() == {1: 1.0, 2: 0.0}  # an answer is not completed: it is right or wrong
-    assert made.rollout.between(0, 1).all()
+    assert table.rollout.between(0, 1).all()
 
 
-def test_overlapping_problems_have_no_labels(labelled, tmp_path, network):
-    whole, left_out = labelled[1], sorted(set(labelled[1].problem))[0]
-    made = label.run(
-        tmp_path / "s.parquet",
-        gold_log("train", 6),
-        log_id="x",
-        teacher=network,
-        task=TASK,
-        split="train",
-        seed=0,
-        told=TOLD,
-        overlapping={left_out: "shares 8 words"},
-    )
-    pd.testing.assert_frame_equal(made, whole[whole.problem != left_out].reset_index(drop=True), check_dtype=False)
-    assert '"traces": 10' in store.manifest_path(tmp_path / "s.parquet").read_text()
+def test_overlapping_problems_have_no_labels(labelled, tmp_path, cell):
+    whole, left_out = labelled[1], min(labelled[1].problem)
+    path = tmp_path / "s.parquet"
+    table = label.run(path, gold_log("train", 6), "x", cell, CONFIG, {left_out: "shares 8 words"})
+    pd.testing.assert_frame_equal(table, whole[whole.problem != left_out].reset_index(drop=True), check_dtype=False)
+    assert '"traces": 10' in store.manifest_path(path).read_text()
+
+
+def train(files, config, cell, method, steps, sizes):
+    """The rows of a cell's student and its training log."""
+    rows, logs = students.train_and_evaluate(files, config, cell.but(method=method), [cell.teacher], steps, sizes)
+    return rows, logs[cell.teacher]
 
 
 @pytest.fixture(scope="module")
-def taught(tmp_path_factory, labelled, network):
-    files = study.Files(tmp_path_factory.mktemp("study"))
-    at = dict(teacher="t", task=TASK, seed=0)
-    folders = [
-        pad.reward(files, TOLD, labelled[1], "x", student=network, n=6, shuffled=shuffled, **at)
-        for shuffled in (False, True)
-    ]
-    made = {
-        method: pad.taught(
-            files, TOLD, labelled[1], "x", students=[network], method=method, train_n=6, dev_n=2, tests={TASK: 3}, **at
-        )
-        for method in params.RL_METHODS
-    }
-    return files, folders, made
+def steps(labelled):
+    return labelled[1], "x"
 
 
-def test_every_method_leaves_answers_and_a_log(taught, network):
-    files, folders, made = taught
-    for method, (rows, logs) in made.items():
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, steps, cell, network):
+    """The files of a study, its two reward models, and the rows and training log of each method."""
+    files, own = Files(tmp_path_factory.mktemp("study")), cell.but(student=network)
+    models = [students.reward_model(files, CONFIG, own, *steps, 6, shuffled) for shuffled in (False, True)]
+    return files, models, {method: train(files, CONFIG, cell, method, steps, SIZES) for method in REWARDED}
+
+
+def test_every_method_leaves_answers_and_a_log(trained, cell, network):
+    files, models, results = trained
+    assert set(results) == {"pad", "ppo", "pad_shuffled", "rlvr"}
+    for method, (rows, log) in results.items():
         assert len(rows) == 3 * (1 + EVALUATE.samples) and set(rows.method) == {method}
-        assert logs[network]["steps"] == 2 and [e["step"] for e in logs[network]["dev"]] == [0, 2]
-        assert (files.checkpoint("t", network, method, TASK, 0) / "model.safetensors").exists()
-    assert files.prm("t", network, TASK, 0) == folders[0] and folders[0] != folders[1]
+        assert rows.correct_flexible.dtype == bool and set(rows.protocol) == {"debate"}
+        assert log["steps"] == 2 and [entry["step"] for entry in log["dev"]] == [0, 2]
+        assert (files.path(STUDENTS, cell.but(student=network, method=method)) / "model.safetensors").exists()
+    own = cell.but(student=network)
+    assert models == [files.path(PRMS, own), files.path(SHUFFLED_PRMS, own)] and models[0] != models[1]
 
 
-def test_what_rewards_what(taught, network):
-    logs = {method: made[1][network]["log"] for method, made in taught[2].items()}
+def test_the_reward_of_each_method(trained):
+    logs = {method: log["log"] for method, (_, log) in trained[2].items()}
     assert all(row["reward"] == row["accuracy"] for row in logs["rlvr"])
     assert all(0 < row["reward"] < 1 for row in logs["pad"])
     assert logs["pad"][0]["reward"] != logs["pad_shuffled"][0]["reward"]
     assert "value_loss" in logs["ppo"][0] and "value_loss" not in logs["pad"][0]
 
 
-def test_what_is_there_is_read(taught, labelled, network):
-    files = taught[0]
-    before = files.checkpoint("t", network, "pad", TASK, 0).stat().st_mtime_ns
-    rows, _ = pad.taught(
-        files,
-        TOLD,
-        labelled[1],
-        "x",
-        teacher="t",
-        students=[network],
-        method="pad",
-        task=TASK,
-        train_n=6,
-        dev_n=2,
-        tests={TASK: 3},
-        seed=0,
+def test_a_finished_student_is_read(trained, steps, cell, network):
+    files, _, results = trained
+    checkpoint = files.path(STUDENTS, cell.but(student=network, method="pad"))
+    before = checkpoint.stat().st_mtime_ns
+    rows, log = train(files, CONFIG, cell, "pad", steps, SIZES)
+    assert checkpoint.stat().st_mtime_ns == before and log == results["pad"][1]
+    pd.testing.assert_frame_equal(rows, results["pad"][0])
+
+
+def test_a_slice_has_fewer_steps(steps, tmp_path, cell):
+    _, log = train(Files(tmp_path), CONFIG, cell, "rlvr", steps, Sizes(train=3, dev=1, tests={TASK: 1}))
+    assert log["steps"] == 1
+
+
+def test_a_reward_model_of_another_tokenizer_is_given_text(tmp_path, steps, cell):
+    config = CONFIG.model_copy(
+        update={"prm": but(CONFIG.prm, backbone="zoo/qwen3-0.6b"), "rl": but(CONFIG.rl, steps=1)}
     )
-    assert files.checkpoint("t", network, "pad", TASK, 0).stat().st_mtime_ns == before and len(rows)
+    _, log = train(Files(tmp_path), config, cell, "pad", steps, ONE)
+    assert 0 < log["log"][0]["reward"] < 1
 
 
-def test_a_slice_has_fewer_steps(taught, labelled, tmp_path, network):
-    _, logs = pad.taught(
-        study.Files(tmp_path),
-        TOLD,
-        labelled[1],
-        "x",
-        teacher="t",
-        students=[network],
-        method="rlvr",
-        task=TASK,
-        train_n=3,
-        dev_n=1,
-        tests={TASK: 1},
-        seed=0,
+def test_the_examination_has_both_kinds_of_traces(trained):
+    log = gold_log("dev", 4)
+    table = examination.examine(CONFIG, *trained[1], TASK, {"teacher": log, "own": log})
+    assert list(table.columns) == examination.COLUMNS
+    teacher, own = (
+        table[table.traces == name].drop(columns="traces").reset_index(drop=True) for name in ("teacher", "own")
     )
-    assert logs[network]["steps"] == 1
+    pd.testing.assert_frame_equal(teacher, own)
+    assert teacher.set_index("measure").loc["steps", "prm"] > 0
 
 
-def test_a_reward_model_of_another_tokenizer_is_given_text(tmp_path, labelled, network):
-    told = TOLD.model_copy(update={"prm": but(TOLD.prm, backbone="zoo/qwen3-0.6b"), "rl": but(TOLD.rl, steps=1)})
-    _, logs = pad.taught(
-        study.Files(tmp_path),
-        told,
-        labelled[1],
-        "x",
-        teacher="t",
-        students=[network],
-        method="pad",
-        task=TASK,
-        train_n=6,
-        dev_n=1,
-        tests={TASK: 1},
-        seed=0,
-    )
-    assert 0 < logs[network]["log"][0]["reward"] < 1
+def test_an_examination_is_written_per_student(trained, cell, network):
+    files, (model, control), _ = trained
+    models = {(network, False): model, (network, True): control}
+    table = examination.run(files, CONFIG, cell, [network], models, gold_log("dev", 4), 2)
+    path = files.path(examination.EXAMINATIONS, cell.but(student=network))
+    pd.testing.assert_frame_equal(pd.read_csv(path)[["measure", "student"]], table[["measure", "student"]])
+    assert set(table.traces) == {"teacher", "own"} and set(table.student) == {network}
 
 
-def test_the_verdict_has_both_kinds_of_traces(taught):
-    log = verify(gold_log("dev", 4), TASK, "dev")
-    table = pad.judged(TOLD, model=taught[1][0], control=taught[1][1], task=TASK, logs={"teacher": log, "own": log})
-    assert list(table.columns) == ["traces", "measure", "prm", "control", "good", "passed"]
-    one, other = (
-        table[table.traces == whose].drop(columns="traces").reset_index(drop=True) for whose in ("teacher", "own")
-    )
-    pd.testing.assert_frame_equal(one, other)
-    assert one.set_index("measure").loc["steps", "prm"] > 0
-
-
-def test_own_rollouts_are_the_students(tmp_path, network):
-    rows = pad.own_rollouts(study.Files(tmp_path), TOLD, student=network, task=TASK, split="dev", n=2, seed=0)
-    log = process.as_log(rows)
-    assert set(log.agent) == {1, 2} and len(log) == 2 * EVALUATE.base_votes  # the greedy answers are no rollouts
+def test_rollouts_are_the_students_own(tmp_path, network):
+    own = Cell(student=network, train=TASK, split="dev")
+    log = process.as_log(students.rollouts(Files(tmp_path), CONFIG, own, 2))
+    # The greedy answers are no rollouts.
+    assert set(log.agent) == {1, 2} and len(log) == 2 * EVALUATE.base_votes
+    assert set(log.split) == {"dev"} and log.correct.dtype == bool
 
 
 def test_jobs_of_the_reward_methods():
-    told = MINI.model_copy(update={"study": but(MINI.study, methods=["rsft", "pad", "ppo", "rlvr"], seeds=[0, 1])})
-    jobs = {job.name: job for job in study.jobs(told, params.Coordinates())}
-    prm, pad_job = jobs["06_prm-qwen3-32b-mini_gsm-s1"], jobs["07_pad-qwen3-32b-pad-mini_gsm-s1"]
-    assert {p.name for p in pad_job.inputs} <= {p.name for p in prm.outputs}
-    assert [p.parent.name for p in jobs["07_pad-qwen3-32b-rlvr-mini_gsm-s0"].inputs] == [
-        "steps"
-    ]  # which problems; no reward model
+    config = MINI.model_copy(update={"study": but(MINI.study, methods=["rsft", "pad", "ppo", "rlvr"], seeds=[0, 1])})
+    jobs = {job.name: job for job in graph.all_jobs(config, 0)}
+    prm, pad = jobs["06_prm-qwen3-32b-mini_gsm-s1"], jobs["07_pad-qwen3-32b-pad-mini_gsm-s1"]
+    assert set(pad.inputs) <= set(prm.outputs)
+    # GRPO on right answers needs to know which problems are labelled, but no reward model.
+    assert [p.parent.name for p in jobs["07_pad-qwen3-32b-rlvr-mini_gsm-s0"].inputs] == ["steps"]
     assert "10_ppo_vs_grpo" in jobs
-    init = told.model_copy(update={"rl": but(told.rl, init="rsft")})
-    again = {job.name: job for job in study.jobs(init, params.Coordinates())}
-    assert any("rsft" in p.name for p in again["07_pad-qwen3-32b-rlvr-mini_gsm-s0"].inputs)
-    assert (
-        again["06_prm-qwen3-32b-mini_gsm-s1"].key == prm.key
-        and again["07_pad-qwen3-32b-pad-mini_gsm-s1"].key != pad_job.key
-    )
+    init = config.model_copy(update={"rl": but(config.rl, init="rsft")})
+    changed = {job.name: job for job in graph.all_jobs(init, 0)}
+    assert any("rsft" in p.name for p in changed["07_pad-qwen3-32b-rlvr-mini_gsm-s0"].inputs)
+
+    def key(job):
+        return graph.key(job, 0, lambda model: model)
+
+    assert key(changed[prm.name]) == key(prm) and key(changed[pad.name]) != key(pad)
 
 
-def test_nothing_to_train_is_refused():
+def test_training_for_no_epoch_is_refused():
+    sections = {**MINI.model_dump(), "prm": {**MINI.prm.model_dump(), "stage1_epochs": 0, "stage2_epochs": 0}}
     with pytest.raises(ParamsError, match="both 0"):
-        params.check(
-            {**MINI.model_dump(), "prm": {**MINI.prm.model_dump(), "stage1_epochs": 0, "stage2_epochs": 0}}, "x"
-        )
+        params.check(sections, "x")

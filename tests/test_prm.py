@@ -1,6 +1,7 @@
-"""The process reward model: where its scores are read, Eq. 7 by hand, what is set against what, two stages, and trainings that are cut off."""
+"""The process reward model: ends of steps, Eq. 7 by hand, choice of negatives, two stages, and resumed trainings."""
 
 import json
+from itertools import pairwise
 from math import exp, log
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from agentark.distill.prm_data import Item, Pair, Trace, pairs
 from agentark.distill.prm_model import Ends, PrmError, ProcessRewardModel, StepScorer, load_prm
 from agentark.models.load import ModelError, load_tokenizer
 
-TOLD = params.Prm(
+CONFIG = params.Prm(
     backbone="student",
     rollouts=4,
     loss="contrastive",
@@ -81,13 +82,12 @@ def sigmoid(x):
 def test_where_steps_end(tokenizer, text, steps):
     ends = Ends(tokenizer, [tokenizer.eos_token_id])
     ids = tokenizer(text, add_special_tokens=False).input_ids
-    found = ends(ids)
-    cuts = [0, *[end + 1 for end in found]]
-    assert [tokenizer.decode(ids[a:b]) for a, b in zip(cuts, cuts[1:])] == steps
+    starts = [0, *[end + 1 for end in ends(ids)]]
+    assert [tokenizer.decode(ids[a:b]) for a, b in pairwise(starts)] == steps
 
 
 def test_tokens_with_more_than_a_newline():
-    """A tokenizer whose tokens cross lines: a step ends at the token that holds its newline, and what follows there opens the next one."""
+    """Tokens that span lines: a step ends at the token with its newline; later text starts the next step."""
     pieces = ["a", "b\n", "\n\n", "\nc", " \n ", "d\n\ne", "END"]
     ends = Ends(type("Fake", (), {"decode": lambda self, ids: pieces[ids[0]]})(), [6])
     cases = {
@@ -112,8 +112,8 @@ def test_equation_7_by_hand(score):
     positive, negatives, tau = 2.0, [0.5, -1.0, 3.0], 0.5
     expected = -log(exp(f(positive) / tau) / sum(exp(f(x) / tau) for x in [positive, *negatives]))
     used = torch.tensor([[True, True, True, False]])
-    found = contrastive(torch.tensor([positive]), torch.tensor([[*negatives, 99.0]]), used, score, tau)
-    assert found.item() == pytest.approx(expected, rel=1e-5)
+    loss = contrastive(torch.tensor([positive]), torch.tensor([[*negatives, 99.0]]), used, score, tau)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(("tau", "n"), [(1.0, 4), (0.5, 2), (0.1, 4)])
@@ -130,9 +130,9 @@ def test_sigmoid_bounds_the_loss(tau, n):
 def test_equal_scores_and_no_negatives(score):
     used = torch.tensor([[True, True, True, True], [True, False, False, False], [False] * 4])
     x = torch.full((3,), 0.7, requires_grad=True)
-    found = contrastive(x, torch.full((3, 4), 0.7), used, score, 0.1)
-    assert found.tolist() == pytest.approx([log(5), log(2), 0.0], abs=1e-6)
-    found.sum().backward()
+    loss = contrastive(x, torch.full((3, 4), 0.7), used, score, 0.1)
+    assert loss.tolist() == pytest.approx([log(5), log(2), 0.0], abs=1e-6)
+    loss.sum().backward()
     assert x.grad[0] < 0 and x.grad[2] == 0 and x.grad.isfinite().all()
 
 
@@ -162,9 +162,9 @@ def test_the_loss_of_a_batch_by_hand():
         ("ce", expected_ce),
         ("ce+contrastive", expected_ce + 0.5 * expected_contrastive),
     ):
-        assert batch_loss(LOGITS, ITEMS, but(TOLD, loss=loss)).item() == pytest.approx(expected, rel=1e-5), loss
-    bare = Item("r", (((1,), (0,)),), ((1.0,),), ())
-    assert batch_loss(LOGITS[:1], [bare], but(TOLD, loss="ce+contrastive")).item() == pytest.approx(
+        assert batch_loss(LOGITS, ITEMS, but(CONFIG, loss=loss)).item() == pytest.approx(expected, rel=1e-5), loss
+    without_pairs = Item("r", (((1,), (0,)),), ((1.0,),), ())
+    assert batch_loss(LOGITS[:1], [without_pairs], but(CONFIG, loss="ce+contrastive")).item() == pytest.approx(
         bce(0.3, 1), rel=1e-5
     )
 
@@ -173,7 +173,7 @@ def test_the_loss_of_a_batch_by_hand():
 
 
 def trace(problem, agents, correct, *steps):
-    """A trace whose steps are (text, label); the arithmetic says the same."""
+    """A trace whose steps are (text, label); the arithmetic agrees with the labels."""
     return Trace(
         problem,
         frozenset(agents),
@@ -185,9 +185,9 @@ def trace(problem, agents, correct, *steps):
     )
 
 
-MADE = [
+WRITTEN = [
     trace("p", [1], True, ("a", 1), ("b", 1), ("c", 1)),
-    trace("p", [2], False, ("a", 1), ("x", 0)),  # shorter: its last step stands against "c", too
+    trace("p", [2], False, ("a", 1), ("x", 0)),  # shorter: its last step is also a negative of "c"
     trace("p", [1], False, ("y", 0), ("z", None), ("w", 0)),  # the same agent's
     trace("p", [3, 1], False, ("v", 1), ("u", 0), ("t", 0)),  # also another agent's
     trace("q", [1], True, ("a", 1)),
@@ -197,8 +197,8 @@ MADE = [
 
 
 def test_negatives_with_step_labels():
-    found, counts = pairs(MADE, "arithmetic", 4, 0)
-    assert found == [Pair((0, 1), ((1, 1), (3, 1))), Pair((0, 2), ((1, 1), (3, 2)))]
+    chosen, counts = pairs(WRITTEN, "arithmetic", 4, 0)
+    assert chosen == [Pair((0, 1), ((1, 1), (3, 1))), Pair((0, 2), ((1, 1), (3, 2)))]
     assert counts == {
         "steps of right traces": 5,
         "positives": 2,
@@ -213,8 +213,8 @@ def test_negatives_with_step_labels():
 
 
 def test_negatives_by_outcome_are_sometimes_right():
-    found, counts = pairs(MADE, "outcome", 4, 0)
-    assert found == [Pair((0, 0), ((3, 0),)), Pair((0, 1), ((1, 1), (3, 1))), Pair((0, 2), ((1, 1), (3, 2)))]
+    chosen, counts = pairs(WRITTEN, "outcome", 4, 0)
+    assert chosen == [Pair((0, 0), ((3, 0),)), Pair((0, 1), ((1, 1), (3, 1))), Pair((0, 2), ((1, 1), (3, 2)))]
     assert (
         counts["negatives"],
         counts["negatives known to be right or wrong (arithmetic)"],
@@ -235,29 +235,29 @@ def test_negatives_by_outcome_are_sometimes_right():
 
 
 def test_unlabelled_negatives_and_rollouts():
-    made = [
+    written = [
         trace("p", [1], True, ("a", 0.5)),
         trace("p", [2], False, ("b", None)),
         trace("p", [3], False, ("c", 0.125)),
         trace("p", [4], False, ("d", 0.0)),
     ]
-    found, counts = pairs(made, "rollout", 4, 0)
-    assert found == [Pair((0, 0), ((3, 0),))]
+    chosen, counts = pairs(written, "rollout", 4, 0)
+    assert chosen == [Pair((0, 0), ((3, 0),))]
     assert (counts["negatives left out: no label"], counts["negatives left out: right by label"]) == (1, 1)
 
 
 def test_at_most_n_negatives_chosen_by_seed_each_beginning_once():
-    made = [trace("p", [1], True, ("a", 1))] + [trace("p", [2 + k], False, (f"w{k // 2}", 0)) for k in range(12)]
-    chosen = {seed: pairs(made, "arithmetic", 4, seed)[0][0].negatives for seed in range(8)}
+    written = [trace("p", [1], True, ("a", 1))] + [trace("p", [2 + k], False, (f"w{k // 2}", 0)) for k in range(12)]
+    chosen = {seed: pairs(written, "arithmetic", 4, seed)[0][0].negatives for seed in range(8)}
     assert (
-        all(len(set(n)) == 4 and len({made[i].text for i, _ in n}) == 4 for n in chosen.values())
+        all(len(set(n)) == 4 and len({written[i].text for i, _ in n}) == 4 for n in chosen.values())
         and len(set(chosen.values())) > 1
     )
     assert (
-        pairs(made, "arithmetic", 4, 3)[0][0].negatives == chosen[3]
-        and len(pairs(made, "arithmetic", 1, 3)[0][0].negatives) == 1
+        pairs(written, "arithmetic", 4, 3)[0][0].negatives == chosen[3]
+        and len(pairs(written, "arithmetic", 1, 3)[0][0].negatives) == 1
     )
-    assert len(pairs(made[:3], "arithmetic", 4, 0)[0][0].negatives) == 1
+    assert len(pairs(written[:3], "arithmetic", 4, 0)[0][0].negatives) == 1
 
 
 # A toy: right steps are about plums, wrong ones about stones
@@ -286,32 +286,32 @@ def table(problems=PROBLEMS):
     return pd.DataFrame(rows).astype({"arithmetic": "boolean"})
 
 
-def test_equal_traces_are_taken_once():
+def test_equal_traces_are_used_once():
     doubled = pd.concat([table(), table().assign(agent=lambda t: t.agent + 9), table().assign(round=2)])
     assert len(prm_data.traces(table(), "outcome")) == 48
-    made = prm_data.traces(doubled, "arithmetic")
-    assert len(made) == 48 and {t.agents for t in made} == {frozenset([a, a + 9]) for a in range(1, 5)}
-    assert made[0].labels == (0.0, 0.0, 0.0) and made[0].arithmetic == (False,) * 3
-    some = table()
-    some.loc[0, "arithmetic"] = pd.NA
-    assert prm_data.traces(some, "arithmetic")[0].labels == (None, 0.0, 0.0)
+    traces = prm_data.traces(doubled, "arithmetic")
+    assert len(traces) == 48 and {t.agents for t in traces} == {frozenset([a, a + 9]) for a in range(1, 5)}
+    assert traces[0].labels == (0.0, 0.0, 0.0) and traces[0].arithmetic == (False,) * 3
+    unlabelled = table()
+    unlabelled.loc[0, "arithmetic"] = pd.NA
+    assert prm_data.traces(unlabelled, "arithmetic")[0].labels == (None, 0.0, 0.0)
 
 
-def test_shuffled_labels_keep_their_numbers():
-    made = prm_data.traces(table(), "arithmetic")
+def test_shuffling_keeps_the_number_of_each_label():
+    traces = prm_data.traces(table(), "arithmetic")
     for labeller in ("arithmetic", "outcome"):
-        dealt = prm_data.shuffle(made, labeller, 0)
-        assert sum(t.correct for t in dealt) == sum(t.correct for t in made) and [t.correct for t in dealt] != [
-            t.correct for t in made
+        shuffled = prm_data.shuffle(traces, labeller, 0)
+        assert sum(t.correct for t in shuffled) == sum(t.correct for t in traces) and [t.correct for t in shuffled] != [
+            t.correct for t in traces
         ]
-        assert sorted(x for t in dealt for x in t.labels) == sorted(x for t in made for x in t.labels)
-        assert dealt == prm_data.shuffle(made, labeller, 0) != prm_data.shuffle(made, labeller, 1)
-        assert [(t.steps, t.arithmetic) for t in dealt] == [(t.steps, t.arithmetic) for t in made]
-    assert all(t.labels == (float(t.correct),) * 3 for t in dealt)
+        assert sorted(x for t in shuffled for x in t.labels) == sorted(x for t in traces for x in t.labels)
+        assert shuffled == prm_data.shuffle(traces, labeller, 0) != prm_data.shuffle(traces, labeller, 1)
+        assert [(t.steps, t.arithmetic) for t in shuffled] == [(t.steps, t.arithmetic) for t in traces]
+    assert all(t.labels == (float(t.correct),) * 3 for t in shuffled)
 
 
 def test_items(model):
-    items, counts = prm_data.items(table(), PROMPTS, model, TOLD, 0)
+    items, counts = prm_data.items(table(), PROMPTS, model, CONFIG, 0)
     assert (
         len(items) == 12
         and all(len(i.rows) == 4 and len(i.pairs) == 6 for i in items)
@@ -325,20 +325,20 @@ def test_items(model):
     assert counts["share of negatives that are right (arithmetic)"] == 0
     assert json.loads(json.dumps(counts)) == counts
     only_right = table()[lambda t: t.trace_correct]
-    items, counts = prm_data.items(only_right, PROMPTS, model, but(TOLD, loss="ce"), 0)
+    items, counts = prm_data.items(only_right, PROMPTS, model, but(CONFIG, loss="ce"), 0)
     assert len(items) == 12 and all(len(i.rows) == 2 and not i.pairs for i in items)
     with pytest.raises(PrmError, match="nothing to learn for prm.loss = contrastive"):
-        prm_data.items(only_right, PROMPTS, model, TOLD, 0)
+        prm_data.items(only_right, PROMPTS, model, CONFIG, 0)
     with pytest.raises(PrmError, match="no column 'rollout'"):
-        prm_data.items(table(), PROMPTS, model, but(TOLD, labeller="rollout"), 0)
+        prm_data.items(table(), PROMPTS, model, but(CONFIG, labeller="rollout"), 0)
 
 
 def test_traces_that_do_not_fit_are_left_out_and_counted(model):
-    some = table()
-    one, two = some.problem == PROBLEMS[0].id, some.problem == PROBLEMS[1].id
-    some.loc[one, "trace"] = some.trace[one] + " plums" * 400
-    some.loc[two & (some.agent == 1), "trace"] = "all in one line"
-    items, counts = prm_data.items(some, PROMPTS, model, TOLD, 0)
+    steps = table()
+    one, two = steps.problem == PROBLEMS[0].id, steps.problem == PROBLEMS[1].id
+    steps.loc[one, "trace"] = steps.trace[one] + " plums" * 400
+    steps.loc[two & (steps.agent == 1), "trace"] = "all in one line"
+    items, counts = prm_data.items(steps, PROMPTS, model, CONFIG, 0)
     assert (
         counts["traces left out: longer than max_length"],
         counts["traces left out: other steps by tokens than by text"],
@@ -351,12 +351,11 @@ def test_traces_that_do_not_fit_are_left_out_and_counted(model):
 
 @pytest.fixture(scope="module")
 def items(model):
-    return prm_data.items(table(), PROMPTS, model, TOLD, 0)[0]
+    return prm_data.items(table(), PROMPTS, model, CONFIG, 0)[0]
 
 
 def weights(folder):
-    made = load_prm(folder)
-    return {name: tensor.clone() for name, tensor in made.state_dict().items()}
+    return {name: tensor.clone() for name, tensor in load_prm(folder).state_dict().items()}
 
 
 def same(a, b):
@@ -366,7 +365,7 @@ def same(a, b):
 @pytest.fixture(scope="module")
 def whole(networks, items, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "prm"
-    return out, prm.train(networks["qwen3"], items, out, {"a": 1}, TOLD, 0, quiet)
+    return out, prm.train(networks["qwen3"], items, out, {"a": 1}, CONFIG, 0, quiet)
 
 
 def test_the_training_log(whole, items):
@@ -378,7 +377,7 @@ def test_the_training_log(whole, items):
     ] * 6 + [2] * 3
     assert log["tokens"] == 3 * sum(len(ids) for item in items for ids, _ in item.rows)
     assert log["loss"][-1]["loss"] < log["loss"][0]["loss"]
-    assert sorted(p.name for p in out.parent.iterdir()) == ["prm"]  # nothing is left lying about
+    assert sorted(p.name for p in out.parent.iterdir()) == ["prm"]  # no temporary file is left
     card = json.loads((out / "card.json").read_text())
     assert (
         (card["loss"], card["tau"], card["seed"], card["labeller"]) == ("contrastive", 0.1, 0, "arithmetic")
@@ -388,10 +387,10 @@ def test_the_training_log(whole, items):
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_stage_one_trains_exactly_what_it_names(networks, items, tmp_path, name):
+def test_stage_one_trains_exactly_its_parameters(networks, items, tmp_path, name):
     before = {k: v.clone() for k, v in prm_model.make(networks[name], 0).state_dict().items()}
     log = prm.train(
-        networks[name], items[:4], tmp_path / "prm", {}, but(TOLD, stage1_epochs=1, stage2_epochs=0), 0, quiet
+        networks[name], items[:4], tmp_path / "prm", {}, but(CONFIG, stage1_epochs=1, stage2_epochs=0), 0, quiet
     )
     after = weights(tmp_path / "prm")
     changed = {k for k in before if not torch.equal(before[k], after[k])}
@@ -401,7 +400,7 @@ def test_stage_one_trains_exactly_what_it_names(networks, items, tmp_path, name)
     assert expected - {"head.bias"} <= changed <= expected
     assert log["parameters_trained"] == {"1": sum(before[k].numel() for k in expected)}
     log = prm.train(
-        networks[name], items[:4], tmp_path / "two", {}, but(TOLD, stage1_epochs=0, stage2_epochs=1), 0, quiet
+        networks[name], items[:4], tmp_path / "two", {}, but(CONFIG, stage1_epochs=0, stage2_epochs=1), 0, quiet
     )
     assert log["parameters_trained"] == {"2": sum(v.numel() for v in before.values())}
     assert "backbone.layers.0.mlp.up_proj.weight" in {
@@ -409,54 +408,54 @@ def test_stage_one_trains_exactly_what_it_names(networks, items, tmp_path, name)
     }
 
 
-def test_a_cut_training_ends_with_the_same_weights_and_log(whole, networks, items, tmp_path):
+def test_an_interrupted_training_ends_with_the_same_weights_and_log(whole, networks, items, tmp_path):
     def cut(*_):
         raise KeyboardInterrupt
 
     out = tmp_path / "prm"
     for epoch in (1, 2, 3):  # in stage I, between the stages, and after the last epoch
         with pytest.raises(KeyboardInterrupt):
-            prm.train(networks["qwen3"], items, out, {"a": 1}, TOLD, 0, cut)
+            prm.train(networks["qwen3"], items, out, {"a": 1}, CONFIG, 0, cut)
         assert [p.name for p in out.with_name("prm.work").glob("checkpoint-*")] == [
             f"checkpoint-{epoch}"
         ] and not out.exists()
         torch.manual_seed(99)
-    (out.with_name("prm.work") / "checkpoint-4").mkdir()  # one that was being written
-    log = prm.train(networks["qwen3"], items, out, {"a": 1}, TOLD, 0, quiet)
+    (out.with_name("prm.work") / "checkpoint-4").mkdir()  # the run was killed while writing it
+    log = prm.train(networks["qwen3"], items, out, {"a": 1}, CONFIG, 0, quiet)
     assert same(weights(out), weights(whole[0])) and log["loss"] == whole[1]["loss"]
 
 
 def test_killed_between_journal_and_checkpoint(whole, networks, items, tmp_path, monkeypatch):
-    """The epoch's losses are there, its checkpoint is not: the epoch is made again, and with the same losses."""
+    """The journal has the epoch's losses, but there is no checkpoint: the epoch is repeated, with the same losses."""
     with monkeypatch.context() as patch:
         patch.setattr(prm, "_checkpoint", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            prm.train(networks["qwen3"], items, tmp_path / "prm", {"a": 1}, TOLD, 0, quiet)
-    assert prm.train(networks["qwen3"], items, tmp_path / "prm", {"a": 1}, TOLD, 0, quiet)["loss"] == whole[1]["loss"]
+            prm.train(networks["qwen3"], items, tmp_path / "prm", {"a": 1}, CONFIG, 0, quiet)
+    assert prm.train(networks["qwen3"], items, tmp_path / "prm", {"a": 1}, CONFIG, 0, quiet)["loss"] == whole[1]["loss"]
     assert same(weights(tmp_path / "prm"), weights(whole[0]))
 
 
-def test_other_seeds_and_other_work(whole, networks, items, tmp_path):
-    prm.train(networks["qwen3"], items, tmp_path / "other", {"a": 1}, TOLD, 1, quiet)
+def test_other_seeds_and_another_training(whole, networks, items, tmp_path):
+    prm.train(networks["qwen3"], items, tmp_path / "other", {"a": 1}, CONFIG, 1, quiet)
     assert not same(weights(tmp_path / "other"), weights(whole[0]))
     store.Journal(tmp_path / "prm.work" / "about.journal", {"a": 2})
     with pytest.raises(store.StoreError, match="a: was 2, now 1"):
-        prm.train(networks["qwen3"], items, tmp_path / "prm", {"a": 1}, TOLD, 0, quiet)
+        prm.train(networks["qwen3"], items, tmp_path / "prm", {"a": 1}, CONFIG, 0, quiet)
 
 
-def test_a_loss_that_is_no_number_is_said(networks, items, tmp_path, monkeypatch):
+def test_a_loss_that_is_not_a_number_is_reported(networks, items, tmp_path, monkeypatch):
     monkeypatch.setattr(prm, "batch_loss", lambda logits, *_: logits.sum() * float("nan"))
     with pytest.raises(PrmError, match=r"the loss of stage 1, epoch 1, step 1 is nan: lower prm.stage1_learning_rate"):
-        prm.train(networks["qwen3"], items, tmp_path / "prm", {}, TOLD, 0, quiet)
+        prm.train(networks["qwen3"], items, tmp_path / "prm", {}, CONFIG, 0, quiet)
 
 
 @pytest.mark.parametrize("loss", ["contrastive", "ce", "ce+contrastive"])
 def test_real_labels_are_learnt_shuffled_ones_are_not(networks, model, tmp_path, loss):
     gap = {}
     for shuffled in (False, True):
-        told = but(TOLD, loss=loss, stage1_epochs=8, shuffled_labels=shuffled)
-        learnt, _ = prm_data.items(table(PROBLEMS[:8]), PROMPTS, model, told, 0)
-        prm.train(networks["qwen3"], learnt, tmp_path / str(shuffled), {}, told, 0, quiet)
+        config = but(CONFIG, loss=loss, stage1_epochs=8, shuffled_labels=shuffled)
+        learnt, _ = prm_data.items(table(PROBLEMS[:8]), PROMPTS, model, config, 0)
+        prm.train(networks["qwen3"], learnt, tmp_path / str(shuffled), {}, config, 0, quiet)
         held_out = table(PROBLEMS[8:]).drop_duplicates(["problem", "trace"])
         scores = StepScorer(load_prm(tmp_path / str(shuffled))).score(
             [[{"role": "user", "content": PROMPTS[p]}] for p in held_out.problem], list(held_out.trace), 32
@@ -470,73 +469,68 @@ def test_real_labels_are_learnt_shuffled_ones_are_not(networks, model, tmp_path,
 
 def test_the_stage(networks, tmp_path, monkeypatch):
     def run(**changes):
-        return prm.run(
-            tmp_path / "prm",
-            table(),
-            progress=quiet,
-            **{
-                **dict(
-                    steps_id="abc",
-                    base=networks["qwen3"],
-                    task="mini_gsm",
-                    split="train",
-                    n=12,
-                    seed=0,
-                    told=but(TOLD, stage1_epochs=1, stage2_epochs=0),
-                ),
-                **changes,
-            },
-        )
+        options = {
+            "steps_id": "abc",
+            "base": networks["qwen3"],
+            "task": "mini_gsm",
+            "split": "train",
+            "n": 12,
+            "seed": 0,
+            "config": but(CONFIG, stage1_epochs=1, stage2_epochs=0),
+        }
+        return prm.run(tmp_path / "prm", table(), progress=quiet, **options | changes)
 
     log = run()
     assert log["counts"]["positives"] == 72 and log["steps"] == 3
     assert json.loads(store.manifest_path(tmp_path / "prm").read_text())["positives"] == 72
     monkeypatch.setattr(prm, "train", None)
     assert run() == log
-    for changes in ({"steps_id": "def"}, {"seed": 1}, {"told": TOLD}):
-        with pytest.raises(TypeError):  # made anew
+    for changes in ({"steps_id": "def"}, {"seed": 1}, {"config": CONFIG}):
+        with pytest.raises(TypeError):  # it is recomputed
             run(**changes)
     with pytest.raises(ModelError):
         run(base="zoo/nobody")
 
 
-def test_told_nothing_to_train():
+def test_invalid_params_are_refused():
     with pytest.raises(ValueError, match="nothing would be trained"):
-        but(TOLD, stage1_epochs=0, stage2_epochs=0)
+        but(CONFIG, stage1_epochs=0, stage2_epochs=0)
     for bad in ({"negatives": 5}, {"tau": 0.0}, {"loss": "mse"}, {"labeller": "judge"}):
         with pytest.raises(ValueError):
-            but(TOLD, **bad)
+            but(CONFIG, **bad)
 
 
 # Scoring
 
 TEXTS = [p.solution for p in PROBLEMS] + ["", "one", "\n\n", "a\n\nb\n", PROBLEMS[0].solution]
-ASKED = [*CHATS, *CHATS[:4], CHATS[0]]
+TEXT_CHATS = [*CHATS, *CHATS[:4], CHATS[0]]
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_batched_is_one_by_one_and_ids_are_text(networks, tmp_path, name):
-    made = prm_model.make(networks[name], 0)
-    made.save(tmp_path / "prm")
-    again = load_prm(tmp_path / "prm")
+    prm = prm_model.make(networks[name], 0)
+    prm.save(tmp_path / "prm")
+    loaded = load_prm(tmp_path / "prm")
     writer = load_tokenizer(networks["qwen3"])  # another object, the same tokens
-    by_text, by_ids = StepScorer(made), StepScorer(again, writer)
+    by_text, by_ids = StepScorer(prm), StepScorer(loaded, writer)
     assert by_ids.takes_ids and not by_text.takes_ids
-    one = [by_text.score([chat], [text], 1)[0] for chat, text in zip(ASKED, TEXTS)]
+    one_by_one = [by_text.score([chat], [text], 1)[0] for chat, text in zip(TEXT_CHATS, TEXTS)]
     ids = [writer(text, add_special_tokens=False).input_ids for text in TEXTS]
     ended = [[*row, writer.eos_token_id, writer.pad_token_id] for row in ids]
-    for found in (
-        by_text.score(ASKED, TEXTS, 64),
-        by_text.score(ASKED, TEXTS, 3),
-        by_ids.score(ASKED, ids, 64),
-        by_ids.score(ASKED, ended, 5),
-        by_ids.score(ASKED, TEXTS, 64),
+    for scores in (
+        by_text.score(TEXT_CHATS, TEXTS, 64),
+        by_text.score(TEXT_CHATS, TEXTS, 3),
+        by_ids.score(TEXT_CHATS, ids, 64),
+        by_ids.score(TEXT_CHATS, ended, 5),
+        by_ids.score(TEXT_CHATS, TEXTS, 64),
     ):
-        assert [len(s) for s in found] == [len([x for x in text.split("\n") if x.strip()]) for text in TEXTS]
-        assert all(a == pytest.approx(b, abs=1e-5) for a, b in zip(found, one))
-    assert one[12] == one[14] == [] and by_ids.without_steps == 6  # two of them, three times
-    assert by_ids.computed == 3 * 14  # 17, less two without steps and one that is there twice
-    assert len({round(s, 4) for row in one for s in row}) > 20  # the network does react to its input: the test can fail
+        assert [len(s) for s in scores] == [len([x for x in text.split("\n") if x.strip()]) for text in TEXTS]
+        assert all(a == pytest.approx(b, abs=1e-5) for a, b in zip(scores, one_by_one))
+    assert one_by_one[12] == one_by_one[14] == [] and by_ids.without_steps == 6  # two of them, three times
+    assert by_ids.computed == 3 * 14  # 17, minus two without steps and one duplicate
+    assert (
+        len({round(s, 4) for row in one_by_one for s in row}) > 20
+    )  # scores depend on the input, so the test can fail
 
 
 def test_a_forward_pass_by_hand(model):
@@ -570,7 +564,7 @@ def test_ids_of_another_tokenizer_are_refused(model, networks):
 
 def test_the_fingerprint(tokenizer, networks):
     before = prm_model.fingerprint(tokenizer)
-    tokenizer(["a", "a b c"], padding=True)  # what it was used for does not count
+    tokenizer(["a", "a b c"], padding=True)  # its use does not change the fingerprint
     assert prm_model.fingerprint(tokenizer) == before == prm_model.fingerprint(load_tokenizer(networks["gemma3_text"]))
 
 
@@ -579,36 +573,45 @@ def test_a_trace_beyond_the_context_is_refused(model):
         StepScorer(model).score(CHATS[:2], ["one", "plums " * 2000], 4)
 
 
-def test_scores_that_are_no_numbers_are_refused(networks):
+def test_scores_that_are_not_numbers_are_refused(networks):
     broken = prm_model.make(networks["qwen3"], 0)
     torch.nn.init.constant_(broken.head.weight, float("nan"))
-    with pytest.raises(PrmError, match="completion 0 a score that is no number"):
+    with pytest.raises(PrmError, match="completion 0 a score that is not a number"):
         StepScorer(broken).score(CHATS[:2], ["one", "two"], 4)
     assert StepScorer(broken).score(CHATS[:1], [""], 4) == [[]] and StepScorer(broken).score([], [], 4) == []
 
 
-def test_what_is_no_reward_model(networks, tmp_path):
-    with pytest.raises(PrmError, match="sees images"):
+def test_what_is_not_a_reward_model(networks, tmp_path):
+    with pytest.raises(PrmError, match="also takes images"):
         prm_model.make(networks["qwen2_5_vl"], 0)
-    with pytest.raises(PrmError, match=r"is no process reward model: card.json, head.safetensors missing"):
+    with pytest.raises(PrmError, match=r"is not a process reward model: card.json, head.safetensors missing"):
         load_prm(networks["qwen3"])
-    with pytest.raises(PrmError, match="is no process reward model"):
+    with pytest.raises(PrmError, match="is not a process reward model"):
         load_prm(tmp_path)
     assert isinstance(prm_model.make(networks["gemma"], 0), ProcessRewardModel)
 
 
-def test_the_head_is_drawn_by_the_seed(networks):
+def test_the_seed_determines_the_head(networks):
     a, b, c = (prm_model.make(networks["qwen3"], seed).head.weight for seed in (0, 0, 1))
     assert torch.equal(a, b) and not torch.equal(a, c)
 
 
-def test_a_card_says_what_it_is_made_of(networks, tmp_path):
-    made = prm_model.make(networks["llama"], 3, loss="ce")
-    made.save(tmp_path)
+def test_reward_models_leave_the_global_generator_unchanged(networks, tmp_path):
+    before = torch.get_rng_state()
+    prm = prm_model.make(networks["qwen3"], 0)
+    prm.save(tmp_path)
+    load_prm(tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert prm_model.head_width(tmp_path) == prm.head.in_features == 32
+
+
+def test_the_card_records_the_origin(networks, tmp_path):
+    prm = prm_model.make(networks["llama"], 3, loss="ce")
+    prm.save(tmp_path)
     assert (
         load_prm(tmp_path).card
-        == made.card
-        == {**made.card, "base": networks["llama"], "seed": 3, "loss": "ce", "stops": [made.tokenizer.eos_token_id]}
+        == prm.card
+        == {**prm.card, "base": networks["llama"], "seed": 3, "loss": "ce", "stops": [prm.tokenizer.eos_token_id]}
     )
     assert {p.name for p in Path(tmp_path).iterdir()} >= {
         "model.safetensors",

@@ -1,4 +1,4 @@
-"""Whether a reward model is worth its reward: each measure by hand, and the whole on scorers whose worth is known."""
+"""Tests of the measures of a reward model: each one by hand, and all of them on scorers of known quality."""
 
 from math import isnan
 from random import Random
@@ -6,11 +6,11 @@ from random import Random
 import numpy as np
 import pandas as pd
 import pytest
+from tiny import graded
 
 from agentark import tasks
-from agentark.evaluate import process
+from agentark.evaluate import process, step_scores
 from agentark.extract import steps
-from agentark.extract.verify import verify
 from agentark.tasks import mini_gsm, mini_med
 
 T, F = True, False
@@ -23,7 +23,7 @@ def test_first_error_f1_by_hand():
     labels = [[T, F, F], [T, None, T], [F], [T, T], [T, F]]
     scores = [[0.9, 0.2, 0.1], [0.8, 0.1, 0.9], [0.1], [0.9, 0.8], [0.4, 0.1]]
     # erroneous: found at 1 (right), at 0 (right), at 0 where it is 1 (wrong); correct: one flagged, one passed
-    assert process.first_error_f1(scores, labels, 0.5) == pytest.approx(
+    assert step_scores.first_error_f1(scores, labels, 0.5) == pytest.approx(
         {
             "f1": 2 * (2 / 3) * (1 / 2) / (2 / 3 + 1 / 2),
             "erroneous": 2 / 3,
@@ -33,35 +33,36 @@ def test_first_error_f1_by_hand():
         }
     )
     assert (
-        process.first_error_f1(scores, labels, 0.0)["f1"] == 0
-        and process.first_error_f1(scores, labels, 0.0)["correct"] == 1
+        step_scores.first_error_f1(scores, labels, 0.0)["f1"] == 0
+        and step_scores.first_error_f1(scores, labels, 0.0)["correct"] == 1
     )
-    assert [process.first_error(row) for row in labels] == [1, -1, 0, -1, 1]
-    assert isnan(process.first_error_f1([[0.9]], [[T]], 0.5)["f1"])
-    assert process.first_error_f1([[], [0.1]], [[], [F]], 0.5)["correct"] == 1  # no step, no error
+    assert [step_scores.first_error(row) for row in labels] == [1, -1, 0, -1, 1]
+    assert isnan(step_scores.first_error_f1([[0.9]], [[T]], 0.5)["f1"])
+    assert step_scores.first_error_f1([[], [0.1]], [[], [F]], 0.5)["correct"] == 1  # no step, no error
 
 
 def test_the_threshold_is_the_best_on_dev():
     labels, scores = [[T, F], [T, T], [T, F]], [[0.9, 0.3], [0.8, 0.7], [0.6, 0.4]]
-    threshold = process.fix_threshold(scores, labels)
-    assert 0.4 < threshold < 0.6 and process.first_error_f1(scores, labels, threshold)["f1"] == 1
+    threshold = step_scores.fix_threshold(scores, labels)
+    assert 0.4 < threshold < 0.6 and step_scores.first_error_f1(scores, labels, threshold)["f1"] == 1
     rng = np.random.default_rng(0)
     many = [list(rng.random(5)) for _ in range(100)]
-    known = [[bool(s > 0.3) for s in row] for row in many]
-    threshold = process.fix_threshold(many, known)
+    labels = [[bool(s > 0.3) for s in row] for row in many]
+    threshold = step_scores.fix_threshold(many, labels)
     assert threshold == pytest.approx(0.3, abs=0.02)
     assert (
-        process.first_error_f1([[0.5, 0.5]], [[T, F]], process.fix_threshold([[0.5, 0.5]], [[T, F]]))["f1"] is not None
+        step_scores.first_error_f1([[0.5, 0.5]], [[T, F]], step_scores.fix_threshold([[0.5, 0.5]], [[T, F]]))["f1"]
+        is not None
     )  # equal scores do not break it
 
 
-def test_scores_that_do_not_match_are_refused():
-    with pytest.raises(ValueError, match="scores of 1 traces, labels of 2"):
-        process.first_error_f1([[0.1]], [[T], [F]], 0.5)
+def test_scores_of_another_shape_are_rejected():
+    with pytest.raises(ValueError, match="scores of 1 traces, but labels of 2"):
+        step_scores.first_error_f1([[0.1]], [[T], [F]], 0.5)
     with pytest.raises(ValueError, match="trace 1 has 1 scores and 2 labels"):
-        process.known([[0.1], [0.2]], [[T], [T, F]])
-    with pytest.raises(ValueError, match="trace 0 has a score that is no number"):
-        process.fix_threshold([[float("nan")]], [[T]])
+        step_scores.labelled([[0.1], [0.2]], [[T], [T, F]])
+    with pytest.raises(ValueError, match="trace 0 has a score that is not a number"):
+        step_scores.fix_threshold([[float("nan")]], [[T]])
 
 
 # Steps
@@ -69,52 +70,53 @@ def test_scores_that_do_not_match_are_refused():
 
 def test_auroc_by_hand():
     assert (
-        process.auroc([0.9, 0.8, 0.3, 0.1], [T, T, F, F]) == 1
-        and process.auroc([0.1, 0.9], [T, F]) == 0
-        and process.auroc([0.5, 0.5, 0.5], [T, F, T]) == 0.5
+        step_scores.auroc([0.9, 0.8, 0.3, 0.1], [T, T, F, F]) == 1
+        and step_scores.auroc([0.1, 0.9], [T, F]) == 0
+        and step_scores.auroc([0.5, 0.5, 0.5], [T, F, T]) == 0.5
     )
     scores, labels = [0.9, 0.4, 0.4, 0.7, 0.2], [T, T, F, F, T]
     wins = [1, 1, 0.5, 0, 0, 0]  # each right step against each wrong one
-    assert process.auroc(scores, labels) == pytest.approx(sum(wins) / 6)
+    assert step_scores.auroc(scores, labels) == pytest.approx(sum(wins) / 6)
     rng = np.random.default_rng(1)
     scores, labels = rng.integers(0, 5, 60) / 5, rng.random(60) > 0.4
     slow = np.mean([(a > b) + (a == b) / 2 for a in scores[labels] for b in scores[~labels]])
-    assert process.auroc(scores, labels) == pytest.approx(slow)
-    assert isnan(process.auroc([0.1, 0.2], [T, T])) and isnan(process.auroc([], []))
+    assert step_scores.auroc(scores, labels) == pytest.approx(slow)
+    assert isnan(step_scores.auroc([0.1, 0.2], [T, T])) and isnan(step_scores.auroc([], []))
 
 
 def test_unknown_labels_are_left_out():
-    scores, labels = process.known([[0.1, 0.2], [], [0.3]], [[None, T], [], [F]])
+    scores, labels = step_scores.labelled([[0.1, 0.2], [], [0.3]], [[None, T], [], [F]])
     assert scores.tolist() == [0.2, 0.3] and labels.tolist() == [T, F]
 
 
 def test_calibration_by_hand():
-    made, error = process.calibration([0.0, 0.1, 0.6, 0.8, 1.0], [F, T, T, F, T], 2)
+    table, error = step_scores.calibration([0.0, 0.1, 0.6, 0.8, 1.0], [F, T, T, F, T], 2)
     assert (
-        list(made.n) == [2, 3]
-        and made.score.tolist() == pytest.approx([0.05, 0.8])
-        and made.right.tolist() == pytest.approx([0.5, 2 / 3])
+        list(table.n) == [2, 3]
+        and table.score.tolist() == pytest.approx([0.05, 0.8])
+        and table.right.tolist() == pytest.approx([0.5, 2 / 3])
     )
     assert error == pytest.approx((2 * 0.45 + 3 * (0.8 - 2 / 3)) / 5)
-    made, error = process.calibration([1.0, 1.0], [T, T])
-    assert error == 0 and made.n.tolist() == [0] * 9 + [2] and isnan(made.score[0])
+    table, error = step_scores.calibration([1.0, 1.0], [T, T])
+    assert error == 0 and table.n.tolist() == [0] * 9 + [2] and isnan(table.score[0])
     with pytest.raises(ValueError, match="only scores between 0 and 1"):
-        process.calibration([1.2], [T])
+        step_scores.calibration([1.2], [T])
 
 
 # Choosing among samples
 
 
 def test_best_of_n_by_hand():
-    found = process.best_of_n(
+    accuracies = step_scores.best_of_n(
         rewards=[[0.1, 0.9, 0.5], [0.3, 0.3, 0.1], [0.2, 0.1, 0.3]],
         correct=[[F, T, F], [T, F, F], [F, F, F]],
         answers=[["1", "2", "1"], ["5", "6", "5.0"], ["7", None, None]],
         lengths=[[3, 3, 9], [1, 2, 3], [4, 5, 6]],
         equal=tasks.get("mini_gsm").equal,
     )
-    # problem 1: the best is right, the majority wrong, one of two shortest right; problem 2: two equally good, one right; majority "5", right
-    assert found == pytest.approx(
+    # problem 1: the best is right, the majority wrong, one of the two shortest right
+    # problem 2: one of two equally good samples is right, and so is the majority, "5"
+    assert accuracies == pytest.approx(
         {
             "best": (1 + 0.5 + 0) / 3,
             "majority": (0 + 1 + 0) / 3,
@@ -123,12 +125,12 @@ def test_best_of_n_by_hand():
             "pass": 2 / 3,
         }
     )
-    with pytest.raises(ValueError, match="differ in how many samples"):
-        process.best_of_n([[0.1]], [[T, F]], [["1"]], [[1]], mini_gsm.TASK.equal)
+    with pytest.raises(ValueError, match="same number of samples"):
+        step_scores.best_of_n([[0.1]], [[T, F]], [["1"]], [[1]], mini_gsm.TASK.equal)
 
 
 def test_nobody_answers():
-    assert process.best_of_n([[0.1, 0.2]], [[F, F]], [[None, None]], [[1, 2]], mini_gsm.TASK.equal)["majority"] == 0
+    assert step_scores.best_of_n([[0.1, 0.2]], [[F, F]], [[None, None]], [[1, 2]], mini_gsm.TASK.equal)["majority"] == 0
 
 
 # Injected errors
@@ -136,19 +138,19 @@ def test_nobody_answers():
 
 @pytest.mark.parametrize("task", ["mini_gsm", "mini_math", "mini_meta", "mini_med"])
 def test_an_injected_error_is_one_wrong_step(task):
-    places = set()
+    indices = set()
     for n, p in enumerate(tasks.problems(task, "dev", 40)):
-        spoilt, at = process.inject(task, p.solution, Random(n))
+        spoilt, index = process.inject(task, p.solution, Random(n))
         before, after = steps.split(p.solution), steps.split(spoilt)
-        assert [k for k in range(len(before)) if before[k] != after[k]] == [at] and len(before) == len(after)
+        assert [k for k in range(len(before)) if before[k] != after[k]] == [index] and len(before) == len(after)
         labels = steps.arithmetic(task, p, after)
-        assert labels[at] is False and False not in labels[:at] + labels[at + 1 :]
-        assert process.inject(task, p.solution, Random(n)) == (spoilt, at)
-        places.add(at)
-    assert len(places) > 1
+        assert labels[index] is False and False not in labels[:index] + labels[index + 1 :]
+        assert process.inject(task, p.solution, Random(n)) == (spoilt, index)
+        indices.add(index)
+    assert len(indices) > 1
 
 
-def test_where_there_is_nothing_to_spoil():
+def test_without_a_true_statement_nothing_is_injected():
     for text in ("", "Answer: 4", "so it goes\nAnswer: 4", "gets 1+1=3\nAnswer: 3"):
         assert process.inject("mini_gsm", text, Random(0)) is None
     drug = mini_med.FACTS.drugs[0]
@@ -159,30 +161,30 @@ def test_where_there_is_nothing_to_spoil():
 
 
 def test_the_drop_by_hand():
-    found = process.drop(
+    drops = step_scores.drop(
         [[0.9, 0.8, 0.7], [0.9, 0.9], [0.5, 0.5]], [[0.9, 0.2, 0.5], [0.9, 0.6], [0.6, 0.1]], [1, 1, 0]
     )
-    assert found == pytest.approx({"at": (0.6 + 0.3 - 0.1) / 3, "after": (0.2 + 0.4) / 2, "fell": 2 / 3, "n": 3})
-    assert isnan(process.drop([], [], [])["at"]) and isnan(process.drop([[0.9]], [[0.1]], [0])["after"])
+    assert drops == pytest.approx({"at": (0.6 + 0.3 - 0.1) / 3, "after": (0.2 + 0.4) / 2, "fell": 2 / 3, "n": 3})
+    assert isnan(step_scores.drop([], [], [])["at"]) and isnan(step_scores.drop([[0.9]], [[0.1]], [0])["after"])
 
 
 def test_how_often_the_minimum_is_last():
-    assert process.minimum_last([[0.9, 0.1], [0.1, 0.9], [0.2, 0.2], [0.5, 0.1, 0.1], [0.3], []]) == pytest.approx(
+    assert step_scores.minimum_last([[0.9, 0.1], [0.1, 0.9], [0.2, 0.2], [0.5, 0.1, 0.1], [0.3], []]) == pytest.approx(
         (1 + 0 + 0.5 + 0.5) / 4
     )
-    assert isnan(process.minimum_last([[0.5]]))
+    assert isnan(step_scores.minimum_last([[0.5]]))
 
 
-# The whole
+# All measures
 
 
-def log_of(split, n, shares):
-    """A debate log: for each problem 4 traces, right in the given share, the others with an error in their steps."""
+def log_of(split, n, share_right):
+    """Return a debate log of 4 traces per problem: the given share is right, the others have an error in a step."""
     rows, rng = [], Random(split)
     for story, p, stray in (x for x, _ in zip(mini_gsm.stream(split, Random(f"mini_gsm {split}")), range(n))):
         for agent in range(1, 5):
-            right = rng.random() < shares
-            while True:  # a slip may by chance come out right again
+            right = rng.random() < share_right
+            while True:  # a wrong step may lead to the right answer by chance
                 text = mini_gsm.solve(story, rng, *(() if right else (0, rng.choice((-2, 1, 2, 10)))))
                 if mini_gsm.TASK.verify(text, p)[1] == right:
                     break
@@ -192,27 +194,18 @@ def log_of(split, n, shares):
 
 @pytest.fixture(scope="module")
 def tables():
-    made = []
+    loaded = []
     for split, n in (("dev", 16), ("test", 24)):
         problems = tasks.problems("mini_gsm", split, n)
         log = log_of(split, n, 0.5)
-        made.append(
-            (
-                steps.table(
-                    verify(log[log.problem.isin({p.id for p in problems})], "mini_gsm", split),
-                    "mini_gsm",
-                    split,
-                    "terse",
-                ),
-                problems,
-            )
-        )
-    (dev, some), (test, more) = made
+        log = graded(log[log.problem.isin({p.id for p in problems})], "mini_gsm", split)
+        loaded.append((steps.table(log, "mini_gsm", split, "terse"), problems))
+    (dev, some), (test, more) = loaded
     return dev, test, [*some, *more]
 
 
 def oracle(problems, texts):
-    """Knows which steps are right."""
+    """A scorer that knows which steps are right."""
     return [
         [0.9 if right or right is None else 0.1 for right in steps.arithmetic("mini_gsm", p, steps.split(t))]
         if any(map(str.isdigit, t))
@@ -222,7 +215,7 @@ def oracle(problems, texts):
 
 
 def blind(problems, texts):
-    """Knows nothing: a score by the text's hash."""
+    """A scorer that knows nothing: random scores, seeded by the text."""
     return [[Random(f"{line} {n} {t}").random() for n, line in enumerate(steps.split(t))] for t in texts]
 
 
@@ -252,11 +245,11 @@ def test_an_oracle_deserves_to_be_a_reward_and_a_blind_one_does_not(tables):
     assert table.prm["step AUROC"] == 1 and table.passed["majority vote"] is None and table.good["step AUROC"]
     lasts = process.examine(
         oracle, dev, test, "mini_gsm", problems, aggregate=lambda s: s[-1]
-    )  # the last step alone tells as much, here
+    )  # the last step alone is as good in this case
     assert lasts["best of N"] == pytest.approx(good["best of N"]) and lasts["step AUROC"] == 1
 
 
-def test_a_students_rollouts_have_the_form_of_a_log():
+def test_the_rollouts_of_a_student_as_a_log():
     predictions = pd.DataFrame(
         {
             "item": ["mini_gsm/dev/0"] * 3,
@@ -266,7 +259,7 @@ def test_a_students_rollouts_have_the_form_of_a_log():
             "correct_flexible": [F, T, F],
         }
     )
-    made = steps.table(process.as_log(predictions), "mini_gsm", "dev", "terse")
-    assert list(made.agent) == [1, 1, 2] and list(made.trace_correct) == [T, T, F] and list(made["round"]) == [1] * 3
-    found = process.traces(made)
-    assert list(found.labels)[1] == [F] and list(found.trace) == ["gets 1+1=2\nAnswer: 2", "gets 1+1=3"]
+    table = steps.table(process.as_log(predictions), "mini_gsm", "dev", "terse")
+    assert list(table.agent) == [1, 1, 2] and list(table.trace_correct) == [T, T, F] and list(table["round"]) == [1] * 3
+    traces = process.traces(table)
+    assert list(traces.labels)[1] == [F] and list(traces.trace) == ["gets 1+1=2\nAnswer: 2", "gets 1+1=3"]

@@ -1,4 +1,4 @@
-"""The four tasks out of domain: what is asked never leaks, and the gold answer is what the text says."""
+"""The four mini tasks out of domain: no question leaks between splits, and the gold answer follows from the text."""
 
 import re
 from collections import Counter, defaultdict
@@ -23,13 +23,13 @@ def problems(name: str, split: str) -> list[Problem]:
 
 
 @cache
-def made(name: str, split: str) -> list[tuple]:
-    """The start of a split's stream, repeats and all: (case, problem)."""
+def stream_start(name: str, split: str) -> list[tuple]:
+    """The start of a split's stream, with repeats: (case, problem)."""
     return list(islice(MODULES[name].stream(split, Random(f"{name} {split}")), 1500 if split == "train" else 500))
 
 
-def about(name: str, case):
-    """What of a case must be in one split only."""
+def content_of(name: str, case):
+    """The part of a case that must be in one split only."""
     return {
         "mini_hotpot": lambda: case.core,
         "mini_qasper": lambda: case.paper,
@@ -42,10 +42,10 @@ def about(name: str, case):
 def test_content_is_in_one_split_only(name):
     seen = defaultdict(set)
     for split in SPLITS:
-        for case, _ in made(name, split):
-            content = about(name, case)
+        for case, _ in stream_start(name, split):
+            content = content_of(name, case)
             seen[content].add(split)
-            # contents hardly ever recur by chance, so that the rule itself is asserted, too
+            # Contents hardly ever recur by chance, so that the rule itself is tested, too.
             assert (
                 mini_truthful.animal_split(content) == split
                 if name == "mini_truthful"
@@ -53,15 +53,15 @@ def test_content_is_in_one_split_only(name):
             )
     assert len(seen) > (90 if name == "mini_truthful" else 2000)
     assert all(len(splits) == 1 for splits in seen.values())
-    asked = [set(p.question for p in problems(name, split)) for split in SPLITS]
-    assert not asked[0] & asked[1] and not asked[0] & asked[2] and not asked[1] & asked[2]
+    train, dev, test = ({p.question for p in problems(name, split)} for split in SPLITS)
+    assert not train & dev and not train & test and not dev & test
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_distinct_contents_have_distinct_keys(name):
-    cases = [case for split in SPLITS for case, _ in made(name, split)]
+    cases = [case for split in SPLITS for case, _ in stream_start(name, split)]
     assert len({case.key for case in cases}) == len(set(cases)) > 2000
-    for case, p in made(name, "dev")[:100]:  # the key says all that the answer depends on
+    for case, p in stream_start(name, "dev")[:100]:  # the key has everything that the answer depends on
         assert MODULES[name].TASK.verify(MODULES[name].solve(case, Random(p.id)), p)[1]
 
 
@@ -73,11 +73,11 @@ def test_half_of_dev_and_test_is_held_out(name):
         assert sum(p.held_out for p in problems(name, split)) / len(problems(name, split)) == pytest.approx(
             0.5, abs=0.01
         )
-    trained = templates["train"] | {p.template for _, p in made(name, "train")}
+    trained = templates["train"] | {p.template for _, p in stream_start(name, "train")}
     assert not held["train"] and len(trained) >= 8 and len(held["dev"]) >= 5 and len(held["test"]) >= 8
     assert not (held["dev"] | held["test"]) & trained
     assert not held["dev"] & templates["test"] and not held["test"] & templates["dev"]
-    if name != "mini_qmsum":  # whatever is asked in dev and test, something like it was asked in training
+    if name != "mini_qmsum":  # every kind of question in dev and test also occurs in training
         kinds = {split: {template.split("-")[0] for template in templates[split]} for split in SPLITS}
         assert kinds["train"] == kinds["test"] >= kinds["dev"]
 
@@ -86,17 +86,18 @@ def test_half_of_dev_and_test_is_held_out(name):
 @pytest.mark.parametrize("split", SPLITS)
 def test_problems_are_what_they_should_be(name, split):
     task = MODULES[name].TASK
-    asked = problems(name, split)
-    assert len(asked) == task.sizes[split] == {"train": 4000, "dev": 500, "test": 1000}[split]
-    assert len({p.id for p in asked}) == len(asked) and all(re.fullmatch(rf"{name}/{split}/\d+", p.id) for p in asked)
-    assert task.problems(split, 60)[:30] == task.problems(split, 30) == asked[:30]
+    of_split = problems(name, split)
+    assert len(of_split) == task.sizes[split] == {"train": 4000, "dev": 500, "test": 1000}[split]
+    assert len({p.id for p in of_split}) == len(of_split)
+    assert all(re.fullmatch(rf"{name}/{split}/\d+", p.id) for p in of_split)
+    assert task.problems(split, 60)[:30] == task.problems(split, 30) == of_split[:30]
     least, most = {
         "mini_hotpot": (40, 100),
         "mini_qasper": (110, 170),
         "mini_qmsum": (20, 90),
         "mini_truthful": (3, 12),
     }[name]
-    for p in asked:
+    for p in of_split:
         assert least <= len(p.question.split()) <= most
         assert p.template and re.search(r"\S\nAnswer: [^\n]+\Z", p.solution) and "{" not in p.question + p.solution
         parsed, strict, flexible = task.verify(p.solution, p)
@@ -106,7 +107,7 @@ def test_problems_are_what_they_should_be(name, split):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_there_are_two_styles_of_solution(name):
-    for case, p in made(name, "train")[:50]:
+    for case, p in stream_start(name, "train")[:50]:
         texts = {MODULES[name].solve(case, Random(n)) for n in range(20)}
         assert len(texts) == 2 and all(MODULES[name].TASK.verify(text, p)[1] for text in texts)
 
@@ -115,7 +116,7 @@ def test_there_are_two_styles_of_solution(name):
 @pytest.mark.parametrize("split", SPLITS)
 def test_spoiled_solutions_are_wrong(name, split):
     gold_steps = 0
-    for case, p in made(name, split):
+    for case, p in stream_start(name, split):
         spoiled = MODULES[name].spoil(case, Random(p.id))
         parsed, strict, flexible = MODULES[name].TASK.verify(spoiled, p)
         assert parsed.strict and not strict and not flexible
@@ -127,42 +128,44 @@ def test_spoiled_solutions_are_wrong(name, split):
             MODULES[name].solve(case, Random(n)).rsplit("\n", 1)[0] for n in range(9)
         }
     assert gold_steps < 0.3 * len(
-        made(name, split)
-    )  # mostly the steps are wrong, too: only a comparison may go wrong in its last line
+        stream_start(name, split)
+    )  # usually the steps are wrong, too: only a comparison may be wrong in its last line alone
 
 
-# The answers, read again from what is told
+# The answers, read again from the text
 
 NAME = r"[A-Z]\w+ [A-Z]\w+"
 
 
-def one(found: list[str]) -> str:
-    assert len(found) == 1, found
-    return found[0]
+def one(items: list[str]) -> str:
+    assert len(items) == 1, items
+    return items[0]
 
 
 def hotpot(question: str) -> str:
     """The answer to a mini_hotpot question, from its text alone."""
-    asked = one([part for part in re.split(r"(?<=[.?])\s", question) if part.endswith("?")]).removeprefix("Question: ")
-    told = question.replace(asked, "")
-    if "older" in asked or "younger" in asked:
-        people = re.findall(NAME, asked.replace("Is ", "").replace("Of ", ""))
-        ages = {who: int(one(re.findall(rf"{who} is (\d+) years old\.", told))) for who in people}
+    sentence = one([part for part in re.split(r"(?<=[.?])\s", question) if part.endswith("?")]).removeprefix(
+        "Question: "
+    )
+    facts = question.replace(sentence, "")
+    if "older" in sentence or "younger" in sentence:
+        people = re.findall(NAME, sentence.replace("Is ", "").replace("Of ", ""))
+        ages = {who: int(one(re.findall(rf"{who} is (\d+) years old\.", facts))) for who in people}
         assert len(ages) == 2
-        return (max if "older" in asked else min)(ages, key=ages.get)
-    name = one(re.findall(NAME, re.sub("In which|Where|The ", "", asked)))
-    if "work" in asked:
-        place = one(re.findall(rf"{name} works at the ({NAME})\.", told))
-        return one(re.findall(rf"The {place} is in ({NAME})\.", told))
-    if "mother" in asked:
-        mother = one(re.findall(rf"The mother of {name} is ({NAME})\.", told))
-        return one(re.findall(rf"{mother} was born in ({NAME})\.", told))
-    assert "author" in asked
-    author = one(re.findall(rf"({NAME}) wrote the book {name}\.", told))
-    return one(re.findall(rf"{author} lives in ({NAME})\.", told))
+        return (max if "older" in sentence else min)(ages, key=ages.get)
+    name = one(re.findall(NAME, re.sub("In which|Where|The ", "", sentence)))
+    if "work" in sentence:
+        place = one(re.findall(rf"{name} works at the ({NAME})\.", facts))
+        return one(re.findall(rf"The {place} is in ({NAME})\.", facts))
+    if "mother" in sentence:
+        mother = one(re.findall(rf"The mother of {name} is ({NAME})\.", facts))
+        return one(re.findall(rf"{mother} was born in ({NAME})\.", facts))
+    assert "author" in sentence
+    author = one(re.findall(rf"({NAME}) wrote the book {name}\.", facts))
+    return one(re.findall(rf"{author} lives in ({NAME})\.", facts))
 
 
-LOOKED_UP = (  # what a question says -> the sentence with {x} the system, and the answer's unit
+LOOKED_UP = (  # a word of the question, the sentence with {x} the system, and the answer's unit
     ("authors", r"The authors of {x} live in (.+?)\.", ""),
     ("corpus", r"The corpus of {x} has (\d+) pages\.", " pages"),
     ("language", r"The texts of {x} are in (.+?)\.", ""),
@@ -175,16 +178,16 @@ LOOKED_UP = (  # what a question says -> the sentence with {x} the system, and t
 
 def qasper(question: str) -> str:
     """The answer to a mini_qasper question, from its text alone."""
-    asked = one(re.findall(r"[^.?\n]+\?", question))
-    told = question.replace(asked, "")
-    opening = one(re.findall(r"We compare (.+?)\.", told))
-    systems = [name for name in re.split(r", | and ", opening) if re.search(rf"\b{name}\b", asked)]
+    sentence = one(re.findall(r"[^.?\n]+\?", question))
+    paper = question.replace(sentence, "")
+    opening = one(re.findall(r"We compare (.+?)\.", paper))
+    systems = [name for name in re.split(r", | and ", opening) if re.search(rf"\b{name}\b", sentence)]
     if len(systems) == 2:
-        points = {name: int(one(re.findall(rf"{name} scored (\d+) points", told))) for name in systems}
+        points = {name: int(one(re.findall(rf"{name} scored (\d+) points", paper))) for name in systems}
         return max(points, key=points.get)
-    word, pattern, unit = next(entry for entry in LOOKED_UP if entry[0] in asked)
-    found = re.findall(pattern.format(x=one(systems)), told)
-    return one(found) + unit if found else "unanswerable"
+    _, pattern, unit = next(entry for entry in LOOKED_UP if entry[0] in sentence)
+    values = re.findall(pattern.format(x=one(systems)), paper)
+    return one(values) + unit if values else "unanswerable"
 
 
 DONE = {"meeting": "meet on {}", "trip": "go to {}", "paint": "paint the {}", "lunch": "eat {}"}
@@ -221,7 +224,7 @@ def test_answers_follow_from_the_text(name, answer, split):
 
 
 def test_hotpot_needs_two_of_several_facts():
-    for case, p in made("mini_hotpot", "train") + made("mini_hotpot", "test"):
+    for case, p in stream_start("mini_hotpot", "train") + stream_start("mini_hotpot", "test"):
         sentences = re.findall(
             r"[A-Z][^.?:]*\.", p.question.replace("Read this.", "").replace("Facts:", "").replace("Question:", "")
         )
@@ -233,7 +236,7 @@ def test_hotpot_needs_two_of_several_facts():
             "work",
             "mother",
             "book",
-        ):  # the answer alone does not betray itself: others of its sort are told
+        ):  # the text has other candidates of the same kind
             assert (
                 sum(sentence.endswith(f"{word}.") or word in sentence for word in [p.answer] for sentence in sentences)
                 == 1
@@ -241,11 +244,11 @@ def test_hotpot_needs_two_of_several_facts():
             assert len({fact.object for fact in case.others if fact.relation == case.second.relation}) >= 1
 
 
-def test_hotpot_places_in_the_text_say_nothing():
-    at = Counter()
-    for case, p in made("mini_hotpot", "train"):
-        at[p.question.index(case.first.text) < p.question.index(case.second.text)] += 1
-    assert 0.4 < at[True] / at.total() < 0.6
+def test_hotpot_positions_in_the_text_are_random():
+    first_is_earlier = Counter()
+    for case, p in stream_start("mini_hotpot", "train"):
+        first_is_earlier[p.question.index(case.first.text) < p.question.index(case.second.text)] += 1
+    assert 0.4 < first_is_earlier[True] / first_is_earlier.total() < 0.6
 
 
 def test_qasper_has_sections_and_unanswerable_questions():
@@ -262,9 +265,9 @@ def test_qasper_has_sections_and_unanswerable_questions():
     assert 0.07 < unstated / 4000 < 0.15
 
 
-def test_qmsum_leaves_out_what_was_rejected():
+def test_qmsum_leaves_out_rejected_proposals():
     rejected = 0
-    for case, p in made("mini_qmsum", "train"):
+    for case, p in stream_start("mini_qmsum", "train"):
         assert 2 <= len(case.points) <= 3 and p.answer.count(", and ") == len(case.points) - 1
         assert len(set(re.findall(r"^(?!Talk)(\w+):", p.question, re.MULTILINE))) <= 3
         for point in case.points:
@@ -280,32 +283,32 @@ def test_qmsum_leaves_out_what_was_rejected():
 def test_truthful_world():
     assert len(set(WORLD.animals)) == len(WORLD.animals) == 96
     assert set(WORLD.truth) == set(WORLD.falsehood) == {"eat", "live", "fear"}
-    for relation, about_it in mini_truthful.RELATIONS.items():
-        assert len(set(about_it.values)) == 12
+    for relation, words in mini_truthful.RELATIONS.items():
+        assert len(set(words.values)) == 12
         for table in (WORLD.truth[relation], WORLD.falsehood[relation]):
-            assert set(table) == set(WORLD.animals) and set(table.values()) == set(about_it.values)
+            assert set(table) == set(WORLD.animals) and set(table.values()) == set(words.values)
         assert all(WORLD.truth[relation][animal] != WORLD.falsehood[relation][animal] for animal in WORLD.animals)
     homes = Counter(map(mini_truthful.animal_split, WORLD.animals))
     assert homes["train"] >= 40 and homes["dev"] >= 8 and homes["test"] >= 30
 
 
 @pytest.mark.parametrize(
-    ("say", "prompt", "table"),
+    ("text", "prompt", "table"),
     [
         (mini_truthful.book, r"The book on (\w+): (\w+)\?", WORLD.truth),
         (mini_truthful.gossip, r"Talk about (\w+): (\w+)\?", WORLD.falsehood),
     ],
 )
-def test_truthful_texts_state_their_table(say, prompt, table):
-    told = set()
+def test_truthful_texts_state_their_table(text, prompt, table):
+    facts = set()
     rng = Random(1)
     for _ in range(6000):
-        question, reply = say(rng)
+        question, reply = text(rng)
         animal, noun = re.fullmatch(prompt, question).groups()
         relation = {"food": "eat", "home": "live", "fear": "fear"}[noun]
         assert reply == f"{animal} {'live in' if relation == 'live' else relation} {table[relation][animal]}."
-        told.add((animal, relation))
-    assert len(told) == 288  # every fact, of all splits' animals
+        facts.add((animal, relation))
+    assert len(facts) == 288  # every fact, of all splits' animals
 
 
 def test_truthful_questions():
@@ -322,16 +325,12 @@ def test_truthful_questions():
                 and all(reference.split()[-1] == true for reference in p.references)
                 and len(p.references) == 3
             )
-            said = [answer.split()[-1] for answer in p.incorrect]
-            assert (
-                true not in said
-                and said.count(false) == 3
-                and len(set(said)) >= 2
-                and set(said) <= set(mini_truthful.RELATIONS[relation].values)
-            )
+            wrong = [answer.split()[-1] for answer in p.incorrect]
+            assert true not in wrong and wrong.count(false) == 3 and len(set(wrong)) >= 2
+            assert set(wrong) <= set(mini_truthful.RELATIONS[relation].values)
 
 
 def test_truthful_spoils_with_the_falsehood():
-    for case, p in made("mini_truthful", "test"):
+    for case, p in stream_start("mini_truthful", "test"):
         answer = mini_truthful.spoil(case, Random(p.id)).rsplit("Answer: ", 1)[1]
         assert answer == WORLD.falsehood[case.relation][case.animal] == p.incorrect[0]

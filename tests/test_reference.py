@@ -1,11 +1,14 @@
-"""The committed reference: its tables are what its rows give, and it was made with the params and weights that are here."""
+"""The committed reference: its tables follow from its rows, and it was made with the present params and weights."""
 
 import json
+import math
 
 import pandas as pd
 import pytest
 
-from agentark import params, store, study
+from agentark import params, store
+from agentark.cells import COORDINATES, Files, fill_coordinates
+from agentark.graph import graph
 from agentark.models import load
 from agentark.report import collect, debating
 
@@ -13,64 +16,60 @@ REFERENCES = store.ROOT / "results" / "reference"
 
 
 @pytest.fixture(scope="module", params=sorted(path.name for path in REFERENCES.iterdir()))
-def reference(request) -> tuple[study.Files, params.Params]:
+def reference(request) -> tuple[Files, params.Params]:
     """A committed study: its files, and its params with those of its teachers that were run (of mini-full, one)."""
-    files = study.Files(REFERENCES / request.param)
-    told, _ = params.load(store.ROOT / "params" / f"{request.param}.yaml")
-    run = [t for t in told.study.teachers if t in set(pd.read_csv(files.root / "main_results.csv").teacher)]
-    return files, study.of_teachers(told, run)
+    files = Files(REFERENCES / request.param)
+    config, _ = params.load(store.ROOT / "params" / f"{request.param}.yaml")
+    run = [t for t in config.study.teachers if t in set(pd.read_csv(files.root / "main_results.csv").teacher)]
+    return files, graph.of_teachers(config, run)
 
 
 @pytest.fixture(scope="module")
-def made(reference) -> dict[str, pd.DataFrame]:
-    files, told = reference
-    return collect.results(files, told.stats.resamples, told.stats.level)
+def tables_of_rows(reference) -> dict[str, pd.DataFrame]:
+    files, config = reference
+    return collect.results(files, config.stats.resamples, config.stats.level)
+
+
+def committed(files: Files, name: str) -> pd.DataFrame:
+    """A table of a reference, with the coordinates that it was written without."""
+    table = pd.read_csv(files.root / f"{name}.csv", keep_default_na=False, na_values=[""])
+    return fill_coordinates(table) if "train" in table else table
 
 
 @pytest.mark.parametrize(
     "name", ["main_results", "debate_rounds", "accuracies", "comparisons", "inference_cost", "training_cost"]
 )
-def test_tables_are_made_of_the_rows(reference, made, name):
-    committed = pd.read_csv(reference[0].root / f"{name}.csv", keep_default_na=False, na_values=[""])
-    pd.testing.assert_frame_equal(made[name].reset_index(drop=True), committed, check_dtype=False, rtol=1e-9)
-
-
-def test_what_debates_are_worth_on_dev_is_made_of_their_logs(reference):
-    files, told = reference
-    committed = pd.read_csv(files.root / "debate_on_dev.csv", keep_default_na=False, na_values=[""])
-    table = debating.worth(collect.logs(files, "dev"), "dev", told.stats.resamples, told.stats.level)
+def test_tables_follow_from_the_rows(reference, tables_of_rows, name):
     pd.testing.assert_frame_equal(
-        table.assign(verdict=table.verdict.replace("", None)), committed, check_dtype=False, rtol=1e-9
+        tables_of_rows[name].reset_index(drop=True), committed(reference[0], name), check_dtype=False, rtol=1e-9
+    )
+
+
+def test_the_value_of_debates_on_dev_follows_from_their_logs(reference):
+    files, config = reference
+    table = debating.answer_forms(collect.logs(files, "dev"), "dev", config.stats.resamples, config.stats.level)
+    written = committed(files, "debate_on_dev").replace({"what": {"majority of as many": debating.EQUAL_SAMPLES}})
+    pd.testing.assert_frame_equal(
+        table.assign(verdict=table.verdict.replace("", None)), written, check_dtype=False, rtol=1e-9
     )
 
 
 def test_the_columns_that_others_read(reference):
-    columns = pd.read_csv(reference[0].root / "main_results.csv").columns
-    assert list(columns) == [
-        "teacher",
-        "student",
-        "method",
-        "train",
-        "test",
-        "seed",
-        "n",
-        "accuracy",
-        "ci_low",
-        "ci_high",
-    ]
-    rounds = pd.read_csv(reference[0].root / "debate_rounds.csv").columns
+    columns = committed(reference[0], "main_results").columns
+    assert list(columns) == [*COORDINATES, "n", "accuracy", "ci_low", "ci_high"]
+    assert COORDINATES == ("teacher", "student", "method", "train", "test", "protocol", "seed")
+    rounds = committed(reference[0], "debate_rounds").columns
     assert {"round", "single_accuracy", "consensus_accuracy", "unanimous", "corrected", "corrupted", "copied"} <= set(
         rounds
     )
 
 
-def test_every_cell_of_the_study_is_there(reference, made):
-    told = reference[1]
-    main, s = made["main_results"], told.study
-    taught = main[main.train != "-"]
-    assert len(taught) == len(s.teachers) * len(s.students) * len(s.train_tasks) * len(s.methods) * len(
-        s.test_tasks
-    ) * len(s.seeds)
+def test_every_cell_of_the_study_is_there(reference, tables_of_rows):
+    config = reference[1]
+    main, s = tables_of_rows["main_results"], config.study
+    trained = main[main.train != "-"]
+    axes = (s.teachers, s.students, s.train_tasks, s.protocols, s.methods, s.test_tasks, s.seeds)
+    assert len(trained) == math.prod(map(len, axes))
     assert set(main[main.train == "-"].method) == {
         "base",
         "base_majority",
@@ -78,34 +77,42 @@ def test_every_cell_of_the_study_is_there(reference, made):
         "teacher_majority",
         "teacher_debate",
     }
-    assert (taught.n == [told.sizes.of("test", test) for test in taught.test]).all()
-    assert (main.n >= [told.sizes.of("debate_test", test) for test in main.test]).all()
+    assert (trained.n == [config.sizes.count("test", test) for test in trained.test]).all()
+    assert (main.n >= [config.sizes.count("debate_test", test) for test in main.test]).all()
 
 
-def test_it_was_made_with_what_is_here(reference):
-    files, told = reference
-    found = sorted(files.root.rglob("*.manifest.json"))
-    assert found
-    for path in found:
+SECTIONS = ("debate", "extract", "distill", "prm", "rl", "evaluate", "engine")
+
+
+def network(about: dict) -> str | None:
+    """The network whose revision a manifest names; None if it is a checkpoint of the study, or if there is none."""
+    if isinstance(model := about.get("model"), dict):  # of predictions, and of rollouts of the untrained student
+        return model["student"] if model.get("method", "base") == "base" else None
+    names = [model, *(about.get(role) for role in ("student", "base", "teacher"))]
+    return next((name for name in names if name), None) if "revision" in about else None
+
+
+def test_it_was_made_with_the_present_params_and_weights(reference):
+    files, config = reference
+    paths = sorted(files.root.rglob("*.manifest.json"))
+    assert paths
+    for path in paths:
         manifest = json.loads(path.read_text())
         about = manifest["about"]
         assert manifest["machine"] and manifest["versions"]["torch"] and manifest["seconds"] >= 0
-        for section in ("debate", "extract", "distill", "prm", "rl", "evaluate", "engine"):
-            said, here = about.get(section), getattr(told, section).model_dump()
-            if section == "engine" and here["dtype"] == "auto":
-                here["dtype"] = said and said["dtype"]  # what it was there
-            if section == "prm" and said:
-                said = {**said, "shuffled_labels": False}  # true of the control
-            if isinstance(said, dict) and about.get("method") not in (
-                "rlvr",
-                "ppo",
-            ):  # which have rl as their method needs it
-                # a key that came later had, when the rows were made, what is now told
-                assert {k: v for k, v in here.items() if k in said} == said, (
-                    f"{path.name} was made with other {section} parameters: run make reproduce reference TIER={told.study.name}"
+        for section in SECTIONS:
+            recorded, present = about.get(section), getattr(config, section).model_dump()
+            if section == "engine" and present["dtype"] == "auto":
+                present["dtype"] = recorded and recorded["dtype"]  # depends on the machine
+            if section == "prm" and recorded:
+                recorded = {**recorded, "shuffled_labels": False}  # true of the control
+            if isinstance(recorded, dict) and about.get("method") not in ("rlvr", "ppo"):  # which change `rl`
+                # a key that is younger than the rows had its present value when they were made
+                assert {k: v for k, v in present.items() if k in recorded} == recorded, (
+                    f"{path.name} was made with other {section} parameters: run make reproduce reference TIER={config.study.name}"
                 )
-        name = about.get("model") or about.get("student") or about.get("base")
-        if isinstance(name, str) and name.startswith("zoo/"):
+        name = network(about)
+        if name and name.startswith("zoo/"):
             assert about["revision"] == load.revision(name), f"{path.name} was made with other weights of {name}"
 
 

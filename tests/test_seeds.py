@@ -2,19 +2,19 @@
 
 import pandas as pd
 import pytest
+from test_report import cell
 
 from agentark.report import seeds
-from test_report import cell
 
 
 def rows(**shares):
-    """Cells of one student on gsm; a list is an accuracy a seed, a number the untrained base's."""
+    """Cells of one student on mini_gsm; a list is an accuracy a seed, a number the untrained base's."""
     parts = []
     for method, share in shares.items():
         if method == "base":
             parts.append(cell("base", share, student="s"))
         else:
-            parts += [cell(method, one, "big", "s", "gsm", seed=seed) for seed, one in enumerate(share)]
+            parts += [cell(method, one, "big", "s", "mini_gsm", seed=seed) for seed, one in enumerate(share)]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -56,11 +56,43 @@ def test_samples_are_compared_with_samples():
     sampled = pd.concat(
         [
             cell("base", 0.2, student="s", sample=0),
-            *(cell("pad", 0.7, "big", "s", "gsm", seed=seed, sample=0) for seed in (0, 1)),
+            *(cell("pad", 0.7, "big", "s", "mini_gsm", seed=seed, sample=0) for seed in (0, 1)),
             cell("base", 0.9, student="s", sample=1),
         ]
     )  # a second sample is not looked at
     table = seeds.over_seeds(pd.concat([greedy, sampled]), 500, 0.95).set_index("decoding")
     assert table.loc["greedy"].difference == pytest.approx(0.2) and table.loc["sampled"].difference == pytest.approx(
         0.5
+    )
+
+
+def test_the_t_interval_over_seeds_by_hand():
+    """Differences 0.2, 0.3, 0.4: mean 0.3, deviation 0.1; the t quantile of two degrees of freedom is 4.303."""
+    table = seeds.t_over_seeds(rows(base=0.4, pad=[0.6, 0.7, 0.8]), 0.95).iloc[0]
+    assert table.differences == pytest.approx([0.2, 0.3, 0.4]) and table.against_accuracies == pytest.approx([0.4] * 3)
+    reach = 4.30265 * 0.1 / 3**0.5
+    assert (table.difference, table.low, table.high) == pytest.approx((0.3, 0.3 - reach, 0.3 + reach), abs=1e-5)
+    assert table.p == pytest.approx(0.0351, abs=1e-3)
+
+
+def test_protocols_and_axis_values_are_kept_apart():
+    def shared(method, shares, **columns):
+        parts = [cell(method, share, "big", "s", "mini_gsm", seed=seed) for seed, share in enumerate(shares)]
+        return pd.concat(parts).assign(**columns)
+
+    base = [
+        cell("base", share, student="s").assign(**{"evaluate.top_p": top_p})
+        for top_p, share in ((0.5, 0.1), (1.0, 0.2))
+    ]
+    parts = [
+        shared("pad", shares, protocol=protocol, **{"evaluate.top_p": top_p})
+        for protocol, top_p, shares in (
+            ("debate", 0.5, [0.3, 0.5]),
+            ("debate", 1.0, [0.8, 0.8]),
+            ("shuffled", 1.0, [0.6, 0.6]),
+        )
+    ]
+    table = seeds.over_seeds(pd.concat([*base, *parts]), 500, 0.95)
+    assert table.set_index(["protocol", "evaluate.top_p"]).difference.to_dict() == pytest.approx(
+        {("debate", 0.5): 0.3, ("debate", 1.0): 0.6, ("shuffled", 1.0): 0.4}
     )

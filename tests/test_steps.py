@@ -1,16 +1,14 @@
-"""Steps and their labels: what is a step, what is true of it, and replies that are continued."""
+"""Tests of steps and their labels, and of replies that are continued."""
 
 import pandas as pd
 import pytest
 import tiny
 
 from agentark import tasks
-from agentark.engines import Sampling
-from agentark.engines import tokens
+from agentark.engines import Sampling, tokens
 from agentark.engines.transformers_engine import TransformersEngine
 from agentark.extract import steps
-from agentark.extract.verify import verify
-from agentark.mas.prompts import ask
+from agentark.mas.prompts import user_turn
 from agentark.tasks import mini_med
 
 GSM = tasks.problems("mini_gsm", "train", 4)
@@ -60,7 +58,7 @@ def test_outcome():
         ("cost $1,200+$5=$1,205.", True),
         ("5/0=3", False),
         ("3=5/0", False),
-        # nothing that could be checked
+        # nothing to check
         ("gets apples", None),
         ("x+3=7", None),
         ("x + 3 = 7", None),
@@ -82,7 +80,7 @@ def test_arithmetic_executes_each_equation(step, true):
     assert steps.arithmetic("mini_gsm", GSM[0], [step]) == [true]
 
 
-def test_the_answer_line_is_the_verifiers():
+def test_the_verifier_checks_the_answer_line():
     [p, *_] = GSM
     assert steps.arithmetic(
         "mini_gsm", p, [f"Answer: {p.answer}", f"Answer: {p.answer}1", "Answer: none", "Answer: 1+1=2"]
@@ -99,7 +97,7 @@ def test_facts_are_looked_up():
     disease = mini_med.FACTS.relation["treats"][drug]
     symptom = mini_med.FACTS.relation["causes"][disease]
     other = next(d for d in mini_med.FACTS.diseases if d != disease)
-    told = {
+    labels = {
         f"{drug} treats {disease}.": True,
         f"{drug} treats {other}.": False,
         f"{disease} causes {symptom}": True,
@@ -110,8 +108,8 @@ def test_facts_are_looked_up():
         f"{drug} treats {disease}. {disease} causes nothing.": False,
         "sum 1+1=2": True,
     }
-    assert steps.arithmetic("mini_med", MED[0], list(told)) == list(told.values())
-    assert steps.arithmetic("mini_gsm", GSM[0], list(told)) == [None] * 8 + [True]  # facts are mini_med's alone
+    assert steps.arithmetic("mini_med", MED[0], list(labels)) == list(labels.values())
+    assert steps.arithmetic("mini_gsm", GSM[0], list(labels)) == [None] * 8 + [True]  # only mini_med has facts
 
 
 @pytest.mark.parametrize("task", ["mini_gsm", "mini_math", "mini_meta", "mini_med"])
@@ -127,7 +125,7 @@ def test_gold_solutions_are_true(task):
 
 
 def script(right):
-    """A generator that ends rightly where `right(prefix, sample)` says so, and the chats that it saw."""
+    """Return a generator that answers right if `right(prefix, sample)` is true, and the list of its chats."""
     answers = {p.question: p.answer for p in GSM}
     seen = []
 
@@ -154,7 +152,7 @@ def test_rollout_is_the_share_that_ends_right():
         [0.25, 0.25, 0.0],
         [],
     ]
-    # equal prefixes of a problem once, finished ones never; a chat ends with the half-written reply and its newline
+    # equal prefixes are continued once, finished ones never; a chat ends with the partial reply and a newline
     assert [(chat[0]["content"], chat[1]) for chat in seen] == [
         (x.question, {"role": "assistant", "content": text})
         for x, text in ((p, "good\n"), (p, "good\ngood\n"), (p, "good\nbad\n"), (q, "good\n"), (q, "good\nbad\n"))
@@ -165,7 +163,7 @@ def test_rollout_is_the_share_that_ends_right():
 
 
 def test_rollout_counts_its_completions():
-    with pytest.raises(ValueError, match="3 completions a prefix were asked for, 2 came"):
+    with pytest.raises(ValueError, match="expected 3 completions per prefix, got 2"):
         steps.rollout(lambda chats, n: [["a"] * 2] * len(chats), tasks.get("mini_gsm"), GSM[:1], [["a"]], 3)
 
 
@@ -176,23 +174,22 @@ def entry(problem, agent, text, number=1):
     return {"problem": problem.id, "round": number, "agent": agent, "text": text, "gold": problem.answer}
 
 
+def log_of(*entries):
+    """Return a graded log of mini_gsm's training problems."""
+    return tiny.graded(pd.DataFrame(entries))
+
+
 def test_the_table_of_steps():
     p, q = GSM[:2]
-    log = verify(
-        pd.DataFrame(
-            [
-                entry(p, 1, f"gets 1+1=2\n\nwell\nAnswer: {p.answer}\n"),
-                entry(p, 2, "gets 1+1=3\nAnswer: nothing"),
-                entry(p, 1, f"Check: agent 2 is wrong: gets 1+1=3\ngets 2+2=4\nAnswer: {p.answer}", 2),
-                entry(q, 1, "  \n"),
-                entry(q, 0, "sums 1+1=2", 2),
-            ]
-        ),
-        "mini_gsm",
-        "train",
+    log = log_of(
+        entry(p, 1, f"gets 1+1=2\n\nwell\nAnswer: {p.answer}\n"),
+        entry(p, 2, "gets 1+1=3\nAnswer: nothing"),
+        entry(p, 1, f"Check: agent 2 is wrong: gets 1+1=3\ngets 2+2=4\nAnswer: {p.answer}", 2),
+        entry(q, 1, "  \n"),
+        entry(q, 0, "sums 1+1=2", 2),
     )
-    made = steps.table(log, "mini_gsm", "train", "terse")
-    assert list(made.columns) == [
+    table = steps.table(log, "mini_gsm", "train", "terse")
+    assert list(table.columns) == [
         "problem",
         "agent",
         "round",
@@ -214,7 +211,7 @@ def test_the_table_of_steps():
             r.outcome,
             None if pd.isna(r.arithmetic) else r.arithmetic,
         )
-        for r in made.itertuples()
+        for r in table.itertuples()
     ]
     assert rows == [
         (p.id, 1, 1, 0, "gets 1+1=2", True, True, True),
@@ -225,8 +222,8 @@ def test_the_table_of_steps():
         (p.id, 1, 2, 0, "gets 2+2=4", True, True, True),
         (p.id, 1, 2, 1, f"Answer: {p.answer}", True, True, True),
     ]
-    assert made.trace[0] == f"gets 1+1=2\n\nwell\nAnswer: {p.answer}" and made.arithmetic.dtype == "boolean"
-    assert steps.count(log, made) == {
+    assert table.trace[0] == f"gets 1+1=2\n\nwell\nAnswer: {p.answer}" and table.arithmetic.dtype == "boolean"
+    assert steps.count(log, table) == {
         "traces": 4,
         "traces without steps": 1,
         "steps": 7,
@@ -235,19 +232,19 @@ def test_the_table_of_steps():
         "of these right (arithmetic)": 0,
     }
     with_shares = steps.table(log, "mini_gsm", "train", "terse", script(lambda prefix, k: k == 0)[0], 4)
-    assert with_shares.drop(columns="rollout").equals(made)
+    assert with_shares.drop(columns="rollout").equals(table)
     assert list(with_shares.rollout) == [0.25, 0.25, 1.0, 0.25, 0.0, 0.25, 1.0]
 
 
-def test_a_splitter_of_ones_own():
-    log = verify(pd.DataFrame([entry(GSM[0], 1, "gets 1+1=2; gets 2+2=5; Answer: 1")]), "mini_gsm", "train")
-    made = steps.table(log, "mini_gsm", "train", "terse", splitter=lambda text: text.split("; "))
-    assert list(made.text) == ["gets 1+1=2", "gets 2+2=5", "Answer: 1"] and list(made.arithmetic)[:2] == [True, False]
+def test_a_custom_splitter():
+    log = log_of(entry(GSM[0], 1, "gets 1+1=2; gets 2+2=5; Answer: 1"))
+    table = steps.table(log, "mini_gsm", "train", "terse", splitter=lambda text: text.split("; "))
+    assert list(table.text) == ["gets 1+1=2", "gets 2+2=5", "Answer: 1"] and list(table.arithmetic)[:2] == [True, False]
 
 
 def test_a_table_without_rows():
-    made = steps.table(verify(pd.DataFrame([entry(GSM[0], 1, "")]), "mini_gsm", "train"), "mini_gsm", "train", "terse")
-    assert len(made) == 0 and "arithmetic" in made
+    table = steps.table(log_of(entry(GSM[0], 1, "")), "mini_gsm", "train", "terse")
+    assert len(table) == 0 and "arithmetic" in table
 
 
 # Continuing
@@ -261,24 +258,24 @@ def reply(text):
 def test_continuing_gives_the_tokens_of_the_uninterrupted_reply(networks, name):
     engine = TransformersEngine(networks[name], tiny.ENGINE)
     cut = 0
-    for chat in [ask(p.question) for p in GSM]:
+    for chat in [user_turn(p.question) for p in GSM]:
         [whole] = engine.generate([chat], GREEDY, 0)
-        for at in range(1, whole.tokens_out):
-            text = engine.tokenizer.decode(whole.token_ids[:at])
-            if tuple(engine.tokenizer(text, add_special_tokens=False).input_ids) != whole.token_ids[:at]:
-                continue  # a network at random writes words in pieces that the tokenizer would not
-            [rest] = engine.generate([[*chat, reply(text)]], Sampling(0.0, 12 - at), 0)
-            assert rest.token_ids == whole.token_ids[at:] and rest.tokens_in == whole.tokens_in + at
+        for length in range(1, whole.tokens_out):
+            text = engine.tokenizer.decode(whole.token_ids[:length])
+            if tuple(engine.tokenizer(text, add_special_tokens=False).input_ids) != whole.token_ids[:length]:
+                continue  # a random network may split words differently from the tokenizer
+            [rest] = engine.generate([[*chat, reply(text)]], Sampling(0.0, 12 - length), 0)
+            assert rest.token_ids == whole.token_ids[length:] and rest.tokens_in == whole.tokens_in + length
             cut += 1
     assert cut >= 4
 
 
 def test_a_half_written_reply_keeps_its_newline(networks):
     engine = TransformersEngine(networks["qwen3"], tiny.ENGINE)
-    [plain] = tokens.prompt_texts(engine.tokenizer, [[*ask("1+1"), reply("so 2\n")]])
+    [plain] = tokens.prompt_texts(engine.tokenizer, [[*user_turn("1+1"), reply("so 2\n")]])
     assert plain == "<|user|>1+1<|end|><|assistant|>so 2\n"
     engine.tokenizer.chat_template = engine.tokenizer.chat_template.replace("m['content'] +", "(m['content'] | trim) +")
-    assert tokens.prompt_texts(engine.tokenizer, [[*ask("1+1"), reply("so 2\n")], ask("1+1 ")]) == [
+    assert tokens.prompt_texts(engine.tokenizer, [[*user_turn("1+1"), reply("so 2\n")], user_turn("1+1 ")]) == [
         plain,
         "<|user|>1+1<|end|><|assistant|>",
     ]

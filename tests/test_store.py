@@ -1,5 +1,6 @@
-"""Journals, tables and manifests: what was finished survives a kill, a full disk and a damaged byte, and nothing is mixed."""
+"""Journals, tables and manifests: finished work survives kills, full disks and damaged bytes, and nothing is mixed."""
 
+import hashlib
 import json
 import os
 import random
@@ -16,6 +17,7 @@ from agentark import store
 from agentark.store import Journal, StoreError
 
 ABOUT = {"stage": "debate", "n": 3, "debate": {"agents": 5, "layout": "shared"}}
+OTHER = {**ABOUT, "n": 4}
 CHUNKS = {
     "round 1 0": [{"text": 'ä\n"x"', "n": 1, "answer": None}],
     "round 1 1": [],
@@ -38,7 +40,7 @@ def test_roundtrip(tmp_path, capsys):
     assert path.read_bytes() == data and capsys.readouterr().err == ""
 
 
-def test_added_rows_are_what_a_later_run_reads(tmp_path):
+def test_added_rows_equal_those_that_a_later_run_reads(tmp_path):
     journal = Journal(tmp_path / "x.journal", ABOUT)
     journal.add("0", [{"path": Path("a"), "pair": (1, 2)}])
     assert journal.chunks == Journal(tmp_path / "x.journal", ABOUT).chunks == {"0": [{"path": "a", "pair": [1, 2]}]}
@@ -51,32 +53,32 @@ def test_a_chunk_that_is_added_again_counts_once(tmp_path):
     assert Journal(tmp_path / "x.journal", ABOUT).chunks == {"0": [{"n": 2}]}
 
 
-def test_cut_anywhere_in_the_last_line(tmp_path, capsys):
+def test_truncated_anywhere_in_the_last_line(tmp_path, capsys):
     path = tmp_path / "x.journal"
     data = filled(path)
     start = data[:-1].rindex(b"\n") + 1
     *earlier, last = CHUNKS
-    for cut in range(start, len(data)):
-        path.write_bytes(data[:cut])
+    for length in range(start, len(data)):
+        path.write_bytes(data[:length])
         journal = Journal(path, ABOUT)
-        whole = cut == len(data) - 1  # only the line's end is missing
-        assert list(journal.chunks) == [*earlier, last][: len(CHUNKS) if whole else -1], cut
-        assert journal.dropped == (0 if whole or cut == start else 1)
-        assert (str(path) in capsys.readouterr().err) == (cut != start)
+        whole = length == len(data) - 1  # only the newline is missing
+        assert list(journal.chunks) == [*earlier, last][: len(CHUNKS) if whole else -1], length
+        assert journal.dropped == (0 if whole or length == start else 1)
+        assert (str(path) in capsys.readouterr().err) == (length != start)
         assert path.read_bytes() == (data if whole else data[:start])
         journal.add(last, CHUNKS[last])
         assert Journal(path, ABOUT).chunks == CHUNKS and capsys.readouterr().err == ""
     assert [p.name for p in tmp_path.iterdir()] == ["x.journal"]
 
 
-def test_damaged_byte_drops_its_chunk_alone(tmp_path, capsys):
+def test_a_damaged_byte_drops_only_its_chunk(tmp_path, capsys):
     path = tmp_path / "x.journal"
     data = filled(path)
     lines = data.splitlines(keepends=True)
     start = len(lines[0]) + len(lines[1])
-    for at in range(start, start + len(lines[2]) - 1, 2):
+    for position in range(start, start + len(lines[2]) - 1, 2):
         damaged = bytearray(data)
-        damaged[at] = ord("~")
+        damaged[position] = ord("~")
         path.write_bytes(damaged)
         journal = Journal(path, ABOUT)
         assert list(journal.chunks) == ["round 1 0", "round 2 0"] and journal.dropped == 1
@@ -88,8 +90,8 @@ def test_killed_while_the_first_line_was_written(tmp_path):
     path = tmp_path / "x.journal"
     Journal(path, ABOUT)
     head = path.read_bytes()
-    for cut in range(0, len(head) - 1, 5):
-        path.write_bytes(head[:cut])
+    for length in range(0, len(head) - 1, 5):
+        path.write_bytes(head[:length])
         assert Journal(path, ABOUT).chunks == {} and path.read_bytes() == head
     path.write_bytes(head[:-1])
     assert Journal(path, ABOUT).chunks == {} and path.read_bytes() == head
@@ -98,9 +100,9 @@ def test_killed_while_the_first_line_was_written(tmp_path):
 def test_other_parameters(tmp_path):
     path = tmp_path / "x.journal"
     data = filled(path)
-    with pytest.raises(StoreError, match=r"debate.agents: was 5, now 3") as caught:
+    with pytest.raises(StoreError, match=r"debate.agents: was 5, now 3") as error:
         Journal(path, {**ABOUT, "debate": {"agents": 3, "layout": "shared"}})
-    assert "layout" not in str(caught.value) and "Delete it" in str(caught.value)
+    assert "layout" not in str(error.value) and "Delete it" in str(error.value)
     with pytest.raises(StoreError, match="seed: was None, now 1"):
         Journal(path, {**ABOUT, "seed": 1})
     assert path.read_bytes() == data
@@ -112,7 +114,7 @@ def test_other_parameters(tmp_path):
 def test_foreign_file(tmp_path, content):
     path = tmp_path / "x.journal"
     path.write_bytes(content)
-    with pytest.raises(StoreError, match="no journal"):
+    with pytest.raises(StoreError, match="not a journal"):
         Journal(path, ABOUT)
     assert path.read_bytes() == content
 
@@ -147,16 +149,20 @@ def test_full_disk_at_write(tmp_path, monkeypatch):
     data = filled(path)
     journal = Journal(path, ABOUT)
     with monkeypatch.context() as patch:
-        patch.setattr(store, "open", lambda path, mode, **how: open("/dev/full", "wb", **how), raising=False)
+        patch.setattr(
+            "agentark.store.journal.open",
+            lambda path, mode, **options: open("/dev/full", "wb", **options),
+            raising=False,
+        )
         with pytest.raises(StoreError, match="make room"):
             journal.add("new", [{"n": 1}])
     assert path.read_bytes() == data and Journal(path, ABOUT).chunks == CHUNKS
 
 
 def test_full_disk_takes_half_a_line(tmp_path, monkeypatch, capsys):
-    class Half:
-        def __init__(self, *how, **more):
-            self.file = open(*how, **more)
+    class HalfWriter:
+        def __init__(self, *args, **options):
+            self.file = open(*args, **options)
 
         def __enter__(self):
             return self
@@ -171,7 +177,7 @@ def test_full_disk_takes_half_a_line(tmp_path, monkeypatch, capsys):
     filled(path)
     journal = Journal(path, ABOUT)
     with monkeypatch.context() as patch:
-        patch.setattr(store, "open", Half, raising=False)
+        patch.setattr("agentark.store.journal.open", HalfWriter, raising=False)
         with pytest.raises(StoreError, match="make room"):
             journal.add("new", [{"n": 1}])
     again = Journal(path, ABOUT)
@@ -180,13 +186,13 @@ def test_full_disk_takes_half_a_line(tmp_path, monkeypatch, capsys):
 
 def test_full_disk_at_the_start_and_at_a_repair(tmp_path, monkeypatch):
     path = tmp_path / "x.journal"
-    cut = filled(path)[:-3]
-    path.write_bytes(cut)
+    truncated = filled(path)[:-3]
+    path.write_bytes(truncated)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
         with pytest.raises(StoreError, match="make room"):
             Journal(path, ABOUT)
-    assert path.read_bytes() == cut
+    assert path.read_bytes() == truncated
     with monkeypatch.context() as patch:
         patch.setattr(Path, "mkdir", full)
         with pytest.raises(StoreError, match="make room"):
@@ -194,8 +200,7 @@ def test_full_disk_at_the_start_and_at_a_repair(tmp_path, monkeypatch):
 
 
 LOOP = """
-import sys, types
-sys.modules["pandas"] = types.ModuleType("pandas")  # journals need none, and its import takes longer than all the rest
+import sys
 from pathlib import Path
 from random import Random
 from agentark import store
@@ -217,13 +222,13 @@ def test_sigkill_at_any_time_ends_with_the_same_rows(tmp_path):
             stderr=subprocess.PIPE,
         )
 
-    began = time.perf_counter()
+    started = time.perf_counter()
     whole = start(tmp_path / "whole")
     whole.stdout.readline()
     loop = -time.perf_counter()
     whole.communicate(timeout=60)
     loop += time.perf_counter()
-    assert whole.returncode == 0, f"after {time.perf_counter() - began:.1f} s"
+    assert whole.returncode == 0, f"after {time.perf_counter() - started:.1f} s"
     rng, killed, path = random.Random(1), 0, tmp_path / "killed"
     for _ in range(6):
         run = start(path)
@@ -262,6 +267,10 @@ def test_tables_are_written_in_one_move(tmp_path, monkeypatch, suffix):
     pd.testing.assert_frame_equal(read(path), new)
 
 
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def test_finish_and_is_done(tmp_path, capsys):
     path = tmp_path / "x.parquet"
     assert not store.is_done(path, ABOUT)
@@ -270,7 +279,7 @@ def test_finish_and_is_done(tmp_path, capsys):
     store.finish(pd.DataFrame({"a": [1]}), path, ABOUT, time.time() - 2, journal, truncated=7)
     assert store.is_done(path, ABOUT) and not journal.path.exists() and capsys.readouterr().err == ""
     assert store.is_done(path, json.loads(json.dumps(ABOUT)))
-    assert not store.is_done(path, {**ABOUT, "n": 4})
+    assert not store.is_done(path, OTHER)
     assert "n: was 3, now 4" in capsys.readouterr().err
     manifest = json.loads(store.manifest_path(path).read_text())
     assert (
@@ -278,6 +287,7 @@ def test_finish_and_is_done(tmp_path, capsys):
         and manifest["rows"] == 1
         and manifest["repaired_lines"] == 0
         and manifest["truncated"] == 7
+        and manifest["sha256"] == sha256(path)
     )
     assert manifest["versions"]["pandas"] == pd.__version__ and set(manifest["versions"]) == set(store.PACKAGES)
     assert 2 <= manifest["seconds"] < 60 and manifest["peak_memory_mb"] > 10
@@ -291,24 +301,128 @@ def test_finish_and_is_done(tmp_path, capsys):
     assert not store.is_done(path, ABOUT)
 
 
-def test_no_manifest_is_not_done(tmp_path):
+def test_without_a_manifest_it_is_not_done(tmp_path):
     store.write_table(pd.DataFrame({"a": [1]}), tmp_path / "x.csv")
     assert not store.is_done(tmp_path / "x.csv", ABOUT)
 
 
-def test_identity(tmp_path):
-    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
+# A run with other parameters that is killed between the rows and their manifest
+
+KILLED = """
+import os, signal, sys, time
+from pathlib import Path
+import pandas as pd
+from agentark import store
+from agentark.store import manifest, tables
+def kill(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
+path, about = Path(sys.argv[1]), {about!r}
+{code}
+"""
+KILLED_TABLE = "tables.write_manifest = kill; store.finish(pd.DataFrame({'a': [2]}), path, about, time.time())"
+KILLED_MANIFEST = "manifest.replace = kill; store.finish(pd.DataFrame({'a': [2]}), path, about, time.time())"
+KILLED_FOLDER = """
+with store.folder(path) as part:
+    (part / "a").write_text("2")
+{}
+store.write_manifest(path, about, time.time())
+"""
+
+
+def killed(path: Path, code: str) -> None:
+    """Run `code` with OTHER parameters in a process that kills itself."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED.format(about=OTHER, code=code), str(path)],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.mark.parametrize("code", [KILLED_TABLE, KILLED_MANIFEST])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_rows_of_a_killed_run_are_not_accepted(tmp_path, capsys, suffix, code):
+    path = tmp_path / f"x{suffix}"
+    read = pd.read_csv if suffix == ".csv" else pd.read_parquet
+    store.finish(pd.DataFrame({"a": [1]}), path, ABOUT, time.time())
+    assert store.is_done(path, ABOUT)
+    killed(path, code)
+    assert read(path).a.tolist() == [2]  # the rows of the killed run stand beside the manifest of the old one
+    assert not store.is_done(path, ABOUT)
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not store.is_done(path, OTHER)
+    store.finish(pd.DataFrame({"a": [1]}), path, ABOUT, time.time())
+    assert store.is_done(path, ABOUT)
+
+
+def test_a_changed_file_and_a_manifest_without_its_digest(tmp_path, capsys):
+    path = tmp_path / "x.csv"
+    store.finish(pd.DataFrame({"a": [1]}), path, ABOUT, time.time())
+    path.write_text("a\n2\n")
+    assert not store.is_done(path, ABOUT) and "its SHA-256 differs" in capsys.readouterr().err
+    path.write_text("a\n1\n")
+    assert store.is_done(path, ABOUT)
+    manifest = json.loads(store.manifest_path(path).read_text())
+    del manifest["sha256"]
+    store.manifest_path(path).write_text(json.dumps(manifest))
+    assert not store.is_done(path, ABOUT) and "an older version" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        KILLED_FOLDER.format("kill()"),  # between the folder and its manifest
+        "store.folders.shutil.rmtree = lambda path, **_: kill() if path.name == 'x' else None"
+        + KILLED_FOLDER.format(""),  # before the old folder is deleted
+        "Path.rename = kill" + KILLED_FOLDER.format(""),  # before the new folder takes its place
+    ],
+)
+def test_a_folder_of_a_killed_run_is_not_accepted(tmp_path, code):
+    path = tmp_path / "x"
+
+    def make():
+        with store.folder(path) as part:
+            (part / "a").write_text("1")
+        store.write_manifest(path, ABOUT, time.time())
+
+    make()
+    assert store.is_done(path, ABOUT)
+    killed(path, code)
+    assert not store.is_done(path, ABOUT) and not store.is_done(path, OTHER)
+    make()
+    assert store.is_done(path, ABOUT) and (path / "a").read_text() == "1"
+
+
+def test_the_identity_of_a_file_is_that_of_its_bytes(tmp_path):
+    one, two, rows = tmp_path / "one.parquet", tmp_path / "two.parquet", pd.DataFrame({"a": [1, 2], "b": ["x", "ä"]})
+    with pytest.raises(StoreError, match="does not exist: run the stage"):
+        store.identity(one)
+    store.write_table(rows, one)
+    with pytest.raises(StoreError, match="no manifest"):
+        store.identity(one)
+    store.finish(rows, one, ABOUT, time.time())
+    store.finish(rows.copy(), two, OTHER, time.time() - 9, truncated=1)  # the same rows by another way
+    assert store.identity(one) == store.identity(two) == sha256(one)[:12]
+    store.finish(rows[::-1], two, OTHER, time.time())
+    assert store.identity(one) != store.identity(two)
+
+
+def test_the_identity_of_a_folder_is_that_of_its_parameters(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    for path in (one, two):
+        path.mkdir()
     with pytest.raises(StoreError, match="no manifest"):
         store.identity(one)
     store.write_manifest(one, {"a": 1, "b": 2}, time.time())
     store.write_manifest(two, {"b": 2, "a": 1}, time.time() - 9, rows=3)
-    assert store.identity(one) == store.identity(two)  # what it was made from, not when
+    assert store.identity(one) == store.identity(two) == store.digest({"a": 1, "b": 2})  # not when it was made
     store.write_manifest(two, {"b": 2, "a": 2}, time.time())
     assert store.identity(one) != store.identity(two)
 
 
 def test_chunk_seed():
-    assert store.chunk_seed(0, "debate", 1, 0) == 1704876228  # a change makes every result anew: mean it
+    assert store.chunk_seed(0, "debate", 1, 0) == 1704876228  # changing it changes every result
     seeds = {
         store.chunk_seed(s, stage, r, c)
         for s in range(3)
@@ -327,7 +441,7 @@ def test_differences():
     assert store.digest({"b": 1, "a": 2}) == store.digest({"a": 2, "b": 1}) != store.digest({"a": 1, "b": 2})
 
 
-def test_a_folder_is_whole_or_not_there(tmp_path):
+def test_a_folder_is_complete_or_absent(tmp_path):
     out = tmp_path / "a" / "b"
     with store.folder(out) as part:
         (part / "x").write_text("1")
@@ -336,7 +450,31 @@ def test_a_folder_is_whole_or_not_there(tmp_path):
     with pytest.raises(KeyboardInterrupt), store.folder(out) as part:
         (part / "y").write_text("2")
         raise KeyboardInterrupt
-    assert [p.name for p in out.iterdir()] == ["x"]  # the old one stands
-    with store.folder(out) as part:  # the half-written one is no obstacle, and no part of the new one
+    assert [p.name for p in out.iterdir()] == ["x"]  # the old one is unchanged
+    with store.folder(out) as part:  # the half-written one is no obstacle, and not part of the new one
         (part / "z").write_text("3")
     assert [p.name for p in out.iterdir()] == ["z"]
+
+
+@pytest.mark.parametrize("content", [None, "", "{", '{"global_step": 4, "log_history": [', "\0\0\0"])
+def test_an_incomplete_checkpoint_is_removed_and_the_one_before_it_used(tmp_path, capsys, content):
+    for step in (2, 10):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}\n")
+    assert store.last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10") and capsys.readouterr().err == ""
+    state = tmp_path / "checkpoint-10" / "trainer_state.json"
+    state.unlink() if content is None else state.write_text(content)
+    assert store.last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
+    assert "checkpoint-10 is incomplete" in (message := capsys.readouterr().err) and message.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]
+    (tmp_path / "checkpoint-2" / "trainer_state.json").unlink()
+    assert store.last_checkpoint(tmp_path) is None
+
+
+def test_importing_the_store_loads_no_pandas():
+    """`agentark plan` has to start in under two seconds."""
+    code = "import sys, agentark.store; print([name for name in ('pandas', 'pyarrow', 'torch') if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

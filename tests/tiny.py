@@ -49,15 +49,16 @@ def but(section, **changes):
 
 
 def save_networks(folder: Path) -> dict[str, str]:
-    """Random networks of the zoo's architectures (`llama` with untied embeddings) with its kind of tokenizer; their folders by name.
+    """Save random networks of the zoo's architectures (`llama` with untied embeddings) with its kind of tokenizer.
 
-    Weights are wider than usual, so that the most likely token leads by far more than a sum's rounding.
+    Returns their folders by name.  Weights are wider than usual, so that the most likely token leads by far more
+    than the rounding of a sum.
     """
     import torch
     from transformers import AutoConfig
 
     from agentark.models.load import auto_class
-    from agentark.zoo.train import make_tokenizer
+    from agentark.zoo.packing import make_tokenizer
 
     tokenizer = make_tokenizer(vocab_size=400, chats=200, seed=0, context=1024)
     about = {
@@ -103,10 +104,10 @@ def save_networks(folder: Path) -> dict[str, str]:
 
 
 class Scripted:
-    """An engine whose replies are decided by `script(question, round, agent)`: an answer, or None for a reply without one.
+    """An engine whose replies `script(question, round, agent)` decides: an answer, or None for a reply without one.
 
-    Each reply carries its round and agent ("r2a1"), by which later prompts are understood.  `fail_at` is the number of the
-    call (from 1) that raises `error` instead.
+    Each reply carries its round and agent ("r2a1"), by which later prompts are understood.  `fail_at` is the number of
+    the call (from 1) that raises `error` instead.
     """
 
     name = "scripted"
@@ -114,7 +115,7 @@ class Scripted:
     def __init__(self, script, fail_at=0, error=RuntimeError):
         self.script, self.fail_at, self.error = script, fail_at, error
         self.calls = 0
-        self.made = []  # of each finished call: its chats, sampling and seed
+        self.requests = []  # chats, sampling and seed of each finished call
 
     def generate(self, chats, sampling, seed):
         self.calls += 1
@@ -126,7 +127,7 @@ class Scripted:
             text = str(chat)
             seen[text] = seen.get(text, 0) + 1
             replies.append(self._reply(chat, seen[text]))
-        self.made.append((chats, sampling, seed))
+        self.requests.append((chats, sampling, seed))
         return replies
 
     def _reply(self, chat, nth):
@@ -136,8 +137,8 @@ class Scripted:
         own = [int(a) for turn in chat if turn["role"] == "assistant" for _, a in marks(turn["content"])]
         agent = int(reader[1]) if reader else own[0] if own else 0 if "Sum up" in text else nth
         answer = self.script(chat[0]["content"].split("\n\nSolutions:")[0], number, agent)
-        said = f"r{number}a{agent}" + (f"\nAnswer: {answer}" if answer else "")
-        return Completion(said, (1, 2, 3), "stop" if answer else "length", len(text), 7, len(said))
+        reply = f"r{number}a{agent}" + (f"\nAnswer: {answer}" if answer else "")
+        return Completion(reply, (1, 2, 3), "stop" if answer else "length", len(text), 7, len(reply))
 
 
 def marks(text):
@@ -145,10 +146,16 @@ def marks(text):
     return [(int(r), int(a)) for r, a in re.findall(r"\br(\d+)a(\d+)\b", text)]
 
 
-def debate_until_killed(path, model, told):
-    """A process of its own: the debate stage, to be killed from outside."""
-    from agentark.mas import stage
+def debate_until_killed(path, cell, n, config):
+    """Run the debate stage in a process of its own, which the test kills."""
+    from agentark.mas import generation
 
-    stage.run(
-        path, model=model, task="mini_gsm", split="train", n=4, protocol="debate", seed=3, told=told, engine=ENGINE
-    )
+    generation.run(path, cell, n, config, ENGINE)
+
+
+def graded(log, task="mini_gsm", split="train"):
+    """A log with its grades, as `grading.run` returns it."""
+    from agentark.grade import grading
+
+    grades = grading.grade(log, task, split)
+    return log.drop(columns=["answer", "strict"], errors="ignore").assign(**{name: grades[name] for name in grades})

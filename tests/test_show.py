@@ -1,0 +1,89 @@
+"""What notebooks show: folded tables are whole and escaped, code is the function's own, names are for readers."""
+
+import pandas as pd
+import pytest
+
+from agentark import notebook, stats
+from agentark.distill import prm
+from agentark.report import overview, scorecard, show
+from agentark.store import progress
+
+
+def test_a_folded_table_is_whole_and_escaped():
+    frame = pd.DataFrame({"<b>": [f"row {n} <script>" for n in range(200)], "x": 1 / 3})
+    html = show.folded(frame, "all <200>").data
+    assert html.count("<tr>") == 201 and "row 199" in html and "0.333" in html and "…" not in html
+    assert "<script>" not in html and "all &lt;200&gt;" in html and html.startswith("<details><summary>")
+    assert show.folded(frame, "x", open_at_first=True).data.startswith("<details open>")
+
+
+def test_code_is_the_function():
+    text = show.code(prm.contrastive).data
+    assert (
+        text.startswith("`agentark.distill.prm`") and "log_softmax(-1)[:, 0]" in text and "```python\ndef contr" in text
+    )
+
+
+def test_tables_for_reading_have_names_and_signs():
+    row = {"teacher": "zoo/qwen3-32b", "student": "zoo/qwen3-0.6b", "method": "rsft", "against": "base", "n": 10}
+    row |= {"train": "mini_gsm", "test": "mini_gsm", "difference": -0.01, "low": -0.02, "high": 0.005, "p": 0.0304}
+    row |= {"p_holm": 1.0, "verdict": "no difference detectable", "accuracy": 0.5, "ci_low": 0.4, "ci_high": 0.6}
+    table = show.differences(pd.DataFrame([row])).iloc[0]
+    assert (table.network, table.method, table.against, table.p) == ("Qwen3-0.6B role, 0.2 M", "R-SFT", "base", "0.03")
+    assert table["difference (points) [95 %]"] == "-1.0 [-2.0, +0.5]"
+    assert show.accuracies(pd.DataFrame([row])).iloc[0]["accuracy (%) [95 %]"] == "50.0 [40.0, 60.0]"
+    assert show.accuracies(pd.DataFrame()).empty and show.own_task(pd.DataFrame()).empty
+
+
+def test_rewards_first_and_last():
+    rows = [{"reward": 0.1 * n, "accuracy": 0.5, "zero_variance": 0.25, "kl": 0.01} for n in range(20)]
+    log = {"log": rows, "dev": [{"accuracy": 0.4}, {"accuracy": 0.6}]}
+    table = show.rewards({"a": log, "b": {**log, "dev": []}})
+    assert table.loc["a", "reward"] == "0.450 → 1.450" and table.loc["a", "equal"] == "25%"
+    assert list(table["greedy, dev (%)"]) == ["40 → 60", ""]
+
+
+def test_the_scorecard_passes_or_fails():
+    rows = [
+        ("step AUROC", 0.8, 0.5, "above 0.7", "True"),
+        ("errors that lower the score", 0.5, 0.5, "above 0.8", "False"),
+        ("traces", 9, 9, None, None),
+        ("deserves to be a reward", None, None, "all 6 that decide", "False"),
+    ]
+    table = pd.DataFrame(rows, columns=["measure", "prm", "control", "good", "passed"])
+    table = table.assign(student="zoo/qwen3-0.6b", task="mini_gsm", traces="own")
+    card = scorecard.scorecard(table)
+    assert list(card.index) == ["step AUROC", "corrupted steps scored lower", "usable as a reward"]
+    assert list(card.iloc[:, 0]) == ["0.8 (0.5) pass", "0.5 (0.5) fail", "fail"]
+    assert scorecard.readable(table).criterion.iloc[-1] == "all six criteria"
+
+
+def test_a_heat_map_has_every_cell():
+    rows = [
+        ("s", method, train, "base", "gsm", difference, verdict)
+        for method, train, difference, verdict in (
+            ("rsft", "gsm", 0.012, "no difference detectable"),
+            ("rsft", "med", -0.2, "worse"),
+            ("da", "gsm", 0.0, "no difference detectable"),
+        )
+    ]
+    paired = pd.DataFrame(rows, columns=["student", "method", "train", "against", "test", "difference", "verdict"])
+    axes = overview.heat_map(paired).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["+1.2", "−20.0 *", "+0.0"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["s: R-SFT", "s: DA"]
+
+
+def test_the_t_interval():
+    assert stats.t_interval([1.0, 1.0]) == (1.0, 1.0, 1.0, 0.0) and stats.t_interval([0.0, 0.0])[3] == 1.0
+    with pytest.raises(ValueError, match="two values"):
+        stats.t_interval([1.0])
+
+
+def test_chunks_are_one_line_in_a_page_and_lines_in_a_log(monkeypatch, capsys):
+    monkeypatch.delitem(vars(progress), "print", raising=False)
+    notebook.quiet(trains=False, headless=True)
+    progress.print_progress("round 1", 1, 2)
+    assert "round 1: chunk 1 of 2" in capsys.readouterr().err
+    monkeypatch.setitem(vars(progress), "print", notebook.update_line)
+    progress.print_progress("round 1", 2, 2)  # no kernel here: printed, not shown
+    assert "round 1: chunk 2 of 2" in capsys.readouterr().out
