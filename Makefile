@@ -15,12 +15,12 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PYTHONHASHSEED := 0
-ifneq ($(filter mini%,$(TIER)),)
+ifneq ($(filter mini% quick,$(TIER)),)
 export HF_HUB_OFFLINE ?= 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv reproduce test test-vllm plan notebooks reference zoo bench lab constraints clean dist-clean params-exist
+.PHONY: help venv reproduce quick lint test test-vllm plan notebooks reference zoo bench lab constraints clean dist-clean params-exist
 
 help: ## this list
 	@echo "make TARGET [TIER=$(TIER)] [CORES=$(CORES)] [PYTHON=$(PYTHON)]"
@@ -49,6 +49,13 @@ reproduce: params-exist $(STAMP) ## run the study params/TIER.yaml: every table 
 	@echo "Running $(PARAMS) on $(CORES) cores; a killed run resumes where it stopped"
 	@$(RUN) .venv/bin/agentark run $(PARAMS) --cores $(CORES)
 
+quick: $(STAMP) ## one student through debate, extraction, R-SFT and evaluation on a slice: under three minutes
+	@$(RUN) .venv/bin/agentark run params/quick.yaml --cores $(CORES)
+	@echo "The figure: figures/quick/fig2_right_by_method.png"
+
+lint: $(STAMP) ## ruff check, ruff format --check and mypy over the package
+	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy && echo "make lint: passed"
+
 plan: params-exist $(STAMP) ## what a run of TIER would do, what is done, and what it costs
 	@$(RUN) .venv/bin/agentark plan $(PARAMS)
 
@@ -57,6 +64,7 @@ test: $(STAMP) ## pytest, then every notebook against its stored outputs; one pa
 	echo "Testing the package"; \
 	$(RUN) $(ONE_THREAD) .venv/bin/python -m pytest -n 2 tests || rc=1; \
 	echo "Testing the notebooks"; \
+	rm -rf results/mini-first*; \
 	$(RUN) $(ONE_THREAD) .venv/bin/python -m pytest -n 2 --dist loadfile --nbval notebooks --nbval-sanitize-with tests/nbval.cfg || rc=1; \
 	if [ $$rc = 0 ]; then echo "make test: passed"; else echo "make test: FAILED" >&2; fi; \
 	exit $$rc
@@ -79,7 +87,7 @@ notebooks: $(STAMP) ## execute the committed notebooks again, in place, on their
 	  rm -rf results/mini-first*; \
 	  $(RUN) $(ONE_THREAD) .venv/bin/jupyter nbconvert --to notebook --execute --inplace \
 	    --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False $$notebook || exit 1; \
-	done   # each alone: what another left of a slice would be said in its outputs
+	done   # each alone: its outputs would mention what another one left of the same slice
 
 reference: ## make the finished run of TIER the committed reference: rows, tables, manifests, figures, no weights; executed notebooks with NOTEBOOKS=yes
 	@test -f results/$(TIER)/main_results.csv || { echo "There is no finished run in results/$(TIER): make reproduce TIER=$(TIER) first." >&2; exit 1; }
@@ -98,7 +106,7 @@ zoo: $(STAMP) ## train the mini zoo anew, from params/zoo.yaml
 
 bench: $(STAMP) ## measure the rates of generation on this machine
 	@echo "Measuring generation"
-	@$(RUN) .venv/bin/python benchmarks/generation.py
+	@$(RUN) .venv/bin/python benchmarks/speed/generation.py
 
 lab: $(STAMP) ## open JupyterLab
 	@$(RUN) .venv/bin/jupyter lab

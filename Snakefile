@@ -4,22 +4,27 @@
 #   snakemake --config params=params/paper.yaml --executor slurm --jobs 20 --keep-incomplete --rerun-incomplete
 #
 # A rule is a papermill run of one notebook. Its key, a hash of all that it depends on, is a param: a job runs again when the
-# key or an input changes. Outputs are marked `update`: they are journaled and resumable, so that a job starts from
-# what is there instead of deleting it. The executed notebook is under `log`, where it stays when the run fails.
+# key or an input changes. Outputs are marked `update`: they are journaled and resumable, so that a job starts from what is
+# there instead of deleting it. The executed notebook is under `log`, where it stays when the run fails. The priority of a job is
+# the expected time of the longest chain of jobs that waits for it, so that the longest chain starts first.
 import os
 import sys
 import yaml
-from agentark import notebook, params, store, study
+from agentark import notebook, params, plan, store
+from agentark.graph import graph
+from agentark.graph.job import output_name
+from agentark.models import load
 
 workdir: store.ROOT
 
-told, at = params.load(config["params"])
-told = study.of_teachers(told, [name for name in str(config.get("teachers") or "").split(",") if name])
-notebook.check_names(told, at)
-at = at.model_copy(update={"limit": int(config.get("limit", at.limit))})
-jobs = study.jobs(told, at)
-home = f"results/{study.output_name(told.study.name, at.limit)}"
+settings, coordinates = params.load(config["params"])
+settings = graph.of_teachers(settings, [name for name in str(config.get("teachers") or "").split(",") if name])
+notebook.check_names(settings, coordinates)
+limit = int(config.get("limit", coordinates.limit))
+jobs = graph.all_jobs(settings, limit)
+home = f"results/{output_name(settings.study.name, limit)}"
 threads_a_job = int(config.get("threads", 1))
+priorities = plan.priorities(jobs, settings, limit)
 
 
 def relative(paths):
@@ -31,20 +36,21 @@ rule all:
     input: relative(path for job in jobs for path in job.outputs)
 
 
-for number, job in enumerate(jobs, 1):
+for job in jobs:
     rule:
-        name: job.name.replace("-", "_").replace(".", "_")
+        name: "".join(c if c.isalnum() else "_" for c in job.name)
         input: relative(job.inputs)
         output: [update(path) for path in relative(job.outputs)]
         log: notebook=f"{home}/notebooks/{job.name}.ipynb", text=f"{home}/notebooks/{job.name}.log"
         benchmark: f"{home}/benchmarks/{job.name}.tsv"
+        priority: priorities[job.name]
         params:
-            key=job.key,
+            key=graph.key(job, limit, load.revision),
             python=lambda _: sys.executable,  # a function: another path to the same program re-runs nothing
-            label=f"[{number}/{len(jobs)}] {job.name}",
+            label=job.name,
             source=f"notebooks/{job.notebook}.ipynb",
             file=config["params"],
-            flat=yaml.safe_dump({**job.at, "limit": at.limit, "inputs": "run"}, default_flow_style=True, width=10**6).strip(),
+            flat=yaml.safe_dump({**job.coordinates, "limit": limit, "inputs": "run"}, default_flow_style=True, width=10**6).strip(),
         threads: threads_a_job
         resources: mem_mb=int(config.get("mem_mb", 4000)), runtime=int(config.get("minutes", 240))
         shell:

@@ -9,113 +9,103 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import notebook, params, store, study
+from . import notebook, params, store
 from . import plan as costs
 from .distill.data import DistillError
 from .engines import EngineError
+from .graph import graph
+from .graph.job import Job, output_name
 from .models.load import ModelError
+
+CONTINUE = "finished chunks are kept; the same command continues from there"
 
 
 def _snakemake(path: Path, limit: int, teachers: list[str], *more: str) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--snakefile",
-        str(store.ROOT / "Snakefile"),
-        "--directory",
-        str(store.ROOT),
-        "--config",
-        f"params={os.path.abspath(path)}",
-        f"limit={limit}",
-        f"teachers={','.join(teachers)}",
-        *more,
-    ]
+    config = [f"params={os.path.abspath(path)}", f"limit={limit}", f"teachers={','.join(teachers)}"]
+    program = [sys.executable, "-m", "snakemake", "--snakefile", str(store.ROOT / "Snakefile")]
+    return [*program, "--directory", str(store.ROOT), "--config", *config, *more]
 
 
-def _pending(path: Path, limit: int, teachers: list[str]) -> set[str]:
-    """The outputs that Snakemake would make anew."""
-    done = subprocess.run(
-        _snakemake(path, limit, teachers, "--summary", "--cores", "1"), capture_output=True, text=True
-    )
-    if done.returncode:
-        raise params.ParamsError(f"Snakemake cannot read the study:\n{done.stderr.strip()[-2000:]}")
-    table = csv.DictReader(done.stdout.splitlines(), delimiter="\t")
+def _outputs(jobs: list[Job]) -> set[str]:
+    """Return the outputs of jobs, relative to the root."""
+    return {os.path.relpath(output, store.ROOT) for job in jobs for output in job.outputs}
+
+
+def _pending(path: Path, limit: int, teachers: list[str], jobs: list[Job]) -> set[str]:
+    """Return the outputs that Snakemake would recompute; all, without asking it, if the study has no results yet."""
+    if not (store.ROOT / "results" / output_name(path.stem, limit)).exists():
+        return _outputs(jobs)
+    summary = _snakemake(path, limit, teachers, "--summary", "--cores", "1")
+    process = subprocess.run(summary, capture_output=True, text=True)
+    if process.returncode:
+        raise params.ParamsError(f"Snakemake cannot read the study:\n{process.stderr.strip()[-2000:]}")
+    table = csv.DictReader(process.stdout.splitlines(), delimiter="\t")
     return {row["output_file"] for row in table if row["plan"] != "no update"}
 
 
+def _study(path: Path, limit: int | None, teachers: list[str]) -> tuple[params.Params, int, list[Job]]:
+    """Return a study's params, the size of its slice, and its jobs, all of them checked."""
+    config, coordinates = params.load(path)
+    config = graph.of_teachers(config, teachers)
+    if config.study.name != path.stem:
+        name = f"study.name is {config.study.name!r}; it must be the file's name, {path.stem!r}"
+        raise params.ParamsError(f"{path}: {name}: results lie under it")
+    notebook.check_names(config, coordinates)
+    limit = coordinates.limit if limit is None else limit
+    return config, limit, graph.all_jobs(config, limit)
+
+
 def plan(path: Path, cores: int, limit: int | None, teachers: list[str]) -> None:
-    """Print, before anything runs: the runs, which are done, and what they take."""
-    told, at, jobs = _study(path, limit, teachers)
-    print(costs.text(told, at, jobs, _pending(path, at.limit, teachers), cores))
-
-
-def _study(
-    path: Path, limit: int | None, teachers: list[str]
-) -> tuple[params.Params, params.Coordinates, list[study.Job]]:
-    told, at = params.load(path)
-    told = study.of_teachers(told, teachers)
-    if told.study.name != path.stem:
-        raise params.ParamsError(
-            f"{path}: study.name is {told.study.name!r}; it must be the file's name, {path.stem!r}: results lie under it"
-        )
-    notebook.check_names(told, at)
-    if limit is not None:
-        at = at.model_copy(update={"limit": limit})
-    return told, at, study.jobs(told, at)
+    """Print, before anything runs, the runs, which of them are done, and their cost."""
+    config, limit, jobs = _study(path, limit, teachers)
+    print(costs.text(config, limit, jobs, _pending(path, limit, teachers, jobs), cores))
 
 
 def run(path: Path, cores: int, limit: int | None, teachers: list[str], more: list[str]) -> int:
-    """Run what is not done yet of a study (of some of its teachers only, where they are named), then report.  Returns the exit status."""
-    told, at, jobs = _study(path, limit, teachers)
+    """Run the unfinished part of a study (or of some of its teachers), then report.  Returns the exit status."""
+    config, limit, jobs = _study(path, limit, teachers)
     executor = more if any(m.startswith("--executor") for m in more) else [*more, "--cores", str(cores)]
-    if not _pending(path, at.limit, teachers):
+    dry = bool({"-n", "--dry-run", "--dryrun"} & set(more))
+    pending = _pending(path, limit, teachers, jobs)
+    if not pending:
         print(f"{path}: nothing to be done, all {len(jobs)} notebook runs are up to date")
     else:
-        _unlock(path, at.limit, teachers)
+        _unlock(path, limit, teachers)
+        todo = [job for job in jobs if pending & _outputs([job])]
+        progress = costs.Progress(todo, config, limit, cores)
+        quiet = ["--keep-incomplete", "--rerun-incomplete", "--quiet", "host", "progress", "reason", "rules"]
         try:
-            done = subprocess.run(
-                _snakemake(
-                    path,
-                    at.limit,
-                    teachers,
-                    "--keep-incomplete",
-                    "--rerun-incomplete",
-                    "--quiet",
-                    "host",
-                    "progress",
-                    "reason",
-                    "rules",
-                    *executor,
-                )
-            )
+            status = progress.follow(_snakemake(path, limit, teachers, *quiet, *executor))
         except KeyboardInterrupt:
-            print("\ninterrupted: finished chunks are kept; the same command goes on from there", file=sys.stderr)
+            print(f"\ninterrupted: {CONTINUE}", file=sys.stderr)
             return 130
         finally:
-            (store.ROOT / ".snakemake" / "agentark.pid").unlink(
-                missing_ok=True
-            )  # its number may be another program's tomorrow
-        if done.returncode:
-            print(
-                "some notebook runs did not finish (above); finished chunks are kept, the same command goes on from there",
-                file=sys.stderr,
-            )
-            return done.returncode
-    if not {"-n", "--dry-run", "--dryrun"} & set(more):
+            _owner().unlink(missing_ok=True)  # another program may get this process number later
+        if status:
+            print(f"some notebook runs did not finish (above); {CONTINUE}", file=sys.stderr)
+            return status
+    if not dry:
         report(path, limit)
     return 0
 
 
 def _unlock(path: Path, limit: int, teachers: list[str]) -> None:
-    """Take away Snakemake's lock where the run that left it is dead.  StoreError where it is alive: two runs would write the same files."""
-    owner = store.ROOT / ".snakemake" / "agentark.pid"
+    """Remove Snakemake's lock if the run that left it is dead.
+
+    Raises StoreError if that run is alive: two runs would write the same files.
+    """
+    owner = _owner()
     if owner.exists() and (pid := int(owner.read_text() or 0)) != os.getpid() and _alive(pid):
         raise store.StoreError(f"another run is at work here (process {pid}): wait for it, or stop it")
     if any((store.ROOT / ".snakemake" / "locks").glob("*")):
         subprocess.run(_snakemake(path, limit, teachers, "--unlock", "--cores", "1"), capture_output=True)
     owner.parent.mkdir(exist_ok=True)
     owner.write_text(str(os.getpid()))
+
+
+def _owner() -> Path:
+    """Return the file that holds the process number of a run while it lasts."""
+    return store.ROOT / ".snakemake" / "agentark.pid"
 
 
 def _alive(pid: int) -> bool:
@@ -129,67 +119,63 @@ def _alive(pid: int) -> bool:
 
 
 def report(path: Path, limit: int | None) -> None:
-    """Print the main table, its comparison with the committed reference, and where everything lies."""
+    """Print the main table of a finished run (else of the reference run), their comparison, and where the files are."""
     import pandas as pd
 
     from .report import tables
 
-    told, at = params.load(path)
-    name = study.output_name(told.study.name, at.limit if limit is None else limit)
-    ours, theirs = (
-        store.ROOT / "results" / part / "main_results.csv" for part in (name, f"reference/{told.study.name}")
-    )
+    config, coordinates = params.load(path)
+    name = output_name(config.study.name, coordinates.limit if limit is None else limit)
+    folders = (name, f"reference/{config.study.name}")
+    ours, theirs = (store.ROOT / "results" / folder / "main_results.csv" for folder in folders)
     if not ours.exists():
-        raise store.StoreError(f"there is no {ours}: run `agentark run {path}` first")
-    main = pd.read_csv(ours)
-    shown = main.assign(
-        result=[f"{100 * r.accuracy:5.1f} [{100 * r.ci_low:.1f}, {100 * r.ci_high:.1f}]" for r in main.itertuples()]
-    )
-    print("\nAccuracy in %, with 95 % intervals\n")
-    print(shown[["student", "method", "train", "test", "seed", "n", "result"]].to_string(index=False))
+        if not theirs.exists():
+            raise store.StoreError(f"there is no {ours}: run `agentark run {path}` first")
+        print(f"\nThis machine has no run of {config.study.name}; these are the results of the reference run.")
+    main = pd.read_csv(ours if ours.exists() else theirs)
+    percent = zip(100 * main.accuracy, 100 * main.ci_low, 100 * main.ci_high, strict=True)
+    shown = main.assign(result=[f"{accuracy:5.1f} [{low:.1f}, {high:.1f}]" for accuracy, low, high in percent])
+    columns = ["student", "method", "train", "test", *(c for c in main.columns if "." in c), "seed", "n", "result"]
+    print(f"\nAccuracy in %, with {100 * config.stats.level:g} % intervals\n")
+    print(shown[columns].to_string(index=False))
+    if not ours.exists():
+        return
+    for sentence in tables.findings(pd.read_csv(ours.with_name("comparisons.csv"))):
+        print(f"\n{sentence}")
     if theirs.exists():
         both = tables.compare(main, pd.read_csv(theirs))
         paired = both[both.side == "both"]
         print(
-            f"\nAgainst the committed reference: {len(paired)} cells in both, {int(paired.inside.sum())} reference values inside our "
-            f"interval; largest difference {100 * paired.difference.abs().max():.1f} points; {len(both) - len(paired)} cells on one side only"
+            f"\nCompared with the reference run: {len(paired)} cells in both, {int((paired.difference == 0).sum())} of "
+            f"them equal, {int(paired.inside.sum())} reference values inside our interval; largest difference "
+            f"{100 * paired.difference.abs().max():.1f} points; {len(both) - len(paired)} cells in one run only"
         )
     else:
-        print(f"\nThere is no committed reference for {told.study.name}.")
+        print(f"\nThere is no committed reference run of {config.study.name}.")
     print(
         f"\ntables              results/{name}/*.csv\nrows                results/{name}/rows.parquet\n"
         f"figures             figures/{name}/\nexecuted notebooks  results/{name}/notebooks/"
     )
 
 
-def distill(told: argparse.Namespace) -> int:
-    """Teach a student on somebody's own questions, and say what came of it.  Returns the exit status."""
-    from .own import stage
+def distill(config: argparse.Namespace) -> int:
+    """Train a student on your own questions and print the result.  Returns the exit status."""
+    from .own_data import pipeline
 
-    path = told.params or stage.default_params(told.teacher, told.student)
+    path = config.params or pipeline.default_params(config.teacher, config.student)
     try:
-        student = stage.run(
-            params.load(path)[0],
-            train=told.train,
-            test=told.test,
-            teacher=told.teacher,
-            student=told.student,
-            method=told.method,
-            out=told.out,
-            limit=told.limit,
-            seed=told.seed,
-        )
+        names = ("train", "test", "teacher", "student", "method", "out", "limit", "seed")
+        student = pipeline.run(params.load(path)[0], **{name: getattr(config, name) for name in names})
     except KeyboardInterrupt:
-        print("\ninterrupted: finished chunks are kept; the same command goes on from there", file=sys.stderr)
+        print(f"\ninterrupted: {CONTINUE}", file=sys.stderr)
         return 130
-    print(
-        f"{stage.summary(student.parent)}\n\nstudent     {student}\nmodel card  {student.parent / stage.CARD}\nreport      {student.parent / stage.REPORT}"
-    )
+    card, page = student.parent / pipeline.CARD, student.parent / pipeline.REPORT
+    print(f"{pipeline.summary(student.parent)}\n\nstudent     {student}\nmodel card  {card}\nreport      {page}")
     return 0
 
 
 def _whole(text: str) -> int:
-    """A whole number from 0."""
+    """Return a whole number from 0, for argparse."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"must be a whole number from 0, not {text!r}")
     return int(text)
@@ -197,83 +183,53 @@ def _whole(text: str) -> int:
 
 def _own_data(commands) -> None:
     """The options of `agentark distill`."""
-    command = commands.add_parser(
-        "distill", help="teach a student on your own questions: debate, extract, distil, evaluate, report"
-    )
-    command.add_argument(
-        "--train",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="JSONL: rows of question and answer; optional id, split (train, dev, test), solution",
-    )
-    command.add_argument(
-        "--test",
-        type=Path,
-        metavar="FILE",
-        help="held-out rows (default: those of --train named test, else a tenth of it)",
-    )
-    for role in ("teacher", "student"):
-        command.add_argument(
-            f"--{role}",
-            required=True,
-            metavar="MODEL",
-            help="zoo/NAME, a name of the registry, a folder, or a repository of the hub",
-        )
-    command.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="where all is written; the same command goes on there"
-    )
-    command.add_argument(
-        "--method",
-        default="rsft",
-        choices=("rsft", "da", "sft", "pad"),
-        help="default rsft; sft learns the answers alone, without a debate",
-    )
-    command.add_argument(
-        "--params",
-        type=Path,
-        metavar="FILE",
-        help="a params file; its study and sizes are not used (default: the tier of these networks)",
-    )
-    command.add_argument("--limit", type=_whole, default=0, metavar="N", help="only the first N rows of each split")
-    command.add_argument("--seed", type=_whole, default=0)
+    summary = "train a student on your own questions: debate, extract, distil, evaluate, report"
+    add = commands.add_parser("distill", help=summary).add_argument
+    rows = "JSONL: rows of question and answer; optional id, split (train, dev, test), solution"
+    add("--train", type=Path, required=True, metavar="FILE", help=rows)
+    held_out = "held-out rows (default: those of --train named test, else a tenth of it)"
+    add("--test", type=Path, metavar="FILE", help=held_out)
+    network = "zoo/NAME, a name of the registry, a folder, or a repository of the hub"
+    add("--teacher", required=True, metavar="MODEL", help=network)
+    add("--student", required=True, metavar="MODEL", help=network)
+    folder = "the folder of all results; the same command continues there"
+    add("--out", type=Path, required=True, metavar="DIR", help=folder)
+    method = "default rsft; sft learns the answers alone, without a debate"
+    add("--method", default="rsft", choices=("rsft", "da", "sft", "pad"), help=method)
+    tier = "a params file; its study and sizes are not used (default: the tier of these networks)"
+    add("--params", type=Path, metavar="FILE", help=tier)
+    add("--limit", type=_whole, default=0, metavar="N", help="only the first N rows of each split")
+    add("--seed", type=_whole, default=0)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The program.  Returns 0, 2 for what cannot be as told, or Snakemake's status."""
+    """Run the program.  Returns 0, 2 for a request that is not possible, or Snakemake's status."""
     parser = argparse.ArgumentParser(prog="agentark", description="The compendium of AgentArk (arXiv 2602.03955).")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, words in (
-        ("plan", "what a run would do, what is done, and what it costs"),
-        ("run", "run what is not done yet; other options go to Snakemake"),
-        ("report", "the main table and its comparison with the reference"),
-    ):
-        command = commands.add_parser(name, help=words)
-        command.add_argument("params", type=Path, help="a params file, such as params/mini.yaml")
-        command.add_argument("--limit", type=int, help="use only the first so many problems of each set")
-        command.add_argument(
-            "--teacher",
-            action="append",
-            default=[],
-            dest="teachers",
-            metavar="NAME",
-            help="only this teacher of the study; may be given again",
-        )
-        command.add_argument("--cores", type=int, default=os.cpu_count() or 1)
+    summaries = {"plan": "the runs of a study, which of them are done, and their cost"}
+    summaries["run"] = "run the unfinished part of a study; other options go to Snakemake"
+    summaries["report"] = "the main table and its comparison with the reference"
+    for name, summary in summaries.items():
+        add = commands.add_parser(name, help=summary).add_argument
+        add("params", type=Path, help="a params file, such as params/mini.yaml")
+        add("--limit", type=int, help="use only the first LIMIT problems of each set")
+        teacher = "only this teacher of the study; may be repeated"
+        add("--teacher", action="append", default=[], dest="teachers", metavar="NAME", help=teacher)
+        add("--cores", type=int, default=os.cpu_count() or 1)
     _own_data(commands)
-    told, more = parser.parse_known_args(argv)
-    if more and told.command != "run":
-        parser.error(f"{told.command} does not know {' '.join(more)}")
+    config, more = parser.parse_known_args(argv)
+    if more and config.command != "run":
+        parser.error(f"{config.command} does not know {' '.join(more)}")
     try:
-        if told.command == "plan":
-            plan(told.params, told.cores, told.limit, told.teachers)
-        elif told.command == "run":
-            return run(told.params, told.cores, told.limit, told.teachers, more)
-        elif told.command == "distill":
-            return distill(told)
+        if config.command == "plan":
+            plan(config.params, config.cores, config.limit, config.teachers)
+        elif config.command == "run":
+            return run(config.params, config.cores, config.limit, config.teachers, more)
+        elif config.command == "distill":
+            return distill(config)
         else:
-            report(told.params, told.limit)
-    except (params.ParamsError, store.StoreError, ModelError, EngineError, DistillError) as error:
+            report(config.params, config.limit)
+    except (params.ParamsError, graph.GraphError, store.StoreError, ModelError, EngineError, DistillError) as error:
         print(f"agentark: {error}", file=sys.stderr)
         return 2
     return 0

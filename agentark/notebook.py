@@ -1,170 +1,289 @@
-"""What a notebook's first cell calls: from its parameters to a checked `Run`.
+"""The first cell of a notebook: from its parameters to a checked `Run`.
 
-A notebook declares the sections of the params file (mappings; {} takes params/mini.yaml's) and, flat, its coordinates.
-`begin(globals())` refuses whatever the notebook did not declare, checks everything, and knows where the run's files lie.
+A notebook declares the sections of the params file (mappings; {} stands for those of params/mini.yaml) and, flat, its
+coordinates.  `begin(globals())` refuses undeclared parameters, checks the others, and knows the run's files.
 """
 
 from __future__ import annotations
 
 import ast
+import logging
 import platform
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import yaml
 
-from . import params, store, study, tasks
+from . import params, store, tasks
+from .cells import Artifact, Cell, Files, fill_coordinates
+from .cells.cell import NONE
+from .discovery import check_name
+from .distill.method import methods
+from .graph.job import Sizes, Study, output_name
+from .mas.protocol import protocols
 from .models import load
 from .params import ParamsError
+from .store import progress
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DEFAULT = store.ROOT / "params" / "mini.yaml"
 
 
 @dataclass(frozen=True)
 class Run:
-    """A checked notebook run: parameters, coordinates and files."""
+    """A checked notebook run: its study, its coordinates, and its files."""
 
-    params: params.Params
-    at: params.Coordinates
-    files: study.Files  # what this run makes
+    base: params.Params = field(repr=False)
+    coordinates: params.Coordinates
+
+    @cached_property
+    def study(self) -> Study:
+        """The study, with the axis values of this run."""
+        return Study(self.base, self.coordinates.limit, tuple(self.coordinates.axes.items()))
+
+    @property
+    def params(self) -> params.Params:
+        """The sections of the params file, with the axis values of this run."""
+        return self.study.params
 
     @property
     def name(self) -> str:
-        return self.files.root.name
+        return output_name(self.base.study.name, self.coordinates.limit)
+
+    @property
+    def files(self) -> Files:
+        """The files that this run writes."""
+        return self.study.files
 
     @property
     def figures(self) -> Path:
         return store.ROOT / "figures" / self.name
 
     @property
-    def reference(self) -> study.Files:
-        """The committed rows of a run on a stated machine."""
-        return study.Files(store.ROOT / "results" / "reference" / self.params.study.name)
+    def reference(self) -> Files:
+        """The committed rows of the reference run of this study."""
+        return Files(store.ROOT / "results" / "reference" / self.base.study.name, self.files.defaults)
+
+    @cached_property
+    def cell(self) -> Cell:
+        """The cell of this run; a stage of several students adds the student."""
+        c = self.coordinates
+        names = {name: getattr(c, name) for name in ("method", "protocol", "seed", "split")}
+        networks = {"teacher": c.teacher or NONE, "student": c.student or NONE}
+        return self.study.cell(**networks, **names, **{"test" if c.split == "test" else "train": c.task})
 
     @property
-    def seed(self) -> int:
-        return self.at.seed
+    def data_cell(self) -> Cell:
+        """The cell of the traces: students of every training seed learn from those of the study's first seed."""
+        return self.cell.but(seed=self.base.study.seeds[0])
 
-    def size(self, what: str, task: str) -> int:
-        """How many problems of a task's "train", "dev", "test" or "debate_test" this run uses."""
-        n = self.params.sizes.of(what, task)
-        return min(n, self.at.limit) if self.at.limit else n
+    def size(self, split: str, task: str) -> int:
+        """The number of problems of a task's "train", "dev", "test" or "debate_test" that this run uses."""
+        return self.study.size(split, task)
+
+    def generated(self, split: str, task: str) -> int:
+        """The number of problems of a task's split that a protocol answers."""
+        return self.study.generated(split, task)
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        """The number of problems that this run uses of its training set, of dev, and of each test set."""
+        return self.study.sizes(self.coordinates.task)
 
     @property
     def tests(self) -> dict[str, int]:
-        """The study's test sets, and how many problems of each this run uses."""
-        return {test: self.size("test", test) for test in self.params.study.test_tasks}
+        """The study's test sets, and the number of problems of each that this run uses."""
+        return self.sizes.tests
 
-    def debated(self, split: str, task: str) -> int:
-        """How many problems of a task's split are put to the debate."""
-        return self.size("debate_test" if split == "test" else split, task)
+    def reference_table(self, table: str, **where: Any) -> pd.DataFrame:
+        """Rows of a table of the full run whose columns equal `where`; empty, with a sentence, if there is none."""
+        import pandas as pd
 
-    def committed(self, table: str, **where: Any) -> pd.DataFrame:
-        """Rows of a committed reference table whose columns are as in `where`; says so, and gives none, where there is no reference."""
         path = self.reference.root / f"{table}.csv"
         if not path.exists():
-            print(f"there is no committed reference for the study {self.params.study.name!r}")
+            print(f"there are no full-run results of the study {self.base.study.name!r}")
             return pd.DataFrame()
         rows = pd.read_csv(path, keep_default_na=False, na_values=[""])
+        if {"train", "test"} <= set(rows.columns):
+            rows = fill_coordinates(rows)
         for column, value in where.items():
             rows = rows[rows[column].isin(value) if isinstance(value, list) else rows[column] == value]
         return rows.drop(columns=[c for c, v in where.items() if not isinstance(v, list)]).reset_index(drop=True)
 
-    def found(self, path: Path) -> Path:
-        """An earlier stage's table: this run's, or the committed reference, as `inputs` says.  Says which; StoreError where there is none."""
+    def find(self, path: Path) -> Path:
+        """Return an earlier stage's table, of this run or of the reference run (see `inputs`), and print which.
+
+        Raises StoreError if there is none.
+        """
         reference = self.reference.root / path.relative_to(self.files.root)
-        order = {"run": [path], "reference": [reference], "auto": [path, reference]}[self.at.inputs]
+        order = {"run": [path], "reference": [reference], "auto": [path, reference]}[self.coordinates.inputs]
         for candidate in order:
             if candidate.exists():
                 print(f"reading {candidate.relative_to(store.ROOT)}")
                 return candidate
-        raise store.StoreError(
-            f"there is no {' nor '.join(str(c.relative_to(store.ROOT)) for c in order)}: run the notebook that makes it first "
-            "(the README's table says which), or `agentark run` for the whole study"
-        )
+        missing = " nor ".join(str(candidate.relative_to(store.ROOT)) for candidate in order)
+        advice = "run the notebook that makes it first (the README's table says which)"
+        raise store.StoreError(f"there is no {missing}: {advice}, or `agentark run` for the whole study")
 
-    def rows(self, path: Path, task: str, split: str) -> pd.DataFrame:
-        """An earlier stage's rows of a task's split, cut to this run's slice: its first `limit` problems."""
-        table = pd.read_parquet(self.found(path))
-        if not self.at.limit:
-            return table
-        return table[table.problem.isin([p.id for p in tasks.problems(task, split, self.at.limit)])].reset_index(
-            drop=True
-        )
+    def table(self, artifact: Artifact, cell: Cell) -> tuple[pd.DataFrame, str]:
+        """Return an earlier stage's rows of the problems of this run's slice, and the table's identity in manifests."""
+        import pandas as pd
+
+        path = self.find(self.files.path(artifact, cell))
+        return self._sliced(pd.read_parquet(path), cell), store.identity(path)
+
+    def log(self, cell: Cell) -> tuple[pd.DataFrame, str]:
+        """Return the graded log of a cell for the problems of this run's slice, and its identity in manifests."""
+        from .grade import grading
+        from .mas.jobs import DEBATES
+
+        path = self.find(self.files.path(DEBATES, cell))
+        rows = grading.read(path) if path.is_relative_to(self.reference.root) else grading.run(path)
+        return self._sliced(rows, cell), grading.identity(path)
+
+    def _sliced(self, rows: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+        if not self.coordinates.limit:
+            return rows
+        ids = [p.id for p in tasks.problems(cell.task, cell.split, self.coordinates.limit)]
+        return rows[rows.problem.isin(ids)].reset_index(drop=True)
 
 
 def begin(namespace: dict[str, Any]) -> Run:
-    """Check a notebook's parameters.  `namespace` is its globals(), right after the parameters cell.
+    """Check a notebook's parameters, and prepare what it prints (see `quiet`).  namespace: the notebook's globals().
 
-    Raises ParamsError for a parameter that the notebook does not declare, or that cannot be.
+    Raises ParamsError for a parameter that the notebook does not declare, or whose value is not possible.
     """
     where = "this notebook's parameters"
-    cells = [source for source in namespace.get("In", []) if isinstance(source, str)]
-    injected = [source for source in cells if source.startswith("# Parameters\n")]
-    declared = {name for source in cells if source not in injected for name in assigned(source)}
+    sources = [source for source in namespace.get("In", []) if isinstance(source, str)]
+    injected = [source for source in sources if source.startswith("# Parameters\n")]
+    declared = {name for source in sources if source not in injected for name in assigned(source)}
     refuse_undeclared({name for source in injected for name in assigned(source)}, declared, where)
-    given = {
-        name: namespace[name]
-        for name in params.SECTIONS + params.COORDINATES
-        if name in namespace and not callable(namespace[name])
-    }
-    return check(given, where)
+    names = (*params.SECTIONS, *params.COORDINATES)
+    run = check({name: namespace[name] for name in names if name in namespace and not callable(namespace[name])}, where)
+    quiet(trains=bool({"student", "students"} & set(namespace)), headless=bool(injected))
+    print(f"study {run.base.study.name}: writes to results/{run.name}")
+    return run
+
+
+def quiet(trains: bool, headless: bool) -> None:
+    """Show errors of libraries only, and tables whole.
+
+    trains: a network is trained, so that the trainer's dictionary per step has to be silenced.  headless: papermill
+    executes the notebook; its log keeps one line per finished chunk, which a page shows as one line that is updated.
+    """
+    import pandas as pd
+
+    for name in ("transformers", "trl", "accelerate", "datasets", "peft", "torch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="(?!agentark)")
+    for option in ("display.max_rows", "display.max_columns", "display.max_colwidth", "display.width"):
+        pd.set_option(option, None)
+    printing = [progress]
+    if trains:  # takes seconds to import, which a notebook that only reads tables does not need
+        from transformers.trainer_callback import PrinterCallback
+
+        from .distill import rl_log
+
+        PrinterCallback.on_log = lambda *_, **__: None
+        printing.append(rl_log)
+    if not headless:
+        for module in printing:  # not a parameter of their functions: the code of these is part of the hash of a stage
+            vars(module)["print"] = update_line
+
+
+_lines: dict[int, Any] = {}  # for each executed cell, the handle of its line
+
+
+def update_line(text: str, **_: Any) -> None:
+    """Show `text` in place of the last line of the same cell."""
+    from IPython import display, get_ipython
+
+    shell = get_ipython()
+    if shell is None:
+        print(text)
+        return
+    content = {"text/plain": text}
+    if handle := _lines.get(shell.execution_count):
+        handle.update(content, raw=True)
+    else:
+        _lines[shell.execution_count] = display.display(content, raw=True, display_id=True)
 
 
 def check(given: dict[str, Any], where: str) -> Run:
-    """The Run of some parameters; what a section does not say is as in params/mini.yaml.  Raises ParamsError."""
-    sections = {}
+    """Return the Run of some parameters; missing keys are as in params/mini.yaml.  Raises ParamsError."""
     defaults = yaml.safe_load(DEFAULT.read_text())
+    sections = {}
     for name in params.SECTIONS:
-        said = given.get(name, {})
-        sections[name] = {**defaults[name], **said} if isinstance(said, dict) else said
-    told, at = params.check({**given, **sections}, where)
-    check_names(told, at)
-    return Run(told, at, study.Files(store.ROOT / "results" / study.output_name(told.study.name, at.limit)))
+        section = given.get(name, {})
+        sections[name] = {**defaults[name], **section} if isinstance(section, dict) else section
+    config, coordinates = params.check({**given, **sections}, where)
+    check_names(config, coordinates)
+    return Run(config, coordinates)
 
 
-def check_names(told: params.Params, at: params.Coordinates) -> None:
-    """ParamsError where a task or network of the study or the coordinates does not exist."""
-    for task in sorted({*told.study.train_tasks, *told.study.test_tasks, at.task} - {""}):
-        try:
+def check_names(config: params.Params, coordinates: params.Coordinates) -> None:
+    """Check the benchmarks, methods, protocols and networks of a study and of coordinates, without heavy imports.
+
+    Raises ParamsError if one does not exist, or if those of the study do not fit together.
+    """
+    study = config.study
+    trained = {name: method for name, method in methods().items() if method.trained}
+    for name in study.methods:
+        if name in methods() and name not in trained:
+            raise ParamsError(f"study.methods: {name} trains nothing and is evaluated in every study anyway: remove it")
+        check_name(name, trained, "method")
+    check_name(coordinates.method, methods(), "method")
+    for name in (*study.protocols, coordinates.protocol):
+        check_name(name, protocols(), "protocol")
+    models = {*study.teachers, *study.students, *coordinates.students, coordinates.student, coordinates.teacher}
+    try:
+        for task in sorted({*study.train_tasks, *study.test_tasks, coordinates.task} - {""}):
             tasks.get(task)
-        except ValueError as error:
-            raise ParamsError(str(error)) from None
-    for model in sorted(
-        {*told.study.teachers, *told.study.students, *at.students, at.student, at.teacher, told.prm.backbone}
-        - {"", "student"}
-    ):
-        try:
+        for model in sorted({*models, config.prm.backbone} - {"", "student"}):
             load.check_name(model)
-        except load.ModelError as error:
-            raise ParamsError(str(error)) from None
+    except (ValueError, load.ModelError) as error:
+        raise ParamsError(str(error)) from None
+    for train in study.train_tasks:
+        for test in study.test_tasks:
+            if why := tasks.shared_problems(train, test):
+                advice = f"test on {train}, or train on another set"
+                raise ParamsError(f"study: what is learned from {train} cannot be tested on {test} ({why}): {advice}")
+    rewarded = [name for name in study.methods if trained[name].reward]
+    if config.rl.init == "rsft" and rewarded and "rsft" not in study.methods:
+        reason = "rl.init = rsft starts from the study's R-SFT checkpoints, and study.methods has no rsft"
+        raise ParamsError(f"{reason}: add it, or use init: base")
 
 
 def assigned(source: str) -> set[str]:
-    """The names that a cell's top level assigns; nothing where it is no plain Python (magics)."""
+    """Return the names that a cell assigns at its top level; none if it is not plain Python (magics)."""
     try:
-        tree = ast.parse(source)
+        body = ast.parse(source).body
     except SyntaxError:
         return set()
-    found: set[str] = set()
-    for node in tree.body:
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        )
-        found |= {target.id for target in targets if isinstance(target, ast.Name)}
-    return found
+    targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    targets += [node.target for node in body if isinstance(node, ast.AnnAssign)]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def declared(cells: list) -> set[str]:
+    """Return the parameters that a notebook declares in its cells tagged "sections" and "parameters"."""
+    tagged = [cell for cell in cells if {"sections", "parameters"} & set(cell["metadata"].get("tags", []))]
+    return {name for cell in tagged for name in assigned("".join(cell["source"]))}
 
 
 def refuse_undeclared(given: set[str], declared: set[str], where: str) -> None:
-    """ParamsError where a parameter was given that the notebook's parameters cell does not declare."""
+    """Raise ParamsError if a parameter was given that the notebook does not declare."""
     for name in sorted(given - declared):
         raise ParamsError(f"{where}: {params.unknown(name, tuple(sorted(declared)))}")
 
 
 def provenance() -> str:
-    """What this runs with and on, for a cell that is not compared."""
+    """Return the packages and the machine of this run, for a cell whose output is not compared."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "trl", "peft"))
     return f"Python {platform.python_version()}, {packages}\n{store.machine()}"

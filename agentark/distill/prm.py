@@ -2,12 +2,11 @@
 
     Eq. 7   L_PRM(φ) = - sum_t log softmax( {σ(R_φ(r_t+)), σ(R_φ(r-)) for r- in N_t} / τ ) at r_t+
 
-Positives, negatives and stages are those of DECISIONS 17 and 18, in `prm_data`'s words: a step of a right trace against steps of
-other agents' wrong ones.  Deviations: the sum over t is a mean over the batch's positives (a scale that AdamW does not see);
-`ce` is binary cross-entropy on the steps' labels, of which 3.3.3 speaks ("the probability that a reasoning step is correct");
-`ce+contrastive` weighs the latter 0.5, as the authors' code does.  The learning rate falls linearly to 0 in each stage.
-
-A checkpoint is written after each epoch; a killed training goes on from there and ends with the same weights.
+Positives, negatives and stages are those of DECISIONS 17 and 18: a step of a right trace against steps of other agents'
+wrong traces (see `prm_data`). Deviations: the sum over t is a mean over the batch's positives, a scale that does not
+affect AdamW; `ce` is binary cross-entropy on the steps' labels, which 3.3.3 mentions ("the probability that a reasoning
+step is correct"); `ce+contrastive` weights the contrastive loss by 0.5, as the authors' code does. The learning rate
+falls linearly to 0 in each stage. A killed training resumes from its last epoch and ends with the same weights.
 """
 
 from __future__ import annotations
@@ -17,8 +16,10 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pandas as pd
 import torch
@@ -26,9 +27,9 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from agentark import params, store, tasks
-from agentark.mas.stage import say
+from agentark.graph.source import source_hash
 from agentark.models.load import revision
-from agentark.source import source_hash
+from agentark.store.progress import print_progress
 
 from . import prm_data, prm_model
 from .prm_data import Item
@@ -41,56 +42,45 @@ MAX_GRAD_NORM = 1.0  # ours: transformers' default
 def contrastive(
     positive: torch.Tensor, negatives: torch.Tensor, used: torch.Tensor, score: str, tau: float
 ) -> torch.Tensor:
-    """Eq. 7 for each positive step: (P,).
+    """Return Eq. 7 for each positive step, (P,); 0 for a step without negatives.
 
-    positive (P,), negatives (P, N): raw scores; used (P, N): which negatives there are.  `score`: "sigmoid" is Eq. 7 as printed, whose
-    bounded scores keep the loss above log(1 + N e^(-1/τ)); "logit" leaves σ away.  Without negatives it is 0.
+    positive (P,), negatives (P, N): raw scores. used (P, N): the mask of the existing negatives. score: "sigmoid" is
+    Eq. 7 as printed, whose bounded scores keep the loss above log(1 + N e^(-1/τ)); "logit" omits σ.
     """
     scores = torch.cat([positive.unsqueeze(1), negatives], dim=1)
     scores = (scores.sigmoid() if score == "sigmoid" else scores) / tau
-    there = torch.cat([torch.ones_like(used[:, :1]), used], dim=1)
-    return -scores.masked_fill(~there, -math.inf).log_softmax(-1)[:, 0]
+    used = torch.cat([torch.ones_like(used[:, :1]), used], dim=1)
+    return -scores.masked_fill(~used, -math.inf).log_softmax(-1)[:, 0]
 
 
-def batch_loss(logits: torch.Tensor, items: Sequence[Item], told: params.Prm) -> torch.Tensor:
-    """The loss of a batch: logits (B, S) are the raw scores of the steps of the items' traces, one item after the other."""
-    first, at = [], 0
-    for item in items:
-        first.append(at)
-        at += len(item.rows)
+def batch_loss(logits: torch.Tensor, items: Sequence[Item], config: params.Prm) -> torch.Tensor:
+    """Return the loss of a batch; logits (B, S) are the raw scores of the steps of the items' traces, item by item."""
+    starts = [0, *accumulate(len(item.rows) for item in items)]  # the first row of each item
     loss = logits.new_zeros(())
-    if told.loss != "contrastive":  # an item has labels, or (with ce+contrastive) pairs
-        known = [
-            (start + n, t, label)
-            for start, item in zip(first, items)
-            for n, labels in enumerate(item.labels)
-            for t, label in enumerate(labels)
-            if label is not None
-        ]
-        if known:
-            rows, steps, labels = map(list, zip(*known))
-            loss = binary_cross_entropy_with_logits(
-                logits[rows, steps], torch.tensor(labels, device=logits.device, dtype=logits.dtype)
-            )
-    pairs = [(start, pair) for start, item in zip(first, items) for pair in item.pairs]
-    if told.loss != "ce" and pairs:
+    if config.loss != "contrastive":
+        by_row = [(start + n, row) for start, item in zip(starts, items) for n, row in enumerate(item.labels)]
+        labelled = [(n, t, label) for n, row in by_row for t, label in enumerate(row) if label is not None]
+        if labelled:  # with ce+contrastive, an item may have pairs only
+            rows, steps, labels = map(list, zip(*labelled, strict=True))
+            loss = binary_cross_entropy_with_logits(logits[rows, steps], logits.new_tensor(labels))
+    pairs = [(start, pair) for start, item in zip(starts, items, strict=False) for pair in item.pairs]
+    if config.loss != "ce" and pairs:
         positive = logits[[start + pair.positive[0] for start, pair in pairs], [pair.positive[1] for _, pair in pairs]]
-        # pad with the positive itself, which `used` then hides
-        padded = [[*pair.negatives, *[pair.positive] * (told.negatives - len(pair.negatives))] for _, pair in pairs]
-        rows = [[start + n for n, _ in row] for (start, _), row in zip(pairs, padded)]
+        # padded with the positive itself, which `used` masks
+        padded = [[*pair.negatives, *[pair.positive] * (config.negatives - len(pair.negatives))] for _, pair in pairs]
+        rows = [[start + n for n, _ in row] for (start, _), row in zip(pairs, padded, strict=True)]
         negatives = logits[rows, [[t for _, t in row] for row in padded]]
-        used = torch.tensor(
-            [[n < len(pair.negatives) for n in range(told.negatives)] for _, pair in pairs], device=logits.device
-        )
-        part = contrastive(positive, negatives, used, told.score, told.tau).mean()
-        loss = part if told.loss == "contrastive" else loss + CONTRASTIVE_SHARE * part
+        counts = torch.tensor([len(pair.negatives) for _, pair in pairs], device=logits.device)
+        used = torch.arange(config.negatives, device=logits.device) < counts.unsqueeze(1)
+        contrast = contrastive(positive, negatives, used, config.score, config.tau).mean()
+        loss = contrast if config.loss == "contrastive" else loss + CONTRASTIVE_SHARE * contrast
     return loss
 
 
 def stage_one(prm: ProcessRewardModel) -> list[str]:
-    """The parameters that stage I trains: the last layer's, the final norm's and the head's (DECISIONS 18)."""
-    last = f"backbone.layers.{len(prm.backbone.layers) - 1}."
-    return [name for name, _ in prm.named_parameters() if name.startswith((last, "backbone.norm.", "head."))]
+    """Return the names of the parameters that stage I trains: last layer, final norm and head (DECISIONS 18)."""
+    last_layer = f"backbone.layers.{len(prm.backbone.layers) - 1}."
+    return [name for name, _ in prm.named_parameters() if name.startswith((last_layer, "backbone.norm.", "head."))]
 
 
 def train(
@@ -98,36 +88,38 @@ def train(
     items: list[Item],
     out: Path,
     about: dict,
-    told: params.Prm,
+    config: params.Prm,
     seed: int,
-    progress: Callable[[str, int, int], None] = say,
+    progress: Callable[[str, int, int], None] = print_progress,
 ) -> dict:
-    """Train a reward model on `items` (see `prm_data.items`) from the weights of `base`, and save it to the folder `out`.
+    """Train a reward model on `items` (see `prm_data.items`) from the weights of `base` and save it to `out`.
 
-    `told.batch` is in problems.  A killed training goes on from its last checkpoint under `out`.work; `progress` hears of each epoch.
-    Returns the training log: loss per step, steps, steps a stage, traces, tokens, seconds, peak_memory_mb, parameters trained a stage.
+    about: the description of the training. config.batch: the size of a batch in problems. progress: called after each
+    epoch. A killed training resumes from its last checkpoint under `out`.work. Returns the training log: loss per step,
+    steps, steps per stage, problems, traces, tokens, seconds, peak_memory_mb, parameters trained per stage. Raises
+    PrmError if the training diverges, StoreError if the checkpoints are those of another training.
     """
     work = out.with_name(out.name + ".work")
-    if not (work / "about.journal").exists():  # it was deleted to start anew: so be it
+    if not (work / "about.journal").exists():  # the user deleted it in order to start over
         shutil.rmtree(work, ignore_errors=True)
-    journal = store.Journal(work / "about.journal", about)  # refuses checkpoints of another training
+    journal = store.Journal(work / "about.journal", about)  # refuses the checkpoints of another training
     started = time.time()
-    prm = prm_model.make(base, seed, **told.model_dump())
-    epochs = [(1, n) for n in range(told.stage1_epochs)] + [(2, n) for n in range(told.stage2_epochs)]
-    last = store.last_checkpoint(work)
-    done = int(Path(last).name.split("-")[1]) if last else 0
+    prm = prm_model.make(base, seed, **config.model_dump())
+    epochs = [(1, n) for n in range(config.stage1_epochs)] + [(2, n) for n in range(config.stage2_epochs)]
+    checkpoint = store.last_checkpoint(work)
+    finished = int(Path(checkpoint).name.split("-")[1]) if checkpoint else 0
     trained: dict[int, int] = {}
     optimizer = None
     for number, (stage, epoch) in enumerate(epochs, 1):
         if epoch == 0:
             trained[stage] = _set_stage(prm, stage)
             optimizer = torch.optim.AdamW([p for p in prm.parameters() if p.requires_grad], weight_decay=0.0)
-        if number <= done:
-            if number == done:
-                prm.load_state_dict(load_file(f"{last}/model.safetensors", device=str(prm.device)))
-                optimizer.load_state_dict(torch.load(f"{last}/optimizer.pt", weights_only=True))
+        if number <= finished:
+            if number == finished and optimizer:
+                prm.load_state_dict(load_file(f"{checkpoint}/model.safetensors", device=str(prm.device)))
+                optimizer.load_state_dict(torch.load(f"{checkpoint}/optimizer.pt", weights_only=True))
             continue
-        losses = _epoch(prm, optimizer, items, told, seed, stage, epoch)
+        losses = _epoch(prm, optimizer, items, config, seed, stage, epoch)
         journal.add(f"epoch {number}", [{"stage": stage, "loss": loss} for loss in losses])
         _checkpoint(prm, optimizer, work / f"checkpoint-{number}")
         progress(f"{out.name} stage {stage}", number, len(epochs))
@@ -136,11 +128,9 @@ def train(
         "loss": [{"step": n, **row} for n, row in enumerate(rows, 1)],
         "steps": len(rows),
         "steps_of_stage": {str(stage): sum(row["stage"] == stage for row in rows) for stage in trained},
-        "problems": len(items),
-        "traces": sum(len(item.rows) for item in items),
+        **{"problems": len(items), "traces": sum(len(item.rows) for item in items)},
         "tokens": len(epochs) * sum(len(ids) for item in items for ids, _ in item.rows),
-        "seconds": round(time.time() - started, 1),
-        "peak_memory_mb": store.peak_memory_mb(),
+        **{"seconds": round(time.time() - started, 1), "peak_memory_mb": store.peak_memory_mb()},
         "parameters_trained": {str(stage): n for stage, n in trained.items()},
     }
     with store.folder(out) as part:
@@ -152,41 +142,36 @@ def train(
 
 
 def _set_stage(prm: ProcessRewardModel, stage: int) -> int:
-    """Freeze what the stage leaves alone.  Returns how many numbers it trains."""
-    mine = set(stage_one(prm)) if stage == 1 else None
+    """Freeze the parameters that the stage does not train; return the number of trained values."""
+    trained = set(stage_one(prm)) if stage == 1 else None
     for name, parameter in prm.named_parameters():
-        parameter.requires_grad_(mine is None or name in mine)
+        parameter.requires_grad_(trained is None or name in trained)
     return sum(p.numel() for p in prm.parameters() if p.requires_grad)
 
 
 def _epoch(
-    prm: ProcessRewardModel, optimizer, items: list[Item], told: params.Prm, seed: int, stage: int, epoch: int
+    prm: ProcessRewardModel, optimizer, items: list[Item], config: params.Prm, seed: int, stage: int, epoch: int
 ) -> list[float]:
-    """Go once through the items, in an order that seed, stage and epoch decide.  Returns the loss of each step."""
-    order = list(items)
-    Random(f"{seed} {stage} {epoch}").shuffle(order)
-    batches = [order[at : at + told.batch] for at in range(0, len(order), told.batch)]
-    rate, epochs = (
-        (told.stage1_learning_rate, told.stage1_epochs)
-        if stage == 1
-        else (told.stage2_learning_rate, told.stage2_epochs)
-    )
+    """Train one epoch, in an order determined by seed, stage and epoch; return the loss of each step."""
+    shuffled = list(items)
+    Random(f"{seed} {stage} {epoch}").shuffle(shuffled)
+    batches = [shuffled[start : start + config.batch] for start in range(0, len(shuffled), config.batch)]
+    rate, epochs = config.stage1_learning_rate, config.stage1_epochs
+    if stage == 2:
+        rate, epochs = config.stage2_learning_rate, config.stage2_epochs
     losses = []
     prm.train()
     for n, batch in enumerate(batches):
         torch.manual_seed(store.chunk_seed(seed, stage, epoch, n))  # for backbones with dropout
         for group in optimizer.param_groups:
             group["lr"] = rate * (1 - (epoch * len(batches) + n) / (epochs * len(batches)))
+        rows = [row for item in batch for row in item.rows]
         with torch.autocast("cuda", torch.bfloat16, enabled=prm.device.type == "cuda"):
-            inputs = prm_model.collate(
-                [row for item in batch for row in item.rows], prm.tokenizer.pad_token_id, prm.device
-            )
-            loss = batch_loss(prm(*inputs), batch, told)
+            inputs = prm_model.collate(rows, prm.tokenizer.pad_token_id, prm.device)
+            loss = batch_loss(prm(*inputs), batch, config)
         if not loss.isfinite():
-            raise PrmError(
-                f"the loss of stage {stage}, epoch {epoch + 1}, step {n + 1} is {loss.item()}: "
-                f"lower prm.stage{stage}_learning_rate"
-            )
+            where = f"stage {stage}, epoch {epoch + 1}, step {n + 1}"
+            raise PrmError(f"the loss of {where} is {loss.item()}: lower prm.stage{stage}_learning_rate")
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for p in prm.parameters() if p.requires_grad], MAX_GRAD_NORM)
@@ -197,7 +182,7 @@ def _epoch(
 
 
 def _checkpoint(prm: ProcessRewardModel, optimizer, folder: Path) -> None:
-    """Write weights and optimizer; trainer_state.json comes last (`store.last_checkpoint`).  Earlier checkpoints are then removed."""
+    """Write a checkpoint, trainer_state.json last (see `store.last_checkpoint`), and remove the older ones."""
     folder.mkdir(parents=True)
     save_file({name: tensor.contiguous() for name, tensor in prm.state_dict().items()}, folder / "model.safetensors")
     torch.save(optimizer.state_dict(), folder / "optimizer.pt")
@@ -217,32 +202,25 @@ def run(
     split: str,
     n: int,
     seed: int,
-    told: params.Prm,
-    progress: Callable[[str, int, int], None] = say,
+    config: params.Prm,
+    progress: Callable[[str, int, int], None] = print_progress,
 ) -> dict:
-    """The stage: a table of steps (`extract.steps.table`) of the first `n` problems of a split goes in, a reward model comes out in `out`.
+    """Train a reward model on the steps of the first `n` problems of a split and save it to `out`.
 
-    `steps_id` stands for the table in the manifest.  Returns the training log with `counts` (what was used, and what was left out
-    and why).  What is there already is read.
+    steps: a table of `extract.steps.table`. steps_id: its identity, for the manifest. An existing model is kept.
+    Returns the training log of `train` with `counts` of the traces, positives and negatives that were used, and of
+    those left out by reason. Raises PrmError if there is nothing to learn from or the training diverges, ModelError if
+    `base` cannot be loaded.
     """
-    about = {
-        "stage": "prm",
-        "source": source_hash(__name__, *tasks.modules(task)),
-        "steps": steps_id,
-        "base": base,
-        "revision": revision(base),
-        "task": task,
-        "split": split,
-        "n": n,
-        "seed": seed,
-        "prm": told.model_dump(),
-    }
+    code = source_hash(f"{__name__}:run", *tasks.sources(task)["problems"])
+    about: dict[str, Any] = {"stage": "prm", "source": code, "steps": steps_id, "prm": config.model_dump()}
+    about |= {"base": base, "revision": revision(base), "task": task, "split": split, "n": n, "seed": seed}
     if store.is_done(out, about):
         return json.loads((out / "training.json").read_text())
     started = time.time()
     prompts = {p.id: tasks.get(task).prompt(p) for p in tasks.problems(task, split, n)}
-    items, counts = prm_data.items(steps, prompts, prm_model.make(base, seed), told, seed)
-    log = {**train(base, items, out, about, told, seed, progress), "counts": counts}
+    items, counts = prm_data.items(steps, prompts, prm_model.make(base, seed), config, seed)
+    log = {**train(base, items, out, about, config, seed, progress), "counts": counts}
     (out / "training.json").write_text(json.dumps(log, indent=1) + "\n")
     store.write_manifest(out, about, started, **counts)
     return log

@@ -1,9 +1,9 @@
-"""What a process reward model learns from: traces with a label a step, and for Eq. 7 each positive step with its negatives.
+"""The training data of a process reward model: traces with a label per step and, for Eq. 7, positives with negatives.
 
-Positive: step t of a right trace.  Negatives: step t (the nearest one where the trace is shorter) of other agents' wrong traces on the
-same problem, N ≤ 4 of them, none textually equal to the positive (DECISIONS 17).  Most early steps of a wrong trace are right: with the
-labellers `arithmetic` and `rollout`, steps that are right by their label are not used as negatives, nor those without one, nor wrong
-steps as positives; with `outcome` they are, and `counts` says how many.  Deviation: equal traces of a problem are taken once.
+Positive: step t of a right trace. Negatives: step t (or the last step of a shorter trace) of other agents' wrong traces
+of the same problem, N ≤ 4 of them, none textually equal to the positive (DECISIONS 17). Most early steps of a wrong
+trace are right: with the labellers `arithmetic` and `rollout`, negatives must be wrong by their label, and wrong steps
+are not positives; `outcome` checks neither, and the counts say how often. Deviation: equal traces are used once.
 """
 
 from __future__ import annotations
@@ -20,15 +20,12 @@ from agentark import params
 from . import prm_model
 from .prm_model import PrmError, ProcessRewardModel
 
-At = tuple[int, int]  # (number of the trace, number of the step)
+Position = tuple[int, int]  # (index of the trace, index of the step)
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A trace that one or more agents wrote.
-
-    labels: the labeller's, a step each, in [0, 1] or None; arithmetic: whether each step is true, or None, for the counts.
-    """
+    """A trace by one or more agents; labels: of its steps, in [0, 1] or None; arithmetic: only for the counts."""
 
     problem: str
     agents: frozenset[int]
@@ -41,15 +38,15 @@ class Trace:
 
 @dataclass(frozen=True)
 class Pair:
-    """A positive step and the negatives that it is to beat."""
+    """A positive step and the negatives that it should outscore."""
 
-    positive: At
-    negatives: tuple[At, ...]
+    positive: Position
+    negatives: tuple[Position, ...]
 
 
 @dataclass(frozen=True)
 class Item:
-    """A problem with all that is learnt from it: rows (token ids, ends of the steps), a label a step, pairs (numbering the rows)."""
+    """The data of one problem: (token ids, ends of the steps) and labels of each trace, and pairs of positions."""
 
     problem: str
     rows: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
@@ -58,151 +55,141 @@ class Item:
 
 
 def traces(steps: pd.DataFrame, labeller: str) -> list[Trace]:
-    """The traces of a table of steps, equal ones of a problem once.  PrmError where the table has no label of that kind."""
+    """Return the different traces of a table of steps. Raises PrmError if the table has no labels of that labeller."""
     if labeller not in steps:
-        raise PrmError(
-            f"the table of steps has no column {labeller!r}: make it with that labeller, or choose another by prm.labeller"
-        )
-    found: dict[tuple[str, str], Trace] = {}
-    for (problem, agent, _), rows in steps.sort_values("step").groupby(["problem", "agent", "round"], sort=True):
-        first = rows.iloc[0]
-        made = Trace(
-            problem,
-            frozenset([int(agent)]),
-            first.trace,
-            tuple(rows.text),
-            bool(first.trace_correct),
-            tuple(None if pd.isna(v) else float(v) for v in rows[labeller]),
-            tuple(None if pd.isna(v) else bool(v) for v in rows.arithmetic),
-        )
-        same = found.get((problem, made.text))
-        found[problem, made.text] = replace(same, agents=same.agents | made.agents) if same else made
-    return list(found.values())
+        missing = f"the table of steps has no column {labeller!r}"
+        raise PrmError(f"{missing}: label the steps with it, or choose another prm.labeller")
+    by_text: dict[tuple[str, str], Trace] = {}
+    for _, rows in steps.sort_values("step").groupby(["problem", "agent", "round"], sort=True):
+        first, texts = rows.iloc[0], tuple(rows.text)
+        labels = tuple(None if pd.isna(v) else float(v) for v in rows[labeller])
+        truths = tuple(None if pd.isna(v) else bool(v) for v in rows.arithmetic)
+        key, agents, correct = (first.problem, first.trace), frozenset([int(first.agent)]), bool(first.trace_correct)
+        if key in by_text:
+            by_text[key] = replace(by_text[key], agents=by_text[key].agents | agents)
+        else:
+            by_text[key] = Trace(first.problem, agents, first.trace, texts, correct, labels, truths)
+    return list(by_text.values())
 
 
-def shuffle(made: Sequence[Trace], labeller: str, seed: int) -> list[Trace]:
-    """The same traces with their labels dealt out anew: the control, from which nothing can be learnt but how many are right.
+def shuffle(written: Sequence[Trace], labeller: str, seed: int) -> list[Trace]:
+    """Return the same traces with shuffled labels: the control, from which only the share of right ones can be learnt.
 
-    Traces swap which of them are right; steps swap their labels (with `outcome` they follow their trace's).
+    Whether a trace is right is permuted among the traces; so are the labels among the steps, except with `outcome`.
     """
     rng = Random(f"{seed} shuffled labels")
-    correct = rng.sample([t.correct for t in made], len(made))
+    correct = rng.sample([trace.correct for trace in written], len(written))
     if labeller == "outcome":
-        return [replace(t, correct=right, labels=(float(right),) * len(t.steps)) for t, right in zip(made, correct)]
-    known = [label for t in made for label in t.labels if label is not None]
-    deal = iter(rng.sample(known, len(known)))
-    return [
-        replace(t, correct=right, labels=tuple(None if label is None else next(deal) for label in t.labels))
-        for t, right in zip(made, correct)
-    ]
+        both = zip(written, correct, strict=True)
+        return [replace(t, correct=right, labels=(float(right),) * len(t.steps)) for t, right in both]
+    labels = [label for trace in written for label in trace.labels if label is not None]
+    shuffled = iter(rng.sample(labels, len(labels)))
+    permuted = [tuple(None if label is None else next(shuffled) for label in t.labels) for t in written]
+    return [replace(t, correct=r, labels=ls) for t, r, ls in zip(written, correct, permuted, strict=True)]
 
 
-def pairs(made: Sequence[Trace], labeller: str, most: int, seed: int) -> tuple[list[Pair], dict[str, int]]:
-    """Each positive step with at most `most` negatives, chosen by `seed`, and the counts of what was used and left out."""
-    groups: dict[str, list[int]] = {}
-    for n, trace in enumerate(made):
-        groups.setdefault(trace.problem, []).append(n)
-    found: list[Pair] = []
+def pairs(written: Sequence[Trace], labeller: str, most: int, seed: int) -> tuple[list[Pair], dict[str, int]]:
+    """Return each positive step with at most `most` negatives, sampled by `seed`, and the counts of used steps."""
+    by_problem: dict[str, list[int]] = {}
+    for n, trace in enumerate(written):
+        by_problem.setdefault(trace.problem, []).append(n)
+    chosen_pairs: list[Pair] = []
     counts: Counter[str] = Counter()
-    for problem, members in groups.items():
-        wrong = [n for n in members if not made[n].correct]
-        for n in (n for n in members if made[n].correct):
-            for t in range(len(made[n].steps)):
+    for problem, members in by_problem.items():
+        wrong = [n for n in members if not written[n].correct]
+        for n in (n for n in members if written[n].correct):
+            for t in range(len(written[n].steps)):
                 counts["steps of right traces"] += 1
-                if labeller != "outcome" and made[n].labels[t] == 0:
+                if labeller != "outcome" and written[n].labels[t] == 0:
                     counts["positives left out: wrong by label"] += 1
                     continue
-                usable = _negatives(made, n, t, wrong, labeller, counts)
-                if not usable:
+                candidates = _negatives(written, n, t, wrong, labeller, counts)
+                if not candidates:
                     counts["positives left out: no negative"] += 1
                     continue
-                chosen = sorted(Random(f"{seed} {problem} {n} {t}").sample(usable, min(most, len(usable))))
-                found.append(Pair((n, t), tuple(chosen)))
-                truth = [made[m].arithmetic[u] for m, u in chosen]
+                chosen = sorted(Random(f"{seed} {problem} {n} {t}").sample(candidates, min(most, len(candidates))))
+                chosen_pairs.append(Pair((n, t), tuple(chosen)))
+                truth = [written[m].arithmetic[u] for m, u in chosen]
                 counts["negatives"] += len(truth)
                 counts["negatives known to be right or wrong (arithmetic)"] += sum(v is not None for v in truth)
                 counts["negatives that are right (arithmetic)"] += sum(v is True for v in truth)
-    counts["positives"] = len(found)
-    return found, dict(counts)
+    counts["positives"] = len(chosen_pairs)
+    return chosen_pairs, dict(counts)
 
 
-def _negatives(made: Sequence[Trace], n: int, t: int, wrong: list[int], labeller: str, counts: Counter) -> list[At]:
-    """The steps that step t of trace n may be set against, one for each different beginning of a trace."""
-    usable: dict[tuple[str, ...], At] = {}
+def _negatives(
+    written: Sequence[Trace], n: int, t: int, wrong: list[int], labeller: str, counts: Counter
+) -> list[Position]:
+    """Return the possible negatives of step t of trace n, one for each different beginning of a trace."""
+    candidates: dict[tuple[str, ...], Position] = {}
     for m in wrong:
-        if len(made[n].agents | made[m].agents) == 1:  # the same agent in another round
+        if len(written[n].agents | written[m].agents) == 1:  # the same agent in another round
             continue
-        u = min(t, len(made[m].steps) - 1)
-        label = made[m].labels[u]
-        if made[m].steps[u] == made[n].steps[t]:
+        u = min(t, len(written[m].steps) - 1)
+        label = written[m].labels[u]
+        if written[m].steps[u] == written[n].steps[t]:
             counts["negatives left out: equal to the positive"] += 1
         elif labeller != "outcome" and label is None:
             counts["negatives left out: no label"] += 1
-        elif (
-            labeller != "outcome" and label > 0
-        ):  # of a rollout's completions some end right (Math-Shepherd's hard estimate)
+        elif labeller != "outcome" and label:  # for rollouts: some completion is right (Math-Shepherd's hard label)
             counts["negatives left out: right by label"] += 1
         else:
-            usable.setdefault(made[m].steps[: u + 1], (m, u))
-    return list(usable.values())
+            candidates.setdefault(written[m].steps[: u + 1], (m, u))
+    return list(candidates.values())
 
 
 def items(
-    steps: pd.DataFrame, prompts: dict[str, str], prm: ProcessRewardModel, told: params.Prm, seed: int
+    steps: pd.DataFrame, prompts: dict[str, str], prm: ProcessRewardModel, config: params.Prm, seed: int
 ) -> tuple[list[Item], dict[str, float]]:
-    """What to learn from a table of steps (`extract.steps.table`); `prompts` are the problems' prompts by id.
+    """Return the training data of a table of steps (`extract.steps.table`) by problem, and its counts.
 
-    Traces longer than `told.max_length` tokens (prompt included) are left out, as are those whose tokens have other steps than the
-    table; both are counted.  Returns (items, counts).  Raises PrmError where nothing is left.
+    `prompts` are the problems' prompts by id. Traces longer than `config.max_length` tokens (prompt included), or with
+    other steps by token ids than in the table, are left out and counted. Raises PrmError if nothing is left.
     """
-    written = traces(steps, told.labeller)
+    written = traces(steps, config.labeller)
     kept, rows = [], []
-    counts: Counter[str] = Counter(
-        {"traces": int(steps.groupby(["problem", "agent", "round"]).ngroups), "different traces": len(written)}
-    )
+    total = int(steps.groupby(["problem", "agent", "round"]).ngroups)
+    counts: Counter[str] = Counter({"traces": total, "different traces": len(written)})
     for trace in written:
         prompt, ids, ends = prm_model.encode(prm, [{"role": "user", "content": prompts[trace.problem]}], trace.text)
-        if len(prompt) + len(ids) > min(told.max_length, prm.context):
+        if len(prompt) + len(ids) > min(config.max_length, prm.context):
             counts["traces left out: longer than max_length"] += 1
         elif len(ends) != len(trace.steps):
             counts["traces left out: other steps by tokens than by text"] += 1
         else:
             kept.append(trace)
-            rows.append((tuple([*prompt, *ids]), tuple(len(prompt) + end for end in ends)))
-    if told.shuffled_labels:
-        kept = shuffle(kept, told.labeller, seed)
-    found, more = pairs(kept, told.labeller, told.negatives, seed)
+            rows.append(((*prompt, *ids), tuple(len(prompt) + end for end in ends)))
+    if config.shuffled_labels:
+        kept = shuffle(kept, config.labeller, seed)
+    chosen_pairs, pair_counts = pairs(kept, config.labeller, config.negatives, seed)
     counts["right traces"], counts["wrong traces"] = sum(t.correct for t in kept), sum(not t.correct for t in kept)
-    made = _by_problem(kept, rows, found, told.loss)
-    known = more.get("negatives known to be right or wrong (arithmetic)", 0)
-    share = (
-        {"share of negatives that are right (arithmetic)": more["negatives that are right (arithmetic)"] / known}
-        if known
-        else {}
-    )
-    if not made:
-        raise PrmError(
-            f"there is nothing to learn for prm.loss = {told.loss} with labels by {told.labeller}: {dict(counts) | more}"
-        )
-    return made, {**counts, **more, **share, "problems": len(made)}
+    training_items = _by_problem(kept, rows, chosen_pairs, config.loss)
+    if not training_items:
+        nothing = f"there is nothing to learn for prm.loss = {config.loss} with labels by {config.labeller}"
+        advice = "take another prm.loss or prm.labeller, or more problems"
+        raise PrmError(f"{nothing}: {dict(counts) | pair_counts}; {advice}")
+    checked = pair_counts.get("negatives known to be right or wrong (arithmetic)", 0)
+    right = pair_counts.get("negatives that are right (arithmetic)", 0)
+    share = {"share of negatives that are right (arithmetic)": right / checked} if checked else {}
+    return training_items, {**counts, **pair_counts, **share, "problems": len(training_items)}
 
 
-def _by_problem(kept: list[Trace], rows: list[tuple], found: list[Pair], loss: str) -> list[Item]:
-    """Items with the traces that the loss has a use for: all that have a label, or for Eq. 7 alone those that occur in a pair."""
-    if loss == "contrastive":
-        useful = {n for pair in found for n, _ in (pair.positive, *pair.negatives)}
-    else:
-        useful = {n for n, trace in enumerate(kept) if any(label is not None for label in trace.labels)}
-        useful |= {n for pair in found for n, _ in (pair.positive, *pair.negatives)} if loss != "ce" else set()
+def _by_problem(kept: list[Trace], rows: list[tuple], chosen_pairs: list[Pair], loss: str) -> list[Item]:
+    """Return the traces that the loss uses, by problem: for Eq. 7 those in a pair, for `ce` those with a label."""
+    chosen_pairs = chosen_pairs if loss != "ce" else []
+    used = {n for pair in chosen_pairs for n, _ in (pair.positive, *pair.negatives)}
+    if loss != "contrastive":
+        used |= {n for n, trace in enumerate(kept) if any(label is not None for label in trace.labels)}
     members: dict[str, list[int]] = {}
-    for n in sorted(useful):
+    for n in sorted(used):
         members.setdefault(kept[n].problem, []).append(n)
-    own: dict[str, list[Pair]] = {}
-    for pair in found if loss != "ce" else []:
-        at = {n: k for k, n in enumerate(members[kept[pair.positive[0]].problem])}
-        local = Pair((at[pair.positive[0]], pair.positive[1]), tuple((at[n], t) for n, t in pair.negatives))
-        own.setdefault(kept[pair.positive[0]].problem, []).append(local)
+    pairs_of: dict[str, list[Pair]] = {}
+    for pair in chosen_pairs:
+        problem = kept[pair.positive[0]].problem
+        row = {n: k for k, n in enumerate(members[problem])}
+        local = Pair((row[pair.positive[0]], pair.positive[1]), tuple((row[n], t) for n, t in pair.negatives))
+        pairs_of.setdefault(problem, []).append(local)
     return [
-        Item(problem, tuple(rows[n] for n in mine), tuple(kept[n].labels for n in mine), tuple(own.get(problem, ())))
-        for problem, mine in members.items()
+        Item(problem, tuple(rows[n] for n in ns), tuple(kept[n].labels for n in ns), tuple(pairs_of.get(problem, ())))
+        for problem, ns in members.items()
     ]

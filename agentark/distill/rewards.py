@@ -1,18 +1,18 @@
-"""From the scores of a trace's steps to the one reward R_phi(o) of Eq. 5 and 9.
+"""From the scores of a trace's steps to the reward R_phi(o) of Eq. 5 and 9.
 
-The paper calls R_phi(o) "the step-wise aggregate score" and does not say which (DECISIONS 20):
+The paper calls R_phi(o) "the step-wise aggregate score" and does not define it (DECISIONS 20):
 
-| how       | R_phi(o) of the step scores s_1 … s_K                                    |
-|-----------|--------------------------------------------------------------------------|
-| `min`     | the lowest: a trace is as good as its worst step                          |
-| `mean`    | their mean                                                                |
-| `softmin` | sum_k w_k s_k with w = softmax(-s / T), T = 0.1: between the two          |
-| `last`    | the last step's                                                           |
-| `product` | their product: the probability that all are right, if scores were one     |
+| aggregation | R_phi(o) of the step scores s_1 … s_K                                                  |
+|-------------|----------------------------------------------------------------------------------------|
+| `min`       | the minimum: a trace is as good as its worst step                                      |
+| `mean`      | the mean                                                                               |
+| `softmin`   | sum_k w_k s_k with w = softmax(-s / T), T = 0.1: between the two                       |
+| `last`      | the score of the last step                                                             |
+| `product`   | the product: the probability that all steps are right, if scores were probabilities    |
 
-A trace without steps has no reward at all (None): TRL leaves it out of its group's mean and deviation and gives it the
-advantage 0.  It is counted, never a silent 0.  The paper's equations have no verifiable reward; the authors' command line
-has: R(o) = R_phi(o) + w [the answer is right], with w = 0 by default (DECISIONS 21).
+A trace without steps has no reward (None), not a reward of 0: it has the advantage 0 and is counted. The authors'
+command line adds a verifiable reward, which the paper does not mention: R(o) = R_phi(o) + w [the answer is right], with
+w = 0 by default (DECISIONS 21).
 """
 
 from __future__ import annotations
@@ -28,45 +28,40 @@ AGGREGATIONS = ("min", "mean", "softmin", "last", "product")
 SOFTMIN_TEMPERATURE = 0.1
 
 Score = Callable[[list, list[list[int]]], list[list[float]]]
-"""A process reward model: TRL's prompts (chats) and the completions' token ids in, one score a step of each completion out."""
+"""A process reward model: takes TRL's prompts (chats) and the completions' token ids, returns their steps' scores."""
 
 
-def aggregate(step_scores: Sequence[float], how: str) -> float | None:
-    """R_phi(o) of one trace, in the scores' own unit; None for a trace without steps.
+def aggregate(step_scores: Sequence[float], aggregation: str) -> float | None:
+    """Return R_phi(o) of one trace, in the unit of the scores; None for a trace without steps.
 
-    Raises DistillError where a score is not a finite number, `how` is unknown, or a product is asked of scores that are no
-    probabilities (the product of two negative logits would be a good mark).
+    Raises DistillError for a score that is not finite, an unknown `aggregation`, or a product of scores outside [0, 1].
     """
-    if how not in AGGREGATIONS:
-        raise DistillError(f"no aggregation {how!r} of step scores; there are {', '.join(AGGREGATIONS)}")
+    if aggregation not in AGGREGATIONS:
+        raise DistillError(f"unknown aggregation {aggregation!r} of step scores; there are {', '.join(AGGREGATIONS)}")
     if len(step_scores) == 0:
         return None
     if not all(map(math.isfinite, step_scores)):
-        raise DistillError(
-            f"the process reward model gave a score that is no number: {list(map(float, step_scores))}; "
-            "its training has diverged, or its weights are damaged"
-        )
+        given = f"the process reward model gave a score that is not a number: {list(map(float, step_scores))}"
+        raise DistillError(f"{given}; its training has diverged, or its weights are damaged")
     scores = [float(s) for s in step_scores]
-    if how == "min":
+    if aggregation == "min":
         return min(scores)
-    if how == "mean":
+    if aggregation == "mean":
         return sum(scores) / len(scores)
-    if how == "last":
+    if aggregation == "last":
         return scores[-1]
-    if how == "product":
+    if aggregation == "product":
         if min(scores) < 0 or max(scores) > 1:
-            raise DistillError(
-                "rl.aggregation = product needs scores between 0 and 1 (prm.score: sigmoid), "
-                f"and there is {min(scores):.3g} … {max(scores):.3g}"
-            )
+            needed = "rl.aggregation = product needs scores between 0 and 1 (prm.score: sigmoid)"
+            raise DistillError(f"{needed}, but they range from {min(scores):.3g} to {max(scores):.3g}")
         return math.prod(scores)
     low = min(scores)
     weights = [math.exp((low - s) / SOFTMIN_TEMPERATURE) for s in scores]
-    return sum(w * s for w, s in zip(weights, scores)) / sum(weights)
+    return sum(w * s for w, s in zip(weights, scores, strict=True)) / sum(weights)
 
 
 def zero_variance(rewards: Sequence[float | None], generations: int) -> int:
-    """How many groups (of `generations` neighbours) teach nothing: fewer than two different rewards, in single precision."""
+    """Return how many groups of `generations` neighbours have fewer than two different rewards, in single precision."""
     groups = [rewards[n : n + generations] for n in range(0, len(rewards), generations)]
     return sum(len({np.float32(r) for r in group if r is not None}) < 2 for group in groups)
 
@@ -74,53 +69,49 @@ def zero_variance(rewards: Sequence[float | None], generations: int) -> int:
 class RewardFunction:
     """The reward of each completion, in the form that TRL's GRPOTrainer calls.
 
-    After a call, `step_scores` and `bonus` (the verifiable part) stand by completion, and `counts` holds what there is to say
-    about the batch (it is also passed to TRL's log, from where training.json has it):
+    After a call, `step_scores` and `bonus` (the verifiable part) have one entry per completion; `counts`, which go to
+    TRL's log and to training.json, describe the batch:
 
-    - mean_reward: mean over the traces that have one; absent where none has;
+    - mean_reward: mean over the traces that have a reward; absent if none has one;
     - steps_per_trace; without_steps: share of traces without steps;
-    - min_at_last: share of traces with two steps or more whose last step alone is the worst (DECISIONS 20);
-    - zero_variance: share of groups whose rewards are all equal, or of which fewer than two have one;
-    - accuracy: share whose answer is right, where `verify` is given (also with weight 0: reward hacking shows).
+    - min_at_last: share of traces with two or more steps whose last step alone is the worst (DECISIONS 20);
+    - zero_variance: share of groups with fewer than two different rewards;
+    - accuracy: share of right answers, if `verify` is given (also with weight 0, so that reward hacking is visible).
     """
 
-    __name__ = "process_reward"  # TRL's log names it so
+    __name__ = "process_reward"  # the name in TRL's log
 
     def __init__(
         self,
         score: Score,
-        how: str,
+        aggregation: str,
         generations: int,
         verify: Callable[[str, str], bool] | None = None,
         verifiable_weight: float = 0.0,
     ):
-        """`generations` is G, the size of a group.  `verify(text, problem id)` says whether a completion's answer is right."""
+        """`generations` is G, the size of a group; `verify(text, problem id)` tells whether an answer is right."""
         if verifiable_weight and verify is None:
-            raise DistillError(
-                f"rl.verifiable_weight = {verifiable_weight} needs a verifier of answers, and none was given"
-            )
-        self.score, self.how, self.generations = score, how, generations
+            raise DistillError(f"rl.verifiable_weight = {verifiable_weight} needs a verifier of answers: pass `verify`")
+        self.score, self.aggregation, self.generations = score, aggregation, generations
         self.verify, self.verifiable_weight = verify, verifiable_weight
         self.step_scores: list[list[float]] = []
         self.bonus: list[float] = []
         self.counts: dict[str, float] = {}
 
-    def __call__(
-        self, prompts, completions, completion_ids, problem=None, log_metric=None, **columns
-    ) -> list[float | None]:
-        """One reward a completion, None for a trace without steps.
+    def __call__(self, prompts, completions, completion_ids, problem=None, log_metric=None, **_) -> list[float | None]:
+        """Return one reward per completion, None for a trace without steps; `problem` has the problems' ids.
 
-        `problem` is the data set's column of problem ids.  Raises DistillError where the scorer does not give one list of
-        scores for each completion, or a score is no number.
+        Raises DistillError if the scorer does not return one list of scores for each completion, or not numbers.
         """
-        found = [list(scores) for scores in self.score(prompts, completion_ids)]
-        if len(found) != len(completion_ids):
-            raise DistillError(f"the process reward model scored {len(found)} traces of {len(completion_ids)}")
-        rewards = [aggregate(scores, self.how) for scores in found]
-        right = [self.verify(_text(c), p) for c, p in zip(completions, problem)] if self.verify else None
-        bonus = [self.verifiable_weight * ok for ok in right] if self.verifiable_weight else [0.0] * len(found)
-        rewards = [None if r is None else r + more for r, more in zip(rewards, bonus)]
-        self.step_scores, self.bonus = found, bonus
+        step_scores = [list(scores) for scores in self.score(prompts, completion_ids)]
+        if len(step_scores) != len(completion_ids):
+            raise DistillError(f"the process reward model scored {len(step_scores)} traces of {len(completion_ids)}")
+        rewards = [aggregate(scores, self.aggregation) for scores in step_scores]
+        texts = [c if isinstance(c, str) else c[0]["content"] for c in completions]  # TRL passes a chat of one turn
+        right = [self.verify(text, p) for text, p in zip(texts, problem, strict=True)] if self.verify else None
+        bonus = [self.verifiable_weight * ok for ok in right or [False] * len(step_scores)]
+        rewards = [None if reward is None else reward + extra for reward, extra in zip(rewards, bonus, strict=True)]
+        self.step_scores, self.bonus = step_scores, bonus
         self.counts = self._count(rewards, right)
         if log_metric:
             for name, value in self.counts.items():
@@ -128,23 +119,18 @@ class RewardFunction:
         return rewards
 
     def _count(self, rewards: list[float | None], right: list[bool] | None) -> dict[str, float]:
-        several = [s for s in self.step_scores if len(s) > 1]
-        known = [r for r in rewards if r is not None]
+        multi_step = [scores for scores in self.step_scores if len(scores) > 1]
+        rewarded = [reward for reward in rewards if reward is not None]
         n = len(rewards)
         counts = {
             "steps_per_trace": sum(map(len, self.step_scores)) / n,
-            "without_steps": (n - len(known)) / n,
+            "without_steps": (n - len(rewarded)) / n,
             "zero_variance": zero_variance(rewards, self.generations) / (n // self.generations),
         }
-        if known:
-            counts["mean_reward"] = sum(known) / len(known)
-        if several:
-            counts["min_at_last"] = sum(s[-1] < min(s[:-1]) for s in several) / len(several)
+        if rewarded:
+            counts["mean_reward"] = sum(rewarded) / len(rewarded)
+        if multi_step:
+            counts["min_at_last"] = sum(s[-1] < min(s[:-1]) for s in multi_step) / len(multi_step)
         if right is not None:
             counts["accuracy"] = sum(right) / n
         return counts
-
-
-def _text(completion) -> str:
-    """The text of a completion as TRL hands it over: a string, or a chat of one turn."""
-    return completion if isinstance(completion, str) else completion[0]["content"]

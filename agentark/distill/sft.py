@@ -3,9 +3,9 @@
     Eq. 1   L_SFT = -E[ sum_t log p(r_t | r_<t, x) + λ log p(y* | r, x) ]
     Eq. 2   L_Aug = -(1/k) sum_i sum_t log p(y_t | y_<t, x)
 
-Both are sums of token log-probabilities with a weight per token: λ on the answer's, 1/k on every token of a problem with
-k traces.  Deviations: Eq. 1 as printed lacks brackets and would minimise log p(y*) (DECISIONS 14); Eq. 2 as printed
-conditions on r_i instead of predicting it (15); the sum is divided by the batch's number of completion tokens, TRL's scale.
+Both are sums of token log-probabilities with a weight per token: λ on the answer, 1/k on a problem with k traces.
+Deviations: Eq. 1 as printed lacks brackets and would minimise log p(y*) (DECISIONS 14); Eq. 2 as printed conditions on
+r_i instead of predicting it (15); the sum is divided by the batch's number of completion tokens, as in TRL.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from agentark.models.load import load
 
 
 class WeightedCollator(DataCollatorForLanguageModeling):
-    """TRL's collator, with the weights padded alongside (with 0, on the right, as TRL pads)."""
+    """TRL's collator, which also pads the weights: with 0, on the right, as TRL pads."""
 
     def torch_call(self, examples):
         batch = super().torch_call(examples)
@@ -47,13 +47,26 @@ class WeightedSFTTrainer(SFTTrainer):
         weights_BT = inputs.pop("weights")
         outputs = model(**inputs, use_cache=False, fused_lm_head=True)
         tokens = outputs.label_mask.sum() if num_items_in_batch is None else num_items_in_batch
-        # Eq. 1 and 2: -sum_t w_t log p(y_t | y_<t, x); log_probs[:, t] is that of token t + 1 and zero on the prompt.
+        # Eq. 1 and 2: -sum_t w_t log p(y_t | y_<t, x); log_probs[:, t] belongs to token t + 1 and is 0 on the prompt.
         loss = -(weights_BT[:, 1:] * outputs.log_probs).sum() / tokens
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
-            loss = (
-                loss * self.accelerator.num_processes
-            )  # `tokens` counts those of every rank, whose gradients are averaged
+            loss = loss * self.accelerator.num_processes  # `tokens` counts all ranks, whose gradients are averaged
         return (loss, outputs) if return_outputs else loss
+
+
+def common_settings(work: Path, config: params.Distill | params.Rl, seed: int) -> dict:
+    """Return the settings of TRL that imitation and training by rewards have in common."""
+    saved = dict(output_dir=str(work), save_steps=config.save_steps, save_total_limit=1, logging_steps=1)
+    quiet = dict(report_to=[], disable_tqdm=True, dataloader_pin_memory=False, gradient_checkpointing=False)
+    seeds = dict(seed=seed, data_seed=seed, learning_rate=config.learning_rate)
+    return {**seeds, "use_cpu": not torch.cuda.is_available(), **saved, **quiet}
+
+
+def training_cost(started: float, model: torch.nn.Module) -> dict:
+    """Return the seconds since `started`, the peak memory in MB, and the number of trained parameters."""
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    seconds = round(time.time() - started, 1)
+    return {"seconds": seconds, "peak_memory_mb": store.peak_memory_mb(), "parameters_trained": trained}
 
 
 def train(
@@ -61,54 +74,31 @@ def train(
     rows: list[dict],
     out: Path,
     about: dict,
-    told: params.Distill,
+    config: params.Distill,
     seed: int,
     callbacks: tuple[TrainerCallback, ...] = (),
 ) -> dict:
     """Fine-tune `student` on encoded rows (see `data.encode`) and save a checkpoint, or an adapter, to `out`.
 
-    A killed training goes on from its last checkpoint under `out`.work.  Returns the training log and its cost: loss per
-    logging step, steps, tokens, completion_tokens, seconds, peak_memory_mb.
+    `about` describes the training. A killed training resumes from its last checkpoint under `out`.work. Returns the
+    training log: loss per logging step, steps, examples, epochs, tokens, completion_tokens, seconds, peak_memory_mb and
+    parameters_trained. Raises StoreError if the checkpoints are those of another training, ModelError as `load` does.
     """
     work = out.with_name(out.name + ".work")
-    if not (work / "about.journal").exists():  # it was deleted to start anew: so be it
+    if not (work / "about.journal").exists():  # the user deleted it in order to start over
         shutil.rmtree(work, ignore_errors=True)
-    journal = store.Journal(work / "about.journal", about)  # refuses checkpoints of another training
+    journal = store.Journal(work / "about.journal", about)  # refuses the checkpoints of another training
     started = time.time()
     model, tokenizer = load(student, "bfloat16" if torch.cuda.is_available() else "float32")
-    args = SFTConfig(
-        output_dir=str(work),
-        seed=seed,
-        data_seed=seed,
-        per_device_train_batch_size=told.batch,
-        num_train_epochs=told.epochs,
-        learning_rate=told.learning_rate,
-        lr_scheduler_type="cosine",
-        weight_decay=told.weight_decay,
-        warmup_steps=round(told.warmup_share * told.epochs * -(-len(rows) // told.batch)),
-        max_length=None,
-        packing=False,
-        bf16=torch.cuda.is_available(),
-        use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=False,
-        save_steps=told.save_steps,
-        save_total_limit=1,
-        logging_steps=1,
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-    )
-    lora = (
-        LoraConfig(
-            r=told.lora.r,
-            lora_alpha=told.lora.alpha,
-            lora_dropout=told.lora.dropout,
-            target_modules=told.lora.target_modules,
-            task_type="CAUSAL_LM",
-        )
-        if told.lora
-        else None
-    )
+    warmup = round(config.warmup_share * config.epochs * -(-len(rows) // config.batch))
+    schedule = dict(lr_scheduler_type="cosine", weight_decay=config.weight_decay, warmup_steps=warmup)
+    data = dict(per_device_train_batch_size=config.batch, num_train_epochs=config.epochs, packing=False)
+    settings = common_settings(work, config, seed)
+    args = SFTConfig(**settings, **schedule, **data, max_length=None, bf16=torch.cuda.is_available())
+    lora = None
+    if config.lora:
+        size = dict(r=config.lora.r, lora_alpha=config.lora.alpha, lora_dropout=config.lora.dropout)
+        lora = LoraConfig(**size, target_modules=config.lora.target_modules, task_type="CAUSAL_LM")
     trainer = WeightedSFTTrainer(
         model=model,
         args=args,
@@ -120,21 +110,17 @@ def train(
     )
     trainer.train(resume_from_checkpoint=store.last_checkpoint(work))
     log = {
-        "loss": [
-            {"step": entry["step"], "loss": entry["loss"]} for entry in trainer.state.log_history if "loss" in entry
-        ],
+        "loss": [{"step": e["step"], "loss": e["loss"]} for e in trainer.state.log_history if "loss" in e],
         "steps": trainer.state.global_step,
         "examples": len(rows),
-        "epochs": told.epochs,
-        "tokens": told.epochs * sum(len(row["input_ids"]) for row in rows),
-        "completion_tokens": told.epochs * sum(label != -100 for row in rows for label in row["labels"]),
-        "seconds": round(time.time() - started, 1),
-        "peak_memory_mb": store.peak_memory_mb(),
-        "parameters_trained": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        "epochs": config.epochs,
+        "tokens": config.epochs * sum(len(row["input_ids"]) for row in rows),
+        "completion_tokens": config.epochs * sum(label != -100 for row in rows for label in row["labels"]),
+        **training_cost(started, trainer.model),
     }
     with store.folder(out) as part:
         trainer.save_model(str(part))
-        if lora:  # not before: while it saves, PEFT takes this for a folder or a name of the hub, and looks there
+        if lora:  # only now: save_model would look up the base's name as a folder or on the hub
             adapter = trainer.model.peft_config["default"]
             adapter.base_model_name_or_path, adapter.inference_mode = student, True
             adapter.save_pretrained(str(part))

@@ -1,4 +1,4 @@
-"""Engines: how text is made.  Chats in, completions out; which engine is one parameter."""
+"""Engines generate text: chats in, completions out; which engine is one parameter."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Chat = Sequence[dict[str, str]]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are chosen: temperature 0 is greedy.  `logprobs` asks for the log-probability of each chosen token.
+    """How tokens are chosen.  Temperature 0 is greedy; `logprobs` requests the log-probability of each chosen token.
 
-    `choices` constrains the reply to exactly one of these texts; `max_new_tokens` and `top_p` do not apply then.  Only a server
-    that cannot be constrained replies with anything else: where that may be, count the replies that are not among the choices.
+    `choices` constrains the reply to exactly one of these texts; `max_new_tokens` and `top_p` do not apply then.  Only
+    a server that does not support constraints replies with anything else: count the replies that are not among them.
     """
 
     temperature: float
@@ -34,9 +34,10 @@ class Sampling:
 class Completion:
     """One reply.
 
-    `finish` is "stop" (the model ended it) or "length" (max_new_tokens cut it off), or what a server says besides (content_filter).
-    Of the `tokens_in` of the prompt, `tokens_cached` were not computed for this reply but shared with another's.  `logprobs`, in nats and
-    of the model's own distribution (temperature 1), go with `token_ids`, which are empty where a server does not tell them.
+    `finish` is "stop" (the model ended it), "length" (max_new_tokens cut it off), or another reason that a server
+    reports (content_filter).  Of the `tokens_in` of the prompt, `tokens_cached` were not computed for this reply but
+    shared with another.  `logprobs`, in nats and of the model's own distribution (temperature 1), belong to
+    `token_ids`, which are empty if a server does not report them.
     """
 
     text: str
@@ -49,50 +50,55 @@ class Completion:
 
 
 class EngineError(RuntimeError):
-    """Text that cannot be made: the message says why and what to do."""
+    """Text that cannot be generated: the message says why and what to do."""
 
 
-def check_text(n: int, chat: Chat) -> None:
-    """EngineError where chat number `n` holds half a character (a lone surrogate), which no tokenizer can encode."""
+def check_text(index: int, chat: Chat) -> None:
+    """Raises EngineError if chat number `index` holds half a character (a lone surrogate): no tokenizer encodes it."""
     for turn in chat:
         try:
             turn["content"].encode()
         except UnicodeEncodeError as error:
             raise EngineError(
-                f"prompt {n} cannot be encoded: its {turn['role']} turn has {turn['content'][error.start]!r} at character {error.start}, "
-                "which is half a character; read the text as UTF-8"
+                f"prompt {index} cannot be encoded: its {turn['role']} turn has {turn['content'][error.start]!r} at "
+                f"character {error.start}, which is half a character; read the text as UTF-8"
             ) from None
 
 
-def check_room(n: int, tokens: int, reply: int, context: int) -> None:
-    """EngineError where prompt number `n`, of so many tokens, leaves no room for a reply of `reply` tokens."""
-    if tokens + reply > context:
+def check_length(index: int, prompt_tokens: int, reply_tokens: int, context: int) -> None:
+    """Raises EngineError if prompt number `index` and its reply, both in tokens, exceed the context."""
+    if prompt_tokens + reply_tokens > context:
         raise EngineError(
-            f"prompt {n} has {tokens} tokens; with max_new_tokens = {reply} that is more than the "
+            f"prompt {index} has {prompt_tokens} tokens; with max_new_tokens = {reply_tokens} that is more than the "
             f"context of {context}: fewer agents, shorter replies or another model"
         )
 
 
 class Engine(Protocol):
-    """What the rooms after this one use of an engine."""
+    """What the other packages use of an engine."""
 
     name: str
 
     def generate(self, chats: Sequence[Chat], sampling: Sampling, seed: int) -> list[Completion]:
-        """A completion for each chat, in order.
+        """One completion per chat, in order.
 
-        Put chats that share a prefix side by side: their prefix is then computed once.  The same chats with the same
-        seed give the same completions on the same machine.  Raises EngineError where a prompt leaves no room for the reply.
+        Put chats that share a prefix next to each other: the prefix is then computed once.  The same chats with the
+        same seed give the same completions on the same machine.  Raises EngineError if a prompt leaves no room for the
+        reply.
         """
         ...
 
 
-def make(model: str, told: params.Engine) -> Engine:
-    """The engine that the params ask for, with `model` loaded (for `openai`: served under that name)."""
-    if told.name == "vllm":
-        from .vllm_engine import VllmEngine as Chosen
-    elif told.name == "openai":
-        from .openai_engine import OpenAIEngine as Chosen
-    else:
-        from .transformers_engine import TransformersEngine as Chosen
-    return Chosen(model, told)
+def make(model: str, config: params.Engine) -> Engine:
+    """The engine that `config` names, with `model` loaded (for `openai`: served under that name)."""
+    if config.name == "vllm":
+        from .vllm_engine import VllmEngine
+
+        return VllmEngine(model, config)
+    if config.name == "openai":
+        from .openai_engine import OpenAIEngine
+
+        return OpenAIEngine(model, config)
+    from .transformers_engine import TransformersEngine
+
+    return TransformersEngine(model, config)

@@ -1,33 +1,26 @@
-"""From chats to tokens and from tokens to completions, alike for the engines that hold the network themselves."""
+"""From chats to tokens and from tokens to completions, the same for all engines that hold the network themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from . import Chat, Completion, Sampling, check_room, check_text
+from . import Chat, Completion, Sampling, check_length, check_text
 
 
 def prompt_texts(tokenizer, chats: Sequence[Chat]) -> list[str]:
-    """The texts to go on from.  A chat whose last turn is an assistant's is a half-written reply, which is continued.
-
-    Raises EngineError where a chat cannot be encoded.
-    """
-    for n, chat in enumerate(chats):
-        check_text(n, chat)
+    """The texts to continue (an assistant's last turn is a half-written reply); EngineError for an unencodable chat."""
+    for index, chat in enumerate(chats):
+        check_text(index, chat)
     return [_text(tokenizer, list(chat)) for chat in chats]
 
 
 def _text(tokenizer, chat: list[dict[str, str]]) -> str:
     if chat[-1]["role"] != "assistant":
         return tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
-    text, written = (
-        tokenizer.apply_chat_template(chat, continue_final_message=True, tokenize=False),
-        chat[-1]["content"],
-    )
-    if not text.endswith(written):
-        text += written[
-            len(written.rstrip()) :
-        ]  # some templates trim a turn; without its newline the last line would grow longer
+    text = tokenizer.apply_chat_template(chat, continue_final_message=True, tokenize=False)
+    reply = chat[-1]["content"]
+    if not text.endswith(reply):  # some templates trim a turn; without its newline, its last line would grow longer
+        text += reply[len(reply.rstrip()) :]
     return text
 
 
@@ -36,15 +29,13 @@ def encode(tokenizer, text: str) -> list[int]:
     return tokenizer(text, add_special_tokens=False).input_ids
 
 
-def check_rooms(tokenizer, prompts: list[list[int]], sampling: Sampling, context: int) -> None:
-    """EngineError where a prompt leaves no room for the reply, before anything is generated."""
-    reply = (
-        max(len(encode(tokenizer, choice)) for choice in sampling.choices)
-        if sampling.choices
-        else sampling.max_new_tokens
-    )
-    for n, prompt in enumerate(prompts):
-        check_room(n, len(prompt), reply, context)
+def check_lengths(tokenizer, prompts: list[list[int]], sampling: Sampling, context: int) -> None:
+    """Raises EngineError if a prompt leaves no room for its reply, before anything is generated."""
+    reply_tokens = sampling.max_new_tokens
+    if sampling.choices:
+        reply_tokens = max(len(encode(tokenizer, choice)) for choice in sampling.choices)
+    for index, prompt in enumerate(prompts):
+        check_length(index, len(prompt), reply_tokens, context)
 
 
 def end_tokens(tokenizer, eos_token_id: int | list[int] | None) -> list[int]:
@@ -53,19 +44,12 @@ def end_tokens(tokenizer, eos_token_id: int | list[int] | None) -> list[int]:
     return sorted({*ends, tokenizer.eos_token_id} - {None})
 
 
-def completion(
-    tokenizer, ends: list[int], ids: list[int], tokens_in: int, cached: int, logprobs: Sequence[float] | None
-) -> Completion:
-    """The completion of `ids`, which are cut after the first token that ends a reply."""
+def completion(tokenizer, ends: list[int], ids: list[int], tokens_in: int, cached: int,
+               logprobs: Sequence[float] | None) -> Completion:  # fmt: skip
+    """The completion of the generated `ids`, cut after the first token that ends a reply."""
     end = next((k for k, token in enumerate(ids) if token in ends), None)
     length = len(ids) if end is None else end + 1
-    text = tokenizer.decode(ids[: length if end is None else end], skip_special_tokens=True)
-    return Completion(
-        text,
-        tuple(ids[:length]),
-        "length" if end is None else "stop",
-        tokens_in,
-        cached,
-        length,
-        tuple(logprobs[:length]) if logprobs is not None else None,
-    )
+    return Completion(text=tokenizer.decode(ids[: length if end is None else end], skip_special_tokens=True),
+                      token_ids=tuple(ids[:length]), finish="length" if end is None else "stop",
+                      tokens_in=tokens_in, tokens_cached=cached, tokens_out=length,
+                      logprobs=tuple(logprobs[:length]) if logprobs is not None else None)  # fmt: skip

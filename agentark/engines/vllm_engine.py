@@ -1,13 +1,15 @@
 """The `vllm` engine: offline vLLM, each replica in a process of its own, never in that of a training.
 
-Prompts are rendered, measured and cut into tokens here; a child gets token ids through a pipe and sends token ids back.  Tensor
-parallelism is vLLM's; data parallelism is as many children, each with its own GPUs and a share of the chats, neighbours together.
+Prompts are rendered, measured and tokenized here.  A child process receives token ids through a pipe and returns token
+ids.  Tensor parallelism is vLLM's; data parallelism is several children, each with its own GPUs and a part of the
+chats, neighbours together.
 
-So that a killed run resumes with the same rows, each completion has a seed of its own, and the prefix cache is emptied before each call: what is
-cached would depend on the calls before.  Within a call the agents of a problem still share their prefix.
+So that a killed run resumes with the same rows, each completion has its own seed, and the prefix cache is emptied
+before each call, because its content would depend on the calls before.  Within a call, the agents of a problem still
+share their prefix.
 
-`choices` are vLLM's structured outputs: tokens are masked one by one, so that where choices begin alike the reply may be another than
-the one that is likeliest as a whole, which the transformers engine takes.
+`choices` are vLLM's structured outputs, which mask one token after another.  If choices start alike, the reply may
+therefore differ from the one that is likeliest as a whole, which the transformers engine takes.
 """
 
 from __future__ import annotations
@@ -27,20 +29,20 @@ from agentark.models import load as models
 
 from . import Chat, Completion, EngineError, Sampling, tokens
 
-CLOSING_S = 30  # seconds that a child has to end by itself
+CLOSING_S = 30  # seconds in which a child has to end by itself
 NOT_INSTALLED = (
-    "the engine vllm needs the package vllm, which is not installed: on a machine with an NVIDIA GPU pip install 'agentark[vllm]', "
-    "on a CPU make test-vllm, which makes .venv-vllm; or take engine.name: transformers"
+    "the engine vllm needs the package vllm, which is not installed: on a machine with an NVIDIA GPU "
+    "pip install 'agentark[vllm]', on a CPU make test-vllm, which makes .venv-vllm; or set engine.name: transformers"
 )
 
 
 class VllmEngine:
-    """Generates with vLLM in child processes; `close` ends them, and so does the end of this process."""
+    """Generates with vLLM in child processes, which end with `close` or with this process."""
 
     name = "vllm"
 
-    def __init__(self, model: str, told: params.Engine):
-        """Start the children and wait until the network is loaded.  Raises EngineError where vLLM is missing or does not start."""
+    def __init__(self, model: str, config: params.Engine):
+        """Start the children and wait for the network; EngineError if vLLM is not installed or does not start."""
         if find_spec("vllm") is None:
             raise EngineError(NOT_INSTALLED)
         from transformers import AutoConfig, GenerationConfig
@@ -50,15 +52,14 @@ class VllmEngine:
         self.tokenizer = models.load_tokenizer(model)
         try:
             eos = GenerationConfig.from_pretrained(folder).eos_token_id
-        except OSError:  # it has none
+        except OSError:  # it has no generation config
             eos = AutoConfig.from_pretrained(folder).eos_token_id if (Path(folder) / "config.json").exists() else None
         self.ends = tokens.end_tokens(self.tokenizer, eos)
-        self._replicas = [
-            _Replica(model, folder, told, devices) for devices in _devices(told.tensor_parallel, told.data_parallel)
-        ]
-        self._close = Finalize(
-            self, _close, args=(self._replicas,), exitpriority=10
-        )  # before multiprocessing waits for children
+        assert config.tensor_parallel and config.data_parallel  # the params of this engine have them
+        devices = _devices(config.tensor_parallel, config.data_parallel)
+        self._replicas = [_Replica(model, folder, config, visible) for visible in devices]
+        # The priority is higher than that at which multiprocessing waits for its children.
+        self._close = Finalize(self, _close, args=(self._replicas,), exitpriority=10)
         try:
             self.context = min(replica.receive() for replica in self._replicas)
         except BaseException:
@@ -66,78 +67,70 @@ class VllmEngine:
             raise
 
     def generate(self, chats: Sequence[Chat], sampling: Sampling, seed: int) -> list[Completion]:
-        """See `Engine.generate`.  Raises EngineError also where a child has ended; make a new engine then."""
+        """See `Engine.generate`.  Also raises EngineError if a child has ended; create a new engine then."""
         prompts = [tokens.encode(self.tokenizer, text) for text in tokens.prompt_texts(self.tokenizer, chats)]
-        tokens.check_rooms(self.tokenizer, prompts, sampling, self.context)
-        reply = sampling.max_new_tokens
+        tokens.check_lengths(self.tokenizer, prompts, sampling, self.context)
+        max_tokens = sampling.max_new_tokens
         if sampling.choices:
-            reply = max(len(choice.encode()) for choice in sampling.choices) + 1  # a token is a byte at least
-        told = {
-            "temperature": sampling.temperature,
-            "top_p": 1.0 if sampling.choices else sampling.top_p,
-            "stop_token_ids": self.ends,
-            "max_tokens": reply,
-            "logprobs": 0 if sampling.logprobs else None,
-            "detokenize": False,
-        }
+            max_tokens = max(len(choice.encode()) for choice in sampling.choices) + 1  # a token has at least one byte
+        options = {"temperature": sampling.temperature, "top_p": 1.0 if sampling.choices else sampling.top_p,
+                   "stop_token_ids": self.ends, "max_tokens": max_tokens, "logprobs": 0 if sampling.logprobs else None,
+                   "detokenize": False}  # fmt: skip
         share = -(-len(prompts) // len(self._replicas))
         parts = [range(k * share, min((k + 1) * share, len(prompts))) for k in range(len(self._replicas))]
-        busy = [(replica, part) for replica, part in zip(self._replicas, parts) if part]
+        busy = [(replica, part) for replica, part in zip(self._replicas, parts, strict=True) if part]
         for replica, part in busy:
-            replica.send(
-                ([prompts[n] for n in part], told, sampling.choices, [store.chunk_seed(seed, n) for n in part])
-            )
-        made = [reply for replica, part in busy for reply in replica.receive()]
-        return [
-            tokens.completion(self.tokenizer, self.ends, ids, len(prompt), cached, logprobs)
-            for prompt, (ids, cached, logprobs) in zip(prompts, made, strict=True)
-        ]
+            seeds = [store.chunk_seed(seed, n) for n in part]
+            replica.send(([prompts[n] for n in part], options, sampling.choices, seeds))
+        replies = [reply for replica, _ in busy for reply in replica.receive()]
+        return [tokens.completion(self.tokenizer, self.ends, ids, len(prompt), cached, logprobs)
+                for prompt, (ids, cached, logprobs) in zip(prompts, replies, strict=True)]  # fmt: skip
 
     def close(self) -> None:
-        """End the children.  Nothing can be generated any more."""
+        """End the children.  Nothing can be generated afterwards."""
         self._close()
 
 
 def _devices(tensor_parallel: int, data_parallel: int) -> list[str | None]:
-    """For each replica its CUDA_VISIBLE_DEVICES; None leaves it as it is.  EngineError where there are too few GPUs."""
+    """CUDA_VISIBLE_DEVICES of each replica; None leaves it unchanged.  Raises EngineError if there are too few GPUs."""
     import torch
 
-    there = torch.cuda.device_count()  # asks the driver, starts nothing
-    if there == 0:
+    available, needed = torch.cuda.device_count(), tensor_parallel * data_parallel  # this initialises no GPU
+    if available == 0:
         return [None] * data_parallel
-    if there < tensor_parallel * data_parallel:
-        raise EngineError(
-            f"tensor_parallel × data_parallel = {tensor_parallel * data_parallel} GPUs, but there are {there}: lower one of them"
-        )
-    names = (os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(there)))).split(",")
+    if available < needed:
+        raise EngineError(f"tensor_parallel × data_parallel = {needed} GPUs, but there are {available}: lower one of "
+                          "them")  # fmt: skip
+    names = (os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(available)))).split(",")
     return [",".join(names[k * tensor_parallel : (k + 1) * tensor_parallel]) for k in range(data_parallel)]
 
 
 class _Replica:
-    """A child with vLLM in it, and this end of its pipe."""
+    """A child process that runs vLLM, and this end of its pipe."""
 
-    def __init__(self, model: str, folder: str, told: params.Engine, devices: str | None):
+    def __init__(self, model: str, folder: str, config: params.Engine, devices: str | None):
         context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_child, args=(theirs, model, folder, told, devices), name="agentark-vllm")
+        self.pipe, child_pipe = context.Pipe()
+        arguments = (child_pipe, model, folder, config, devices)
+        self.process = context.Process(target=_child, args=arguments, name="agentark-vllm")
         self.process.start()
-        self.asked = 0
-        theirs.close()  # or the child's death would not be noticed
+        self.requests = 0
+        child_pipe.close()  # otherwise the end of the child would not be noticed
 
     def send(self, request: tuple) -> None:
-        self.asked += 1
+        self.requests += 1
         with self._alive():
-            self.pipe.send((self.asked, request))
+            self.pipe.send((self.requests, request))
 
     def receive(self):
-        """The answer to the last request, or, before any, the context in tokens.  What an interrupted call did not wait for is passed over."""
+        """The answer to the last request, without those of interrupted calls; at first the context in tokens."""
         number = None
-        while number != self.asked:
+        while number != self.requests:
             with self._alive():
-                number, kind, what = self.pipe.recv()
+                number, kind, answer = self.pipe.recv()
         if kind == "failed":
-            raise EngineError(what)
-        return what
+            raise EngineError(answer)
+        return answer
 
     @contextlib.contextmanager
     def _alive(self):
@@ -148,17 +141,17 @@ class _Replica:
             self.end()
             code = self.process.exitcode
             how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
+            cause = ", most often for lack of memory" if code == -signal.SIGKILL else ""
             raise EngineError(
-                f"vLLM's process {how}"
-                + (", most often for want of memory" if code == -signal.SIGKILL else "")
-                + ": what it last said is above; lower engine.batch, max_model_len or gpu_memory_utilization and run again, "
-                "finished chunks are kept"
+                f"vLLM's process {how}{cause}: its last messages are above; lower engine.batch, max_model_len or "
+                "gpu_memory_utilization and run again, finished chunks are kept"
             ) from None
 
     def end(self) -> None:
-        """End the child and whatever it started, which is all in its process group."""
+        """End the child and all processes that it started, which are in its process group."""
         self.pipe.close()
         self.process.join(CLOSING_S if self.process.is_alive() else 0)
+        assert self.process.pid is not None  # it was started
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
@@ -167,25 +160,25 @@ class _Replica:
 
 def _close(replicas: list[_Replica]) -> None:
     for replica in replicas:
-        replica.pipe.close()  # all at once; each ends when it reads this
+        replica.pipe.close()  # all of them first; each child ends when it reads this
     for replica in replicas:
         replica.end()
 
 
-# What follows runs in the child.
+# The functions below run in the child.
 
 
-def _child(pipe, model: str, folder: str, told: params.Engine, devices: str | None) -> None:
-    """Load the network, say so, then answer requests until the pipe is closed."""
-    os.setsid()  # an interrupt at the keyboard is the parent's to deal with
+def _child(pipe, model: str, folder: str, config: params.Engine, devices: str | None) -> None:
+    """Load the network, report it, then answer requests until the pipe is closed."""
+    os.setsid()  # so that the parent handles an interrupt at the keyboard
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     if devices is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices
     with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
-            llm = _load(model, folder, told)
-        except Exception as error:
+            llm = _load(model, folder, config)
+        except Exception as error:  # the parent raises it
             pipe.send((0, "failed", f"vLLM does not start with {model}: {_sentence(error)}"))
             return
         pipe.send((0, "ready", llm.model_config.max_model_len))
@@ -193,30 +186,30 @@ def _child(pipe, model: str, folder: str, told: params.Engine, devices: str | No
             while True:
                 number, request = pipe.recv()
                 try:
-                    answer = number, "made", _made(llm, *request)
-                except Exception as error:
+                    answer: tuple = (number, "generated", _generate(llm, *request))
+                except Exception as error:  # the parent raises it
                     answer = number, "failed", f"vLLM could not generate: {_sentence(error)}"
                 pipe.send(answer)
         finally:
-            llm.llm_engine.engine_core.shutdown()  # its processes end before this one, with what they share
+            llm.llm_engine.engine_core.shutdown()  # its processes end before this one, which shares memory with them
 
 
 def _sentence(error: Exception) -> str:
-    """The first line of an error that says something; the whole of it goes to stderr."""
+    """The first line of an error that is not blank; the whole traceback goes to stderr."""
     import traceback
 
     traceback.print_exception(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no more is said'} (more is above)"
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'} (more is above)"
 
 
-def _load(model: str, folder: str, told: params.Engine):
-    """vLLM's LLM with the network in it.  An adapter is merged into its base first."""
+def _load(model: str, folder: str, config: params.Engine):
+    """vLLM's LLM with the network.  An adapter is merged into its base first."""
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="agentark-merged-") as merged:
         if (Path(folder) / "adapter_config.json").exists():
-            network, tokenizer = models.load(model, told.dtype)
+            network, tokenizer = models.load(model, config.dtype or "float32")
             network.save_pretrained(merged)
             tokenizer.save_pretrained(merged)
             folder = merged
@@ -224,49 +217,40 @@ def _load(model: str, folder: str, told: params.Engine):
         from vllm import LLM
         from vllm.platforms import current_platform
 
-        optional = {"gpu_memory_utilization": told.gpu_memory_utilization, "max_model_len": told.max_model_len}
+        sizes = {"gpu_memory_utilization": config.gpu_memory_utilization, "max_model_len": config.max_model_len}
+        optional = {key: value for key, value in sizes.items() if value is not None}
         if current_platform.is_cpu():
-            # Compiling takes a minute more; a prompt computed in pieces ends vLLM 0.32 where its reply has a seed; blocks are multiples of 32.
+            # Compiling takes a minute more.  A prompt computed in pieces ends vLLM 0.32 if its reply has a seed.
+            # Blocks must be multiples of 32.
             optional |= {"enforce_eager": True, "enable_chunked_prefill": False, "block_size": 32}
+        dtype = params.best_dtype() if config.dtype == "auto" else config.dtype
         llm = LLM(
-            folder,
-            dtype=params.best_dtype() if told.dtype == "auto" else told.dtype,
-            tensor_parallel_size=told.tensor_parallel,
-            max_num_seqs=told.batch,
-            enable_prefix_caching=told.share_prefix,
-            generation_config="vllm",
-            trust_remote_code=False,
-            seed=0,
-            load_format="safetensors",
-            disable_log_stats=True,
-            **{key: value for key, value in optional.items() if value is not None},
-        )
+            folder, dtype=dtype, load_format="safetensors", seed=0, max_num_seqs=config.batch, trust_remote_code=False,
+            tensor_parallel_size=config.tensor_parallel, enable_prefix_caching=config.share_prefix,
+            generation_config="vllm", disable_log_stats=True, **optional,
+        )  # fmt: skip
     return llm
 
 
-def _made(llm, prompts: list[list[int]], told: dict, choices: tuple[str, ...] | None, seeds: list[int]) -> list[tuple]:
-    """(token ids, how many of the prompt's were cached, log-probabilities or None) of each prompt."""
+def _generate(llm, prompts: list[list[int]], options: dict, choices: tuple[str, ...] | None,
+              seeds: list[int]) -> list[tuple]:  # fmt: skip
+    """(token ids, number of cached tokens of the prompt, log-probabilities or None) of each prompt."""
     from vllm import SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
     llm.reset_prefix_cache()
-    sampling = [
-        SamplingParams(
-            **told,
-            seed=None if told["temperature"] == 0 else seed,
-            structured_outputs=StructuredOutputsParams(choice=list(choices)) if choices else None,
-        )
-        for seed in seeds
-    ]
-    made = []
+    sampling = []
+    for seed in seeds:
+        constraint = StructuredOutputsParams(choice=list(choices)) if choices else None
+        own_seed = None if options["temperature"] == 0 else seed
+        sampling.append(SamplingParams(**options, seed=own_seed, structured_outputs=constraint))
+    replies = []
     for result in llm.generate([{"prompt_token_ids": ids} for ids in prompts], sampling, use_tqdm=False):
         [out] = result.outputs
         if out.finish_reason not in ("stop", "length"):
             raise RuntimeError(f"a request ended as {out.finish_reason!r}")
-        logprobs = (
-            [step[token].logprob for step, token in zip(out.logprobs, out.token_ids)]
-            if out.logprobs is not None
-            else None
-        )
-        made.append((list(out.token_ids), result.num_cached_tokens or 0, logprobs))
-    return made
+        logprobs = None
+        if out.logprobs is not None:
+            logprobs = [step[token].logprob for step, token in zip(out.logprobs, out.token_ids, strict=True)]
+        replies.append((list(out.token_ids), result.num_cached_tokens or 0, logprobs))
+    return replies

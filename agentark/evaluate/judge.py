@@ -1,10 +1,11 @@
-"""How well a model reasons, by a judge (4.4, Table 1; DECISIONS 28): four dimensions, 1 to 5, on 100 problems, and the judge's own noise.
+"""Scores the quality of a model's reasoning with a language model as judge (4.4, Table 1; DECISIONS 28).
 
-Two judges fill the same table: a language model here, a program in judge_program.py (the mini tier's).  The paper gives no scale, prompt or
-repeat; ours: each dimension is asked for by itself, the reply is constrained to 1 … 5, and everything is scored again with the scale written
-in the other order (and, where the temperature is above 0, with another sample), so that differences between models can be read against
-the judge's own noise.  The judge is not told whose solution it reads, nor the gold answer.  What has labelled the training of a process
-reward model may not be its judge: it would find its own taste again.
+Each solution gets a score from 1 to 5 in four dimensions, on 100 problems; judge_program.py fills the same table with a
+program (for the mini tier), judge_scores.py evaluates it.  The paper gives no scale, prompt or number of repeats.  Here
+the judge scores one dimension at a time, the reply is constrained to 1 … 5, and every score is repeated with the scale
+in reverse order (above temperature 0 with another sample), which measures the noise of the judge.  The judge sees
+neither who wrote a solution nor the gold answer.  A model that labelled the training data of a process reward model may
+not judge its students, because it would recognise its own preferences.
 """
 
 from __future__ import annotations
@@ -13,95 +14,85 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from itertools import combinations
+from itertools import product
 from pathlib import Path
 from random import Random
+from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy.stats import wilcoxon
 
-from agentark import agreement, engines, params, prompts, stats, store, tasks
-from agentark.extract import asking
-from agentark.mas.stage import say
+from agentark import engines, params, prompts, store, tasks
+from agentark.extract import llm_choice
+from agentark.graph.source import source_hash
 from agentark.models.load import revision
 from agentark.params import Judge
-from agentark.source import source_hash
+from agentark.store.progress import print_progress
 from agentark.tasks import Problem
 
 DIMENSIONS = ("step_decomposition", "intermediate_verification", "error_localization", "reasoning_coherence")
 SCALE = ("1", "2", "3", "4", "5")
-COLUMNS = ["item", "model", "dimension", "repeat", "score", "why_none", "reply"]
+COLUMNS = ["item", "model", "dimension", "repeat", "score", "reason", "reply"]
 
 
 class JudgeError(RuntimeError):
-    """A judgement that cannot or must not be made: the message says why and what to do."""
+    """A judgement that is impossible or not allowed; the message says why and what to do."""
 
 
-_FORMS = re.compile(r"[-_.](?:awq|gptq|gguf|fp8|bf16|bnb|int[48]|[48]bit|q\d\w*)(?:[-_.]\w+)*$")
+_QUANTISATION = re.compile(r"[-_.](?:awq|gptq|gguf|fp8|bf16|bnb|int[48]|[48]bit|q\d\w*)(?:[-_.]\w+)*$")
 
 
-def _same_name(model: str) -> str:
-    """A model's name without owner, case and quantisation: its quantised copy has the same taste."""
+def _base_name(model: str) -> str:
+    """Return a model's lower-case name without owner and quantisation, which do not change its preferences."""
     from agentark.models import registry
 
-    known = registry.find(model)
-    return _FORMS.sub("", (known.hub if known else model).rstrip("/").rsplit("/", 1)[-1].casefold())
+    entry = registry.find(model)
+    return _QUANTISATION.sub("", (entry.hub if entry else model).rstrip("/").rsplit("/", 1)[-1].casefold())
 
 
 def check_independent(judge: str, labelled_by: Sequence[str]) -> None:
-    """JudgeError where the judge (a model's name, or judge_program.NAME) is among those whose labels a process reward model learnt from."""
-    mine = _same_name(judge)
-    if same := [name for name in labelled_by if _same_name(name) == mine]:
+    """Raise JudgeError if the judge (a model, or judge_program.NAME) labelled the training data of a reward model."""
+    name = _base_name(judge)
+    if same := [labeller for labeller in labelled_by if _base_name(labeller) == name]:
         raise JudgeError(
-            f"{judge} may not judge: {same[0]} labelled the training of a process reward model that is judged here (DECISIONS 28); "
-            "choose another judge (judge.model), or leave that student out"
+            f"{judge} may not judge: {same[0]} labelled the training data of a process reward model whose student is "
+            "judged (DECISIONS 28); choose another judge (judge.model), or leave that student out"
         )
 
 
-def sample(predictions: Mapping[str, pd.DataFrame], items: int, seed: int) -> list[str]:
-    """The ids of `items` problems, drawn by `seed` from those that all models answered greedily (4.4: "we randomly sample 100 examples")."""
+def sample_items(predictions: Mapping[str, pd.DataFrame], items: int, seed: int) -> list[str]:
+    """Draw the ids of `items` problems from those that all models answered (4.4: "we randomly sample 100 examples").
+
+    Raises JudgeError if there are too few such problems.
+    """
     if not predictions:
-        raise JudgeError("there is nothing to judge: no model's predictions were given")
+        raise JudgeError("there is nothing to judge: pass the predictions of at least one model")
     shared = sorted(set.intersection(*(set(rows[rows["sample"] == -1].item) for rows in predictions.values())))
     if len(shared) < items:
-        raise JudgeError(
-            f"{items} problems are to be judged, but only {len(shared)} were answered by all of {', '.join(predictions)}: "
-            "lower judge.items"
-        )
+        few = f"only {len(shared)} were answered by all of {', '.join(predictions)}"
+        raise JudgeError(f"judge.items asks for {items} problems, but {few}: lower judge.items")
     return sorted(Random(f"{seed} judged items").sample(shared, items))
 
 
-def gold(problems: Sequence[Problem]) -> pd.DataFrame:
-    """The gold solutions in the form of a model's predictions: judged among them, they say where the top of a judge's scale lies."""
+def gold_predictions(problems: Sequence[Problem]) -> pd.DataFrame:
+    """Return the gold solutions in the form of predictions, to show what score the judge gives to a perfect model."""
     return pd.DataFrame([{"item": p.id, "sample": -1, "text": p.solution} for p in problems])
 
 
 def texts(predictions: Mapping[str, pd.DataFrame], items: Sequence[str]) -> dict[tuple[str, str], str]:
-    """What is judged: the greedy completion of each (item, model); a problem's side by side."""
-    said = {
-        model: rows[rows["sample"] == -1].drop_duplicates("item").set_index("item").text
-        for model, rows in predictions.items()
-    }
-    return {(item, model): said[model][item] for item in items for model in predictions}
+    """Return the greedy completion of each (item, model); the completions of a problem are adjacent."""
+    greedy = {model: rows[rows["sample"] == -1].drop_duplicates("item") for model, rows in predictions.items()}
+    completions = {model: rows.set_index("item").text for model, rows in greedy.items()}
+    return {(item, model): completions[model][item] for item in items for model in predictions}
 
 
 def chat(problem: Problem, text: str, dimension: str, repeat: int) -> engines.Chat:
-    """The judge's prompt.  Odd repeats write the scale from 5 to 1."""
-    words = prompts.read("judge")
-    scale = words["scale"].splitlines()
-    return [
-        {
-            "role": "user",
-            "content": prompts.fill(
-                words["user"],
-                question=prompts.quote(problem.question),
-                trace=prompts.quote(text),
-                quality=words[dimension],
-                scale="\n".join(scale[::-1] if repeat % 2 else scale),
-            ),
-        }
-    ]
+    """Return the prompt of the judge.  Odd repeats list the scale from 5 to 1."""
+    sections = prompts.read("judge")
+    scale = sections["scale"].splitlines()
+    written = {"question": prompts.quote(problem.question), "trace": prompts.quote(text)}
+    ordered = "\n".join(scale[::-1] if repeat % 2 else scale)
+    content = prompts.fill(sections["user"], **written, quality=sections[dimension], scale=ordered)
+    return [{"role": "user", "content": content}]
 
 
 def run(
@@ -112,194 +103,55 @@ def run(
     split: str,
     n: int,
     seed: int,
-    told: Judge,
+    config: Judge,
     engine: params.Engine,
     labelled_by: Sequence[str],
     make_engine: Callable[[], engines.Engine] | None = None,
-    progress: Callable[[str, int, int], None] = say,
+    progress: Callable[[str, int, int], None] = print_progress,
 ) -> pd.DataFrame:
-    """Let a language model score the solutions of several models and write the scores to `path`; a killed run goes on where it was.
+    """Let a language model score the solutions of several models and write the scores to `path`; a killed run resumes.
 
-    predictions: a model's label -> its rows (evaluate.predict's) on the first `n` problems of a split; labelled_by: whose labels the
-    process reward models behind these students learnt from (empty where there are none).  Returns a row a score: item, model, dimension,
-    repeat (from 0), score (1 … 5, NaN where none was read), why_none ("unparsed", else empty), reply.  Raises JudgeError where the judge
-    is not independent, where too few problems were answered, or where more than two repeats would all be the same.
+    predictions: maps the label of each model to its rows (from evaluate.predict) on the first `n` problems of a split.
+    labelled_by: the labellers of the process reward models behind these students.  Returns one row per score: item,
+    model, dimension, repeat (from 0), score (1 … 5, or NaN), reason (why there is no score: "unparsed") and reply.
+    Raises JudgeError if the judge is not independent, too few problems were answered, or repeats would be identical.
     """
-    check_independent(told.model, labelled_by)
-    if told.temperature == 0 and told.repeats > 2:
-        raise JudgeError(
-            f"judge.repeats = {told.repeats} with judge.temperature = 0: there are two orders of the scale, more repeats would copy "
-            "them; ask for at most 2, or sample"
-        )
-    ids = sample(predictions, told.items, seed)
-    judged = texts(predictions, ids)
-    about = {
-        "stage": "judge",
-        "source": source_hash(__name__, *tasks.modules(task)),
-        "prompts": prompts.identity("judge"),
-        "revision": revision(told.model),
-        "task": task,
-        "split": split,
-        "n": n,
-        "seed": seed,
-        "judge": told.model_dump(),
-        "engine": engine.about(),
-        "texts": store.digest([[*key, text] for key, text in judged.items()]),
-    }
+    check_independent(config.model, labelled_by)
+    if config.temperature == 0 and config.repeats > 2:
+        reason = "there are two orders of the scale, so that more repeats would be copies"
+        advice = "set judge.repeats to at most 2, or raise judge.temperature"
+        raise JudgeError(f"judge.repeats = {config.repeats} with judge.temperature = 0: {reason}; {advice}")
+    ids = sample_items(predictions, config.items, seed)
+    solutions = texts(predictions, ids)
+    code = source_hash(f"{__name__}:run", *tasks.sources(task)["problems"])
+    digest = store.digest([[*key, text] for key, text in solutions.items()])
+    about: dict[str, Any] = {"stage": "judge", "source": code, "prompts": prompts.identity("judge"), "texts": digest}
+    about |= {"task": task, "split": split, "n": n, "seed": seed, "revision": revision(config.model)}
+    about |= {"judge": config.model_dump(), "engine": engine.identity()}
     if store.is_done(path, about):
         return pd.read_parquet(path)
     started = time.time()
-    known = problems_of(task, split, n, ids)
-    work = [
-        (item, model, dimension, repeat)
-        for item, model in judged
-        for dimension in DIMENSIONS
-        for repeat in range(told.repeats)
-    ]
+    problems = load_problems(task, split, n, ids)
+    keys = [(*solution, *key) for solution in solutions for key in product(DIMENSIONS, range(config.repeats))]
     journal = store.Journal(path.with_suffix(".journal"), about)
-    load = cache(make_engine or (lambda: engines.make(told.model, engine)))
+    load = cache(make_engine or (lambda: engines.make(config.model, engine)))
 
-    def make(chunk: Sequence[tuple[str, str, str, int]], chunk_seed: int) -> list[dict]:
-        chats = [chat(known[item], judged[item, model], dimension, repeat) for item, model, dimension, repeat in chunk]
-        replies = asking.ask(load(), chats, [SCALE] * len(chats), told, chunk_seed)
-        return [
-            {
-                **dict(zip(COLUMNS, key)),
-                "score": reply.choice and float(reply.choice),
-                "why_none": "" if reply.choice else "unparsed",
-                "reply": reply.text,
-            }
-            for key, reply in zip(chunk, replies)
-        ]
+    def score_chunk(chunk: Sequence[tuple[str, str, str, int]], chunk_seed: int) -> list[dict]:
+        chats = [chat(problems[item], solutions[item, model], dim, repeat) for item, model, dim, repeat in chunk]
+        replies = llm_choice.choose(load(), chats, [SCALE] * len(chats), config, chunk_seed)
+        scores = [(float(r.choice), "", r.text) if r.choice else (None, "unparsed", r.text) for r in replies]
+        return [dict(zip(COLUMNS, (*key, *score), strict=True)) for key, score in zip(chunk, scores, strict=True)]
 
-    table = pd.DataFrame(asking.in_chunks(journal, "judge", work, told, seed, make, progress), columns=COLUMNS).astype(
-        {"score": float}
-    )
-    store.finish(table, path, about, started, journal, unparsed=int((table.why_none == "unparsed").sum()))
+    rows = llm_choice.map_chunks(journal, "judge", keys, config, seed, score_chunk, progress)
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({"score": float})
+    store.finish(table, path, about, started, journal, unparsed=int((table.reason == "unparsed").sum()))
     return table
 
 
-def problems_of(task: str, split: str, n: int, ids: Sequence[str]) -> dict[str, Problem]:
-    """The problems to be judged, by id.  JudgeError where the split's first `n` are others."""
-    known = {p.id: p for p in tasks.problems(task, split, n)}
-    if strange := [item for item in ids if item not in known]:
-        raise JudgeError(
-            f"{len(strange)} of the judged problems are not among the first {n} of {task}/{split}, first {strange[0]!r}: these "
-            "predictions are of other data"
-        )
-    return known
-
-
-# What the scores say
-
-
-def _item_means(scores: pd.DataFrame) -> pd.DataFrame:
-    """The mean over its repeats of each (dimension, model, item); those without any score are left out."""
-    return scores.dropna(subset="score").groupby(["dimension", "model", "item"], sort=False).score.mean().reset_index()
-
-
-def means(scores: pd.DataFrame, *, level: float, resamples: int, seed: int = 0) -> pd.DataFrame:
-    """Table 1's lower half: dimension, model, items (with a score), mean, low, high (percentile bootstrap over items), unscored.
-
-    `unscored` counts the scores that are missing, for whatever reason; the table of scores says which.
-    """
-    missing = scores.score.isna().groupby([scores.dimension, scores.model]).sum()
-    by_item, rows = _item_means(scores), []
-    for dimension, model in scores[["dimension", "model"]].drop_duplicates().itertuples(index=False):
-        mine = by_item[(by_item.dimension == dimension) & (by_item.model == model)].score.to_numpy()
-        mean, low, high = (
-            stats.paired_bootstrap(np.zeros(len(mine)), mine, resamples, seed, level) if len(mine) else (np.nan,) * 3
-        )
-        rows.append(
-            {
-                "dimension": dimension,
-                "model": model,
-                "items": len(mine),
-                "mean": mean,
-                "low": low,
-                "high": high,
-                "unscored": int(missing[dimension, model]),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def compare(scores: pd.DataFrame, base: str, *, level: float, resamples: int, seed: int = 0) -> pd.DataFrame:
-    """Each model against `base`, dimension by dimension, on the items where both have a score.
-
-    Columns: dimension, model, items, difference (model minus base), low, high (paired bootstrap over items), p (Wilcoxon's signed ranks,
-    zeros by Pratt), p_holm (over all rows), verdict.  JudgeError where `base` has no scores.
-    """
-    by_item = _item_means(scores)
-    if base not in set(by_item.model):
-        raise JudgeError(f"{base} has no scores to compare with; there are {', '.join(sorted(set(by_item.model)))}")
-    rows = []
-    for dimension, group in by_item.groupby("dimension", sort=False):
-        wide = group.pivot(index="item", columns="model", values="score")
-        for model in [model for model in wide.columns if model != base and base in wide]:
-            pair = wide[[base, model]].dropna()
-            if pair.empty:
-                continue
-            difference, low, high = stats.paired_bootstrap(pair[base], pair[model], resamples, seed, level)
-            gaps = (pair[model] - pair[base]).to_numpy()
-            p = float(wilcoxon(gaps, zero_method="pratt").pvalue) if gaps.any() else 1.0
-            rows.append(
-                {
-                    "dimension": dimension,
-                    "model": model,
-                    "items": len(pair),
-                    "difference": difference,
-                    "low": low,
-                    "high": high,
-                    "p": p,
-                }
-            )
-    table = pd.DataFrame(rows, columns=["dimension", "model", "items", "difference", "low", "high", "p"])
-    if table.empty:
-        return table.assign(p_holm=[], verdict=[])
-    table["p_holm"] = stats.holm(table.p)
-    table["verdict"] = [stats.verdict(r.difference, r.low, r.high, r.p_holm, 1 - level) for r in table.itertuples()]
-    return table
-
-
-def noise(scores: pd.DataFrame, *, level: float, resamples: int, seed: int = 0) -> pd.DataFrame:
-    """How far a language model's repeats agree: a row a dimension and one for all together.
-
-    Columns: dimension, pairs (of two repeats' scores of one solution), same (share that are equal), kappa (quadratic weights) with its
-    bootstrap interval over items, and shift (mean of the later repeat minus the earlier: with two repeats, what the order of the scale does).
-    JudgeError where there is only one repeat.
-    """
-    repeats = sorted(scores["repeat"].unique())
-    if len(repeats) < 2:
-        raise JudgeError(
-            "one repeat tells nothing of the judge's noise: ask for judge.repeats = 2 (a program has no noise and needs none)"
-        )
-    wide = scores.pivot(index=["dimension", "item", "model"], columns="repeat", values="score")
-    pairs = pd.concat(
-        [wide[[a, b]].dropna().set_axis(["earlier", "later"], axis=1) for a, b in combinations(repeats, 2)]
-    ).reset_index()
-    rows = []
-    for dimension in (*scores.dimension.unique(), "all"):
-        mine = pairs if dimension == "all" else pairs[pairs.dimension == dimension]
-        found = agreement.kappa(
-            list(mine.earlier),
-            list(mine.later),
-            list(mine.item),
-            [float(s) for s in SCALE],
-            quadratic=True,
-            resamples=resamples,
-            seed=seed,
-            level=level,
-        )
-        rows.append(
-            {
-                "dimension": dimension,
-                "pairs": found["n"],
-                "same": found["agreement"],
-                "kappa": found["kappa"],
-                "low": found["low"],
-                "high": found["high"],
-                "shift": float((mine.later - mine.earlier).mean()),
-            }
-        )
-    return pd.DataFrame(rows)
+def load_problems(task: str, split: str, n: int, ids: Sequence[str]) -> dict[str, Problem]:
+    """Return the first `n` problems of a split by id.  Raises JudgeError if some of `ids` are not among them."""
+    problems = {p.id: p for p in tasks.problems(task, split, n)}
+    if unknown := [item for item in ids if item not in problems]:
+        missing = f"{len(unknown)} of the judged problems are not among the first {n} of {task}/{split}"
+        raise JudgeError(f"{missing}, first {unknown[0]!r}: the predictions come from other data")
+    return problems

@@ -1,7 +1,7 @@
-"""How different two traces are in structure, and the choice of different ones (A.4, DECISIONS 10).
+"""Measures how much the structure of two traces differs, and chooses different traces (A.4, DECISIONS 10).
 
-A trace's signature is its sequence of steps: for arithmetic the operation with its result, for anything else the step's
-words.  Two traces that say the same in the same order have distance 0, whatever their wording around the equations.
+The signature of a trace is the sequence of its steps: for an arithmetic step the operation with its result, whatever
+the wording around it, for any other step its words.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ Signature = tuple[tuple[str, ...], ...]
 
 
 def signature(trace: str) -> Signature:
-    """The steps of a trace, without its answer line: operations with sorted operands where the order does not matter, and results."""
+    """Return the steps of a trace without its answer line.
+
+    An arithmetic step gives the operator, the operands (sorted if their order does not matter) and the result.
+    """
     steps: list[tuple[str, ...]] = []
     for line in trace.splitlines():
         if not line.strip() or _ANSWER_LINE.match(line):
@@ -32,7 +35,7 @@ def signature(trace: str) -> Signature:
 
 
 def distance(a: Signature, b: Signature) -> float:
-    """Levenshtein distance of two step sequences over the longer one's length: 0 equal, 1 nothing in common."""
+    """Return the Levenshtein distance of two step sequences over the longer length, from 0 (equal) to 1."""
     if not a and not b:
         return 0.0
     row = list(range(len(b) + 1))
@@ -43,24 +46,21 @@ def distance(a: Signature, b: Signature) -> float:
     return row[-1] / max(len(a), len(b))
 
 
-def choose(traces: list[str], first: list[bool], most: int, rng: Random) -> list[int]:
-    """Up to `most` traces, each the farthest from those before it; none that is structurally equal to one before.
+def choose(traces: list[str], preferred: list[bool], max_traces: int, rng: Random) -> list[int]:
+    """Choose up to `max_traces` traces, each the farthest from those before it; return their indices in that order.
 
-    `first[i]` marks traces to start from (corrective ones, DECISIONS 8); among equals the seeded order decides.
-    Returns their indices, in the order of choice.
+    A trace with the same structure as a chosen one is never chosen.  The first trace is one with `preferred[i]` if
+    there is one (corrective traces, DECISIONS 8); `rng` decides between equally good traces.
     """
     order = list(range(len(traces)))
     rng.shuffle(order)
-    order.sort(key=lambda i: not first[i])
+    order.sort(key=lambda i: not preferred[i])
     signatures = {i: signature(traces[i]) for i in order}
     chosen = order[:1]
-    while len(chosen) < most:
-        gap, best = max(
-            ((min(distance(signatures[i], signatures[c]) for c in chosen), i) for i in order if i not in chosen),
-            key=lambda found: found[0],
-            default=(0.0, -1),
-        )
+    while len(chosen) < max_traces:
+        gaps = ((min(distance(signatures[i], signatures[c]) for c in chosen), i) for i in order if i not in chosen)
+        gap, farthest = max(gaps, key=lambda candidate: candidate[0], default=(0.0, -1))
         if gap == 0.0:
             break
-        chosen.append(best)
+        chosen.append(farthest)
     return chosen

@@ -1,86 +1,66 @@
-"""The labelling stage: a debate log goes in, the table of steps (`steps.table`) comes out, each step with what is known of it.
+"""Labelling: a graded log goes in, the table of its steps with their labels comes out (`steps.table`).
 
-`rollout` labels cost generation and are made only where a reward model is to learn from them; the teacher, who wrote the traces,
-completes them.
+`rollout` labels, for which the teacher completes the traces, are computed only if a reward model is to learn from them.
 """
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from agentark import engines, params, store, tasks
+from agentark.cells import Cell
+from agentark.graph.source import source_hash
 from agentark.models import load
-from agentark.source import source_hash
 
 from . import steps
-from .verify import verify
+from .jobs import STEPS
 
 
 def run(
     path: Path,
     log: pd.DataFrame,
-    *,
     log_id: str,
-    teacher: str,
-    task: str,
-    split: str,
-    seed: int,
-    told: params.Params,
+    cell: Cell,
+    config: params.Params,
     overlapping: dict[str, str] | None = None,
 ) -> pd.DataFrame:
-    """Label the steps of a debate's `log` and write them to `path`; `log_id` stands for the log in the manifest, which has the counts.
+    """Label the steps of a graded log and write them to `path`; the manifest has the counts.
 
-    `overlapping` (`decontaminate.overlaps`) are problems that are left out.  What is there already is read.
+    log, log_id: a log with its grades, and its identity in the manifest.  overlapping: training problems that are left
+    out (`decontaminate.overlaps`).  Returns the table of `steps.table`; finished rows are read.
     """
-    rolled = told.prm.labeller == "rollout"
-    about = {
-        "stage": "label",
-        "source": source_hash(__name__, *tasks.modules(task)),
-        "log": log_id,
-        "teacher": teacher,
-        "task": task,
-        "split": split,
-        "wording": told.debate.wording,
-    }
+    by_rollout, overlapping, wording = config.prm.labeller == "rollout", overlapping or {}, config.debate.wording
+    cell = STEPS.of(cell)
+    code = source_hash(f"{__name__}:run", *tasks.sources(cell.task)["problems"])
+    about = {"stage": "label", "source": code, "log": log_id, **cell.log_columns(), "wording": wording}
     if overlapping:
         about["overlapping"] = sorted(overlapping)
-    if rolled:
-        about |= {
-            "seed": seed,
-            "rollouts": told.prm.rollouts,
-            "debate": told.debate.model_dump(),
-            "engine": told.engine.about(),
-            "revision": load.revision(teacher),
-        }
+    if by_rollout:
+        about |= {"rollouts": config.prm.rollouts, "debate": config.debate.model_dump()}
+        about |= {"engine": config.engine.identity(), "revision": load.revision(cell.teacher)}
     if store.is_done(path, about):
         return pd.read_parquet(path)
     started = time.time()
-    log, without = verify(log, task, split), overlapping or {}
-    made = steps.table(
-        log,
-        task,
-        split,
-        told.debate.wording,
-        completer(teacher, told, seed) if rolled else None,
-        told.prm.rollouts,
-        without=without,
-    )
-    store.finish(made, path, about, started, **steps.count(log[~log.problem.isin(without)], made))
-    return made
+    complete = completer(cell.teacher, config, cell.seed) if by_rollout else None
+    options: dict[str, Any] = {"generate": complete, "samples": config.prm.rollouts, "excluded": overlapping}
+    table = steps.table(log, cell.task, cell.split, wording, **options).assign(**cell.log_columns())
+    store.finish(table, path, about, started, None, **steps.count(log[~log.problem.isin(overlapping)], table))
+    return table
 
 
-def completer(model: str, told: params.Params, seed: int) -> steps.Generate:
-    """What completes half-written traces for `steps.rollout`: `model`, sampled as in the debate."""
-    engine = engines.make(model, told.engine)
-    sampling = engines.Sampling(told.debate.temperature, told.debate.max_new_tokens, told.debate.top_p)
+def completer(model: str, config: params.Params, seed: int) -> steps.Generate:
+    """Return a function that completes half-written traces for `steps.rollout` by `model`, sampled as in the debate."""
+    engine = engines.make(model, config.engine)
+    sampling = engines.Sampling(config.debate.temperature, config.debate.max_new_tokens, config.debate.top_p)
 
     def generate(chats: list, samples: int) -> list[list[str]]:
-        made = engine.generate(
-            [chat for chat in chats for _ in range(samples)], sampling, store.chunk_seed(seed, "rollout")
-        )
-        return [[c.text for c in made[at : at + samples]] for at in range(0, len(made), samples)]
+        repeated = [chat for chat in chats for _ in range(samples)]
+        completions = engine.generate(repeated, sampling, store.chunk_seed(seed, "rollout"))
+        texts = [completion.text for completion in completions]
+        return [texts[start : start + samples] for start in range(0, len(texts), samples)]
 
     return generate

@@ -1,22 +1,24 @@
-"""The steps of a trace and what is known of each: the labels from which a process reward model learns, and by which it is judged.
+"""Splits traces into steps and labels each step, to train and to evaluate a process reward model.
 
-A step is a line (DECISIONS 16).  Three labellers give one label a step:
+A step is a line (DECISIONS 16).  Three labellers give one label per step:
 
-| labeller     | label of step t                                                   | what it cannot see                        |
-|--------------|-------------------------------------------------------------------|-------------------------------------------|
-| `outcome`    | whether the trace's final answer is right                         | a wrong trace's right steps               |
-| `arithmetic` | whether what the step states is true (executed, or looked up)     | a true statement that is no use here      |
-| `rollout`    | share of completions from step t that end right (Math-Shepherd)   | a mistake that the network repairs        |
+| labeller     | label of step t                                                 | blind spot                          |
+|--------------|-----------------------------------------------------------------|-------------------------------------|
+| `outcome`    | whether the final answer of the trace is right                  | right steps of a wrong trace        |
+| `arithmetic` | whether the step states something true (executed, or looked up) | a true statement that does not help |
+| `rollout`    | share of completions from step t that end right (Math-Shepherd) | a mistake that the network repairs  |
 
-`arithmetic` is exact and needs no network; it gives None where a step states nothing that can be checked, and `count` says how often.
+`arithmetic` gives None if a step states nothing that can be checked; `count` reports how often.
 """
 
 from __future__ import annotations
 
 import ast
+import operator
 import re
 from collections.abc import Callable, Collection, Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 import pandas as pd
 
@@ -25,11 +27,11 @@ from agentark.mas import prompts
 from agentark.tasks import Problem, Task, mini_med
 
 Splitter = Callable[[str], list[str]]
-Generate = Callable[[list[list[dict[str, str]]], int], list[list[str]]]  # (chats, samples a chat) -> the samples' texts
+Generate = Callable[[list[list[dict[str, str]]], int], list[list[str]]]  # (chats, samples per chat) -> texts
 
 
 def split(text: str) -> list[str]:
-    """A step a line, without surrounding spaces; blank lines are none.  The answer line is the last step of a finished trace."""
+    """Return the lines of a trace, stripped and without blank ones; the last line of a complete trace is the answer."""
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 
@@ -37,12 +39,12 @@ _ANSWER = re.compile(r"^(?:final\s+)?answer\b|\\boxed\{", re.IGNORECASE)
 
 
 def is_answer(step: str) -> bool:
-    r"""Whether a step gives the answer: "Answer: …", or a \boxed{}."""
+    r"""Return whether a step gives the answer: "Answer: …" or a \boxed{}."""
     return bool(_ANSWER.search(step.strip()))
 
 
 def outcome(trace_correct: bool, steps: Sequence[str]) -> list[bool]:
-    """Every step is as right as the trace's answer."""
+    """Label every step with the correctness of the whole trace."""
     return [bool(trace_correct)] * len(steps)
 
 
@@ -53,9 +55,11 @@ _LEFT, _RIGHT = re.compile(rf"{_FORMULA}*$"), re.compile(rf"^{_FORMULA}*")
 _NUMBER = re.compile(r"^-?\d+(?:\.\d+)?")
 _START = re.compile(r"(?<![\d.])[\d(]|(?<![\d).])-(?=\d)")
 
+_OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+
 
 def _value(formula: str) -> Fraction | None:
-    """The exact value of an arithmetic expression; None where it is none.  ZeroDivisionError where it divides by zero."""
+    """Return the exact value of an arithmetic expression, or None for other text.  Raises ZeroDivisionError."""
     try:
         return _walk(ast.parse(formula.strip(), mode="eval").body)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
@@ -67,12 +71,9 @@ def _walk(node: ast.expr) -> Fraction:
         return Fraction(str(node.value))
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return -_walk(node.operand)
-    if isinstance(node, ast.BinOp) and type(node.op) in (ast.Add, ast.Sub, ast.Mult, ast.Div):
-        x, y = _walk(node.left), _walk(node.right)
-        return {ast.Add: lambda: x + y, ast.Sub: lambda: x - y, ast.Mult: lambda: x * y, ast.Div: lambda: x / y}[
-            type(node.op)
-        ]()
-    raise ValueError("no plain arithmetic")
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+        return _OPERATORS[type(node.op)](_walk(node.left), _walk(node.right))
+    raise ValueError("not plain arithmetic")
 
 
 def _plain(text: str) -> str:
@@ -80,15 +81,15 @@ def _plain(text: str) -> str:
 
 
 def _before(text: str) -> str | None:
-    """The longest arithmetic expression that ends where `text` does; None where that would cut a word or an unknown in two."""
-    found = _LEFT.search(text)
-    formula, head = _plain(found[0]), text[: found.start()]
+    """Return the longest arithmetic expression at the end of `text`, or None if it would split a word or an unknown."""
+    match = _LEFT.search(text)
+    assert match, "an empty formula matches"
+    formula, head = _plain(match[0]), text[: match.start()]
     for start in _START.finditer(formula):
         piece, rest = formula[start.start() :], formula[: start.start()].strip()
-        # an operator before it belongs to something that was not read (x+3); so does a letter that touches it (x1)
-        if rest.endswith(tuple("+-*/(")) or (
-            head and not formula[: start.start()] and (head[-1].isalnum() or head[-1] in "_%")
-        ):
+        # an operator before the expression belongs to an unread term (x+3), and so does an adjacent letter (x1)
+        is_adjacent = head and not formula[: start.start()] and (head[-1].isalnum() or head[-1] in "_%")
+        if rest.endswith(tuple("+-*/(")) or is_adjacent:
             return None
         try:
             if _value(piece) is not None:
@@ -99,94 +100,92 @@ def _before(text: str) -> str | None:
 
 
 def _after(text: str) -> str | None:
-    """The expression that `text` begins with, else the number that it begins with."""
-    formula = _plain(_RIGHT.search(text)[0]).strip().rstrip(".,")
+    """Return the expression at the start of `text`, or else the number at its start."""
+    match = _RIGHT.search(text)
+    formula = _plain(match[0] if match else "").strip().rstrip(".,")
     try:
         if _value(formula) is not None:
             return formula
     except ZeroDivisionError:
         return formula
-    found = _NUMBER.search(formula)
-    return found[0] if found and _value(found[0]) is not None else None
+    number = _NUMBER.search(formula)
+    return number[0] if number and _value(number[0]) is not None else None
 
 
 def equations(step: str) -> list[tuple[str, str]]:
-    """The equations of a step, as (left, right) expressions with an operation on at least one side; a=b=c gives two."""
+    """Return the equations of a step as (left, right), with an operation on at least one side; a=b=c gives two."""
     parts = re.split(r"(?<![<>!=])=(?!=)", step)
-    sides = [(_before(left), _after(right)) for left, right in zip(parts, parts[1:])]
+    sides = [(_before(left), _after(right)) for left, right in pairwise(parts)]
     return [(x, y) for x, y in sides if x and y and any(re.search(r"[\d)]\s*[-+*/]", side) for side in (x, y))]
 
 
 def holds(left: str, right: str) -> bool:
-    """Whether an equation is true: exactly, or, where its right side is a decimal number, as that number was rounded."""
+    """Return whether an equation is true: exactly or, if its right side is a decimal number, up to its rounding."""
     try:
         x, y = _value(left), _value(right)
     except ZeroDivisionError:
+        return False
+    if x is None or y is None:
         return False
     decimals = re.fullmatch(r"-?\d+\.(\d+)", right.strip())
     return abs(x - y) <= (Fraction(1, 2 * 10 ** len(decimals[1])) if decimals else 0)
 
 
 def facts(step: str) -> list[tuple[str, str, str]]:
-    """The facts of mini_med's world that a step states, as (subject, relation, value); a question ("… what?") states none."""
-    found = []
+    """Return the mini_med facts of a step as (subject, relation, value); a question ("… what?") states none."""
+    stated = []
     for sentence in re.split(r"\.\s+|\.$", step):
         for relation in mini_med.FACTS.relation:
-            stated = re.search(rf"(\S+) {relation} (.+)$", sentence)
-            if stated and not stated[2].strip().endswith("?"):
-                found.append((stated[1], relation, stated[2].strip()))
-    return found
+            match = re.search(rf"(\S+) {relation} (.+)$", sentence)
+            if match and not match[2].strip().endswith("?"):
+                stated.append((match[1], relation, match[2].strip()))
+    return stated
 
 
 def arithmetic(task_name: str, problem: Problem, steps: Sequence[str]) -> list[bool | None]:
-    """Whether each step is true: its equations executed, in mini_med its facts looked up, the answer line judged by the task's verifier.
-
-    Returns a label a step, None where nothing could be checked.
-    """
+    """Label each step as true, false or None (nothing to check): by its equations, facts of mini_med, or answer."""
     task = tasks.get(task_name)
     return [task.verify(step, problem)[2] if is_answer(step) else _is_true(task_name, step) for step in steps]
 
 
 def _is_true(task_name: str, step: str) -> bool | None:
-    checked = [holds(left, right) for left, right in equations(step)]
+    truths = [holds(left, right) for left, right in equations(step)]
     if task_name == "mini_med":
-        checked += [mini_med.FACTS.relation[relation].get(subject) == value for subject, relation, value in facts(step)]
-    return all(checked) if checked else None
+        truths += [mini_med.FACTS.relation[relation].get(subject) == value for subject, relation, value in facts(step)]
+    return all(truths) if truths else None
 
 
 def rollout(
     generate: Generate, task: Task, problems: Sequence[Problem], traces: Sequence[Sequence[str]], samples: int
 ) -> list[list[float]]:
-    """Math-Shepherd's label: the share of `samples` completions, from the steps up to and including this one, that end right.
+    """Label each step with the share of completions of the trace up to this step that end right (Math-Shepherd).
 
-    One trace (a list of steps) a problem; problems may repeat.  `generate(chats, samples)` continues chats whose last turn is an
-    assistant's half-written reply; equal prefixes are continued once.  A prefix that ends with the answer is not continued: it is
-    right or wrong, 1 or 0.  Returns a label in [0, 1] for each step of each trace.
+    `traces` are lists of steps, one per entry of `problems`, which may repeat.  `generate(chats, samples)` continues
+    chats whose last turn is the beginning of a reply; equal prefixes are continued once, and one that ends with the
+    answer is labelled 1 or 0 instead.  Returns a label in [0, 1] for each step of each trace.  Raises ValueError if
+    `generate` returns another number of completions.
     """
-    prefixes = [
-        [(problem.id, "\n".join(steps[: t + 1]), is_answer(steps[t])) for t in range(len(steps))]
-        for problem, steps in zip(problems, traces, strict=True)
-    ]
-    known = {problem.id: problem for problem in problems}
-    label: dict[tuple, float] = {}
-    todo = []
+    prefixes = []
+    for problem, steps in zip(problems, traces, strict=True):
+        prefixes.append([(problem.id, "\n".join(steps[: t + 1]), is_answer(steps[t])) for t in range(len(steps))])
+    by_id = {problem.id: problem for problem in problems}
+    labels: dict[tuple, float] = {}
+    unfinished = []
     for prefix in dict.fromkeys(prefix for trace in prefixes for prefix in trace):
-        name, text, finished = prefix
-        if finished:
-            label[prefix] = float(task.verify(text, known[name])[2])
+        name, text, is_finished = prefix
+        if is_finished:
+            labels[prefix] = float(task.verify(text, by_id[name])[2])
         else:
-            todo.append(prefix)
-    chats = [
-        [*prompts.ask(task.prompt(known[name])), {"role": "assistant", "content": text + "\n"}]
-        for name, text, _ in todo
-    ]
-    for (name, text, finished), made in zip(todo, generate(chats, samples) if chats else [], strict=True):
-        if len(made) != samples:
-            raise ValueError(f"{samples} completions a prefix were asked for, {len(made)} came for {name}")
-        label[name, text, finished] = (
-            sum(task.verify(f"{text}\n{completion}", known[name])[2] for completion in made) / samples
-        )
-    return [[label[prefix] for prefix in trace] for trace in prefixes]
+            unfinished.append(prefix)
+    chats = []
+    for name, text, _ in unfinished:
+        chats.append([*prompts.user_turn(task.prompt(by_id[name])), {"role": "assistant", "content": text + "\n"}])
+    for prefix, completions in zip(unfinished, generate(chats, samples) if chats else [], strict=True):
+        name, text, _ = prefix
+        if len(completions) != samples:
+            raise ValueError(f"expected {samples} completions per prefix, got {len(completions)} for {name}")
+        labels[prefix] = sum(task.verify(f"{text}\n{c}", by_id[name])[2] for c in completions) / samples
+    return [[labels[prefix] for prefix in trace] for trace in prefixes]
 
 
 def table(
@@ -197,54 +196,42 @@ def table(
     generate: Generate | None = None,
     samples: int = 0,
     splitter: Splitter = split,
-    without: Collection[str] = (),
+    excluded: Collection[str] = (),
 ) -> pd.DataFrame:
-    """A row a step of each agent's trace in a verified log (the aggregator's left out), `without` some of its problems.
+    """Return one row per step of each agent's trace in a graded log, without the `excluded` problems.
 
-    The log is a split's first problems, none missing: by their number they are read again.
+    The log must contain all of the first problems of a split.  The line of a reply that addresses its peers, if the
+    debate's `wording` has one, is not part of a trace (as in extraction).
 
-    The line that a reply addresses to its peers, if the debate's `wording` has one, is no part of a trace (as in extraction).
-    Columns: problem, agent, round, step (from 0), text, trace (the whole trace), trace_correct, outcome (bool), arithmetic (boolean,
-    NA where nothing could be checked) and, where `generate` is given, rollout (share of `samples`, float).  A trace without steps has
-    no row; `count` says how many there were.
+    Columns: problem, agent, round, step (from 0), text, trace (the whole trace), trace_correct, outcome (bool),
+    arithmetic (boolean, NA if there is nothing to check) and, with `generate`, rollout (float, a share of `samples`).
+    A trace without steps has no row; `count` reports the number of such traces.
     """
-    known = {p.id: p for p in tasks.problems(task, split_name, log.problem.nunique())}
-    rows = log[(log.agent > 0) & ~log.problem.isin(without)]
+    problems = {p.id: p for p in tasks.problems(task, split_name, log.problem.nunique())}
+    rows = log[(log.agent > 0) & ~log.problem.isin(excluded)]
     traces = [prompts.without_critique(text, prompts.WORDINGS[wording]).strip() for text in rows.text]
     steps = [splitter(trace) for trace in traces]
-    shares = (
-        rollout(generate, tasks.get(task), [known[p] for p in rows.problem], steps, samples)
-        if generate
-        else [None] * len(steps)
-    )
-    found = []
-    for row, trace, lines, share in zip(rows.itertuples(), traces, steps, shares):
-        about = {"problem": row.problem, "agent": row.agent, "round": row.round}
-        checked, right = arithmetic(task, known[row.problem], lines), outcome(row.correct, lines)
-        for n, line in enumerate(lines):
-            found.append(
-                {
-                    **about,
-                    "step": n,
-                    "text": line,
-                    "trace": trace,
-                    "trace_correct": bool(row.correct),
-                    "outcome": right[n],
-                    "arithmetic": checked[n],
-                    **({"rollout": share[n]} if share is not None else {}),
-                }
-            )
     columns = ["problem", "agent", "round", "step", "text", "trace", "trace_correct", "outcome", "arithmetic"]
-    made = pd.DataFrame(found, columns=[*columns, "rollout"] if generate else columns)
-    return made.astype({"arithmetic": "boolean", "outcome": bool, "trace_correct": bool})
+    shares: list = [None] * len(steps)
+    if generate:
+        shares = rollout(generate, tasks.get(task), [problems[p] for p in rows.problem], steps, samples)
+        columns.append("rollout")
+    labelled = []
+    for row, trace, lines, share in zip(rows.itertuples(), traces, steps, shares, strict=True):
+        truths, outcomes = arithmetic(task, problems[row.problem], lines), outcome(row.correct, lines)
+        for n, line in enumerate(lines):
+            about = (row.problem, row.agent, row.round, n, line, trace, bool(row.correct))
+            labelled.append((*about, outcomes[n], truths[n], *([share[n]] if share is not None else [])))
+    frame = pd.DataFrame(labelled, columns=columns)
+    return frame.astype({"arithmetic": "boolean", "outcome": bool, "trace_correct": bool})
 
 
 def count(log: pd.DataFrame, steps: pd.DataFrame) -> dict[str, int]:
-    """What the table of steps holds, and what could not be labelled.  Inputs: the log it was made from, and the table."""
-    wrong = steps[~steps.trace_correct]
+    """Count the traces of a log, the steps of its table of steps, and those that could not be labelled."""
+    wrong, total = steps[~steps.trace_correct], int((log.agent > 0).sum())
     return {
-        "traces": int((log.agent > 0).sum()),
-        "traces without steps": int((log.agent > 0).sum() - steps.groupby(["problem", "agent", "round"]).ngroups),
+        "traces": total,
+        "traces without steps": int(total - steps.groupby(["problem", "agent", "round"]).ngroups),
         "steps": len(steps),
         "steps that nothing could be checked of (arithmetic)": int(steps.arithmetic.isna().sum()),
         "steps of wrong traces": len(wrong),

@@ -1,13 +1,13 @@
-"""What an agent is told in a debate: prompts of the later rounds and of the aggregator (3.2, A.2).
+"""The prompts of a debate: of the later rounds and of the aggregator (3.2, A.2).
 
-Two layouts hold the same facts (DECISIONS 2):
+There are two layouts with the same content (DECISIONS 2):
 
-- `shared`: the problem, then the last traces of *all* agents in a fixed order, then who the reader is.  All agents of a
-  problem share everything but the last line, so that an engine with prefix reuse computes it once.
-- `own_history`: Du et al.'s: the problem, the agent's own last trace as its own turn, then the peers' traces.
+- `shared`: the problem, the last traces of *all* agents in a fixed order, and who the reader is.  The prompts of a
+  problem differ in the last line only, so that an engine with prefix reuse computes the rest once.
+- `own_history`: as in Du et al., the problem, the agent's own last trace as its own turn, then the peers' traces.
 
-Two wordings: `full` for instructed LLMs, after A.2 ("identifying potential errors, alternative solution paths, or overlooked
-details"); `terse` for the mini zoo, whose networks pay for every token.
+The wording `full` is for instructed LLMs, after A.2 ("identifying potential errors, alternative solution paths, or
+overlooked details"); `terse` for the mini zoo, whose networks pay for every token.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Chat = list[dict[str, str]]
 
 @dataclass(frozen=True)
 class Wording:
-    """Phrases; {k} is an agent's number, counted from 1.  `critique` opens the line that a reply addresses to its peers, if it has one."""
+    """Phrases; {k} is an agent's number from 1.  `critique` opens the line of a reply to the peers, if it has one."""
 
     heading: str
     agent: str
@@ -42,17 +42,18 @@ WORDINGS = {
         heading="These are the solutions that several agents gave in the last round:",
         agent="Agent {k}:",
         revise_as=(
-            "You are agent {k}. Examine all solutions above, your own included. Point out errors, other solution paths and "
-            "overlooked details, say whom you agree with and why, then give your own revised solution, step by step, ending "
-            "with the answer in the form asked for."
+            "You are agent {k}. Examine all solutions above, your own included. Point out errors, other solution paths "
+            "and overlooked details, say whom you agree with and why, then give your own revised solution, step by "
+            "step, ending with the answer in the form asked for."
         ),
         revise=(
-            "Examine these solutions and your own. Point out errors, other solution paths and overlooked details, say whom you "
-            "agree with and why, then give your own revised solution, step by step, ending with the answer in the form asked for."
+            "Examine these solutions and your own. Point out errors, other solution paths and overlooked details, say "
+            "whom you agree with and why, then give your own revised solution, step by step, ending with the answer in "
+            "the form asked for."
         ),
         aggregate=(
-            "Weigh these solutions against each other and write the final solution: the correct reasoning, step by step, ending "
-            "with the answer in the form asked for."
+            "Weigh these solutions against each other and write the final solution: the correct reasoning, step by "
+            "step, ending with the answer in the form asked for."
         ),
         critique="",
     ),
@@ -60,42 +61,38 @@ WORDINGS = {
 LAYOUTS = ("shared", "own_history")
 
 
-def ask(question: str) -> Chat:
-    """The prompt of round 1: the question alone."""
-    return [{"role": "user", "content": question}]
+def user_turn(text: str) -> Chat:
+    """Return a chat of one user turn: in round 1 the question alone."""
+    return [{"role": "user", "content": text}]
 
 
 def without_critique(trace: str, wording: Wording) -> str:
-    """A trace without the line that it addresses to its peers: what is left is a solution that stands alone."""
+    """Return a trace without the line that addresses the peers: a solution that stands alone."""
     if not wording.critique:
         return trace
     return "\n".join(line for line in trace.splitlines() if not line.startswith(wording.critique))
 
 
 def _listed(traces: dict[int, str], wording: Wording) -> str:
-    return "\n".join(
-        [wording.heading, *(f"{wording.agent.format(k=k)}\n{trace.strip()}" for k, trace in traces.items())]
-    )
+    entries = (f"{wording.agent.format(k=k)}\n{trace.strip()}" for k, trace in traces.items())
+    return "\n".join([wording.heading, *entries])
 
 
 def revise(question: str, traces: list[str], agent: int, layout: str, wording: Wording) -> Chat:
-    """The prompt of agent number `agent` (from 1) in a later round.
+    """Return the prompt of agent number `agent` (from 1) in a later round.
 
     `traces` are the last round's, of all agents in order: {τ_{j,k−1}} of 3.2 and, unlike there, the agent's own.
     """
     if layout == "shared":
         listed = _listed(dict(enumerate(traces, 1)), wording)
-        return ask(f"{question}\n\n{listed}\n\n{wording.revise_as.format(k=agent)}")
+        return user_turn(f"{question}\n\n{listed}\n\n{wording.revise_as.format(k=agent)}")
     if layout == "own_history":
         peers = {k: trace for k, trace in enumerate(traces, 1) if k != agent}
-        return [
-            *ask(question),
-            {"role": "assistant", "content": traces[agent - 1]},
-            {"role": "user", "content": f"{_listed(peers, wording)}\n\n{wording.revise}"},
-        ]
+        own = {"role": "assistant", "content": traces[agent - 1]}
+        return [*user_turn(question), own, *user_turn(f"{_listed(peers, wording)}\n\n{wording.revise}")]
     raise ValueError(f"unknown layout {layout!r}; there are {', '.join(LAYOUTS)}")
 
 
 def aggregate(question: str, traces: list[str], wording: Wording) -> Chat:
-    """The prompt of the extra agent that sums up at the end (A.2)."""
-    return ask(f"{question}\n\n{_listed(dict(enumerate(traces, 1)), wording)}\n\n{wording.aggregate}")
+    """Return the prompt of the extra agent that sums up at the end (A.2)."""
+    return user_turn(f"{question}\n\n{_listed(dict(enumerate(traces, 1)), wording)}\n\n{wording.aggregate}")

@@ -8,11 +8,9 @@ Equal = Callable[[str, str], bool]
 
 
 def tally(answers: Sequence[str | None], equal: Equal) -> list[tuple[str, int]]:
-    """The different answers with their counts, most first, ties in order of appearance.  Missing answers do not vote."""
+    """Return the different answers with their counts, most frequent first, then by appearance; None does not vote."""
     counts: list[list] = []
-    for answer in answers:
-        if answer is None:
-            continue
+    for answer in (a for a in answers if a is not None):
         same = next((entry for entry in counts if equal(entry[0], answer)), None)
         if same:
             same[1] += 1
@@ -22,15 +20,15 @@ def tally(answers: Sequence[str | None], equal: Equal) -> list[tuple[str, int]]:
 
 
 def majority(answers: Sequence[str | None], equal: Equal) -> str | None:
-    """The most frequent answer; the earliest of equally frequent ones; None where nobody answered."""
+    """Return the most frequent answer, the earliest of equally frequent ones; None if nobody answered."""
     counted = tally(answers, equal)
     return counted[0][0] if counted else None
 
 
 def consensus(answers: Sequence[str | None], equal: Equal, rule: str) -> bool:
-    """Whether a debate may stop (DECISIONS 3).
+    """Return whether a debate may stop (DECISIONS 3).
 
-    `unanimous`: all agents gave an answer and all are equal; `majority`: more than half of all agents gave the same; `off`: never.
+    `unanimous`: all agents gave the same answer; `majority`: more than half of all agents did; `off`: never.
     """
     if rule == "off":
         return False

@@ -1,8 +1,9 @@
-"""What verifiers, judges and distillers are told: plain text files, and how foreign text is put into them.
+"""The prompts of verifiers, judges and distillers: plain text files, and how other texts are inserted into them.
 
-A file is comment lines (whose words they are: the paper's or ours) and sections: a line "== name" and the text up to the next one,
-in which {names} are filled in.  Whatever a model or a data set wrote goes in by `quote`: each of its lines begins with "> ", so that
-nothing in it can end the quotation, and it holds no special token of a chat template; every prompt says what such lines are.
+A file has comment lines, which say whether the words are the paper's or ours, and sections: a line "== name" and the
+text up to the next such line, in which {names} are filled in.  Text that a model or a data set wrote is inserted by
+`quote`: each of its lines starts with "> ", so that nothing in it can end the quotation, and it contains no special
+token of a chat template.  Every prompt explains such lines.
 """
 
 from __future__ import annotations
@@ -23,29 +24,29 @@ def _text(name: str) -> str:
 
 @cache
 def read(name: str) -> dict[str, str]:
-    """The sections of a prompt file, by name, without spaces around them."""
+    """The sections of a prompt file by name, stripped."""
     head, *parts = re.split(r"^== (\w+)\n", _text(name), flags=re.MULTILINE)
     if any(line and not line.startswith("#") for line in head.splitlines()):
-        raise ValueError(f"prompts/{name}.txt: before its first section (== name) only comment lines may stand")
-    return {section: text.strip() for section, text in zip(parts[::2], parts[1::2])}
+        raise ValueError(f"prompts/{name}.txt: only comment lines may precede its first section (== name)")
+    return {section: text.strip() for section, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def fill(template: str, **values: str) -> str:
-    """A template with its {names} replaced; what stands in the values is not looked at again.
+    """A template with its {names} replaced; the values are not searched for names.
 
-    Raises ValueError where the template names something that is not given, or the other way round.
+    Raises ValueError if the names of the template and of the values differ.
     """
-    wanted = set(_NAME.findall(template))
-    if wanted != set(values):
-        raise ValueError(f"the prompt wants {sorted(wanted)}, it was given {sorted(values)}")
-    return _NAME.sub(lambda found: values[found[1]], template)
+    names = set(_NAME.findall(template))
+    if names != set(values):
+        raise ValueError(f"the prompt wants values for {sorted(names)}, but was given {sorted(values)}")
+    return _NAME.sub(lambda match: values[match[1]], template)
 
 
 def quote(text: str) -> str:
-    """Foreign text as a quotation: "> " before each line, special tokens broken by a space."""
+    """A text as a quotation: "> " before each line, and a space inside each special token."""
     return "\n".join(f"> {line}".rstrip() for line in _SPECIAL.sub(r"\g<0> ", text).splitlines()) or ">"
 
 
 def identity(*names: str) -> str:
-    """Twelve hex digits that stand for the words of prompt files, for the manifests of what was made with them."""
+    """Twelve hex digits that identify the contents of prompt files in manifests."""
     return hashlib.sha256("\0".join(map(_text, names)).encode()).hexdigest()[:12]

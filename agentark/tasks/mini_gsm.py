@@ -1,63 +1,48 @@
-"""mini_gsm: multi-step arithmetic word problems, in the role that GSM8K has in the paper.
+"""mini_gsm: multi-step arithmetic word problems, in the role of GSM8K in the paper.
 
-A story is a start value and a sequence of events.  The sequence of event kinds is the *template*: half of all
-sequences never occur in training (they make up half of the test set), and a tenth is kept for the dev split.  A problem's
-content is its template with its numbers; the split is a function of that content.
+A story is a start value and a sequence of events.  The sequence of event kinds is the *template*: half of all sequences
+never occur in training (they make up half of the test set), a tenth of them only in dev.  A problem's content is its
+template with its numbers, and its split is a function of that content.
 
 Each problem has several right solutions that differ in structure (in the order of the story; products first; gains and
-losses apart), and any number of plausible wrong ones (an arithmetic slip, a forgotten event, a distractor taken in).
+losses separately) and many plausible wrong ones (an arithmetic slip, a forgotten event, a distractor that is counted).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
+from . import mini
 from .numeric import Writer, equal, parse
-from .problem import Problem, Task, bucket, take
+from .problem import Problem, bucket, take
 
-NAMES = (
-    "Ana",
-    "Ben",
-    "Cara",
-    "Dan",
-    "Eva",
-    "Finn",
-    "Gina",
-    "Hugo",
-    "Iris",
-    "Jon",
-    "Kim",
-    "Leo",
-    "Mia",
-    "Noah",
-    "Olga",
-    "Paul",
-)
+NAMES = ("Ana", "Ben", "Cara", "Dan", "Eva", "Finn", "Gina", "Hugo",
+         "Iris", "Jon", "Kim", "Leo", "Mia", "Noah", "Olga", "Paul")  # fmt: skip
 THINGS = ("apples", "books", "cards", "coins", "eggs", "marbles", "nuts", "pens", "plums", "shells", "stamps", "stones")
 
-# Kind of event -> the ways it is told. {p} the person, {q} somebody else, {i} the things, {a} and {b} the numbers.
+# Kind of event -> its wordings: {p} is the person, {q} somebody else, {i} the things, {a} and {b} the numbers.
+# fmt: off
 EVENTS = {
-    "gain": ("{p} finds {a} more {i}.", "{q} gives {p} {a} {i}.", "{p} picks up {a} {i}."),
-    "lose": ("{p} loses {a} {i}.", "{p} gives {a} {i} to {q}.", "{p} sells {a} {i}."),
-    "packs": (
-        "{p} buys {a} bags of {b} {i}.",
-        "{a} friends each give {p} {b} {i}.",
-        "{p} opens {a} boxes with {b} {i} each.",
-    ),
-    "daily": (
-        "{p} uses {b} {i} on each of {a} days.",
-        "{p} gives {b} {i} to each of {a} friends.",
-        "{p} puts {b} {i} into each of {a} jars and sells them.",
-    ),
+    "gain":  ("{p} finds {a} more {i}.", "{q} gives {p} {a} {i}.", "{p} picks up {a} {i}."),
+    "lose":  ("{p} loses {a} {i}.", "{p} gives {a} {i} to {q}.", "{p} sells {a} {i}."),
+    "packs": ("{p} buys {a} bags of {b} {i}.", "{a} friends each give {p} {b} {i}.",
+              "{p} opens {a} boxes with {b} {i} each."),
+    "daily": ("{p} uses {b} {i} on each of {a} days.", "{p} gives {b} {i} to each of {a} friends.",
+              "{p} puts {b} {i} into each of {a} jars and sells them."),
     "times": ("Then {p} gets {a} times as many {i}.", "Now {p} has {a} times as many {i}."),
-    "share": (
-        "{p} makes {a} equal piles of {i} and keeps one.",
-        "{p} shares all {i} equally among {a} people and takes one part.",
-    ),
+    "share": ("{p} makes {a} equal piles of {i} and keeps one.",
+              "{p} shares all {i} equally among {a} people and takes one part."),
 }
+# fmt: on
 DISTRACTORS = ("{q} has {a} {i}.", "{q} finds {a} {j}.", "{p} also sees {a} {j}.", "{q} buys {a} bags of {b} {j}.")
+# Kind of event -> the least and the greatest value of each of its numbers, and its verb and operation in solutions.
+BOUNDS = {"gain": [(3, 60)], "lose": [(2, 60)], "packs": [(2, 9), (2, 12)], "daily": [(2, 9), (2, 9)],
+          "times": [(2, 3)], "share": [(2, 5)]}  # fmt: skip
+STEPS = {"gain": ("gets", "+"), "lose": ("loses", "-"), "packs": ("gets", "+"), "daily": ("loses", "-"),
+         "times": ("has", "*"), "share": ("keeps", "/")}  # fmt: skip
+PRODUCTS = ("packs", "daily")  # the kinds of events that add or take a product of two numbers
 LENGTHS = (2, 4)  # least and most events of a story
 LARGEST = 299
 
@@ -83,29 +68,13 @@ class Story:
         return f"{self.start} " + " ".join(f"{e.kind}:{e.a}:{e.b}" for e in self.events)
 
 
-def template_split(template: str) -> str:
-    """The only split's data that may use this template beyond the shared ones: "train" means every split may."""
-    return bucket(f"mini_gsm template {template}", (50, 10, 40))
-
-
 def _story(rng: Random, lengths: tuple[int, int]) -> Story | None:
-    """A random story of `lengths` (least, most) events whose values stay whole and between 1 and LARGEST, or None where the dice did not give one."""
+    """A random story of `lengths` (least, most) events; None if a value is not a whole number from 1 to LARGEST."""
     start = value = rng.randint(5, 60)
     events: list[Event] = []
     for _ in range(rng.randint(*lengths)):
         kind = rng.choice(tuple(EVENTS))
-        if kind == "gain":
-            event = Event(kind, rng.randint(3, 60))
-        elif kind == "lose":
-            event = Event(kind, rng.randint(2, 60))
-        elif kind == "packs":
-            event = Event(kind, rng.randint(2, 9), rng.randint(2, 12))
-        elif kind == "daily":
-            event = Event(kind, rng.randint(2, 9), rng.randint(2, 9))
-        elif kind == "times":
-            event = Event(kind, rng.randint(2, 3))
-        else:
-            event = Event(kind, rng.randint(2, 5))
+        event = Event(kind, *(rng.randint(*bounds) for bounds in BOUNDS[kind]))
         new = _apply(value, event)
         if new is None or not 1 <= new <= LARGEST:
             return None
@@ -115,33 +84,23 @@ def _story(rng: Random, lengths: tuple[int, int]) -> Story | None:
 
 
 def _apply(value: int, event: Event) -> int | None:
-    """The value after an event; None where it does not come out whole."""
-    if event.kind == "share":
-        return value // event.a if value % event.a == 0 else None
-    return {
-        "gain": value + event.a,
-        "lose": value - event.a,
-        "packs": value + event.a * event.b,
-        "daily": value - event.a * event.b,
-        "times": value * event.a,
-    }[event.kind]
+    """The value after an event; None if it is not a whole number."""
+    op, amount = STEPS[event.kind][1], event.a * event.b if event.kind in PRODUCTS else event.a
+    if op == "/":
+        return value // amount if value % amount == 0 else None
+    return {"+": value + amount, "-": value - amount, "*": value * amount}[op]
 
 
-def tell(
-    story: Story,
-    rng: Random,
-    told: dict[str, tuple[str, ...]] = EVENTS,
-    start: str = "{p} has {a} {i}.",
-    end: str = "How many {i} does {p} have now?",
-    hidden: int | None = None,
-) -> tuple[str, list[int]]:
+def tell(story: Story, rng: Random, wordings: dict[str, tuple[str, ...]] = EVENTS, start: str = "{p} has {a} {i}.",
+         end: str = "How many {i} does {p} have now?", hidden: int | None = None) -> tuple[str, list[int]]:  # fmt: skip
     """The story as text, and the numbers of its distractors.
 
-    `told`, `start` and `end` are the ways its parts are told; of part `hidden` (0 the start value, n the n-th event) the number is given as x.
+    `wordings`, `start` and `end` are the texts of its parts.  The number of part `hidden` (0 for the start value, n for
+    the n-th event) is replaced by x.
     """
     p, q = rng.sample(NAMES, 2)
     i, j = rng.sample(THINGS, 2)
-    parts = [(start, story.start, 0)] + [(rng.choice(told[event.kind]), event.a, event.b) for event in story.events]
+    parts = [(start, story.start, 0)] + [(rng.choice(wordings[event.kind]), event.a, event.b) for event in story.events]
     lines = [form.format(p=p, q=q, i=i, a="x" if n == hidden else a, b=b) for n, (form, a, b) in enumerate(parts)]
     stray: list[int] = []
     for _ in range(rng.choice((0, 1, 1, 2))):
@@ -152,50 +111,41 @@ def tell(
 
 
 def follow(story: Story, write: Writer, products: list[int] | None = None) -> int:
-    """Write the events in the story's order; `products` are already computed ones."""
+    """Write the events in the story's order; `products` are the products that are computed already."""
     value = story.start
     for n, event in enumerate(story.events):
-        if event.kind == "gain":
-            value = write("gets", value, "+", event.a)
-        elif event.kind == "lose":
-            value = write("loses", value, "-", event.a)
-        elif event.kind == "times":
-            value = write("has", value, "*", event.a)
-        elif event.kind == "share":
-            value = write("keeps", value, "/", event.a)
-        else:
-            amount = products[n] if products else write("each", event.a, "*", event.b)
-            value = write(
-                "gets" if event.kind == "packs" else "loses", value, "+" if event.kind == "packs" else "-", amount
-            )
+        verb, op = STEPS[event.kind]
+        value = write(verb, value, op, products[n] if products else amount(event, write))
     return value
+
+
+def amount(event: Event, write: Writer) -> int:
+    """The number by which an event changes the value; a product is written first."""
+    return write("each", event.a, "*", event.b) if event.kind in PRODUCTS else event.a
 
 
 def _products_first(story: Story, write: Writer) -> int:
-    products = [write("each", e.a, "*", e.b) if e.kind in ("packs", "daily") else 0 for e in story.events]
-    return follow(story, write, products)
+    return follow(story, write, [amount(event, write) for event in story.events])
 
 
 def _net(story: Story, write: Writer) -> int:
-    """All gains together, all losses together, then the start value."""
-    sums = {"+": None, "-": None}
+    """Add all gains and all losses separately, then apply both sums to the start value."""
+    sums: dict[str, int] = {}
     for event in story.events:
-        sign = "+" if event.kind in ("gain", "packs") else "-"
-        amount = write("each", event.a, "*", event.b) if event.kind in ("packs", "daily") else event.a
-        sums[sign] = amount if sums[sign] is None else write("sum", sums[sign], "+", amount)
+        op, number = STEPS[event.kind][1], amount(event, write)
+        sums[op] = write("sum", sums[op], "+", number) if op in sums else number
     value = story.start
-    if sums["+"] is not None:
-        value = write("gets", value, "+", sums["+"])
-    if sums["-"] is not None:
-        value = write("loses", value, "-", sums["-"])
+    for verb, op in (("gets", "+"), ("loses", "-")):
+        if op in sums:
+            value = write(verb, value, op, sums[op])
     return value
 
 
-def styles(story: Story) -> tuple:
-    """The ways to solve this story that differ in structure."""
+def styles(story: Story) -> tuple[Callable[[Story, Writer], int], ...]:
+    """The functions that solve this story, in ways that differ in structure."""
     kinds = [event.kind for event in story.events]
-    ways = [follow]
-    if any(kind in ("packs", "daily") for kind in kinds[1:]):
+    ways: list[Callable[[Story, Writer], int]] = [follow]
+    if set(PRODUCTS) & set(kinds[1:]):
         ways.append(_products_first)
     if not {"times", "share"} & set(kinds):
         ways.append(_net)
@@ -203,14 +153,14 @@ def styles(story: Story) -> tuple:
 
 
 def solve(story: Story, rng: Random, slip_at: int = -1, slip: int = 0) -> str:
-    """A solution of the story in one of its styles, a step a line, the answer last."""
+    """A solution of the story in one of its styles: one step per line, the answer last."""
     write = Writer(slip_at, slip)
     value = rng.choice(styles(story))(story, write)
     return "\n".join([*write.lines, f"Answer: {value}"])
 
 
 def spoil(story: Story, stray: list[int], rng: Random) -> str:
-    """A plausible wrong solution: a slip in one line, a misread number, a forgotten event or a distractor taken in."""
+    """A plausible wrong solution: a slip in one line, a misread number, a forgotten event or a counted distractor."""
     way = rng.choice(("slip", "slip", "misread", "forget", "distract"))
     events = list(story.events)
     n = rng.randrange(len(events))
@@ -226,26 +176,24 @@ def spoil(story: Story, stray: list[int], rng: Random) -> str:
 
 
 def stream(split: str, rng: Random, lengths: tuple[int, int] = LENGTHS) -> Iterator[tuple[Story, Problem, list[int]]]:
-    """Endless (story, problem, distractors' numbers) of a split; shorter stories serve as a curriculum.
+    """An endless stream of (story, problem, numbers of the distractors); shorter stories serve as a curriculum.
 
-    Train stories use train templates only; in dev and test every other story has a template of that split alone.
+    Train stories have train templates only; in dev and test every other story has a template of that split only.
     """
     count = 0
-    want_held_out = False
     while True:
         story = _story(rng, lengths)
         if story is None or bucket(story.key, (80, 10, 10)) != split:
             continue
-        home = template_split(story.template)
-        held_out = home != "train"
-        if held_out != want_held_out or (held_out and home != split):
+        home = mini.template_split("mini_gsm", story.template)
+        if home != mini.next_home(split, count):
             continue
         question, stray = tell(story, rng)
         solution = solve(story, rng)
         answer = solution.rsplit(": ", 1)[1]
-        yield story, Problem(f"mini_gsm/{split}/{count}", question, answer, solution, story.template, held_out), stray
+        problem = Problem(f"mini_gsm/{split}/{count}", question, answer, solution, story.template, home != "train")
+        yield story, problem, stray
         count += 1
-        want_held_out = split != "train" and not want_held_out
 
 
 def problems(split: str, n: int) -> list[Problem]:
@@ -254,4 +202,5 @@ def problems(split: str, n: int) -> list[Problem]:
     return take(keyed, n, f"mini_gsm/{split}")
 
 
-TASK = Task("mini_gsm", problems, parse, equal, sizes={"train": 4000, "dev": 500, "test": 1000})
+TASK = mini.task("mini_gsm", problems, parse, equal, "accuracy")
+TASKS = (TASK,)

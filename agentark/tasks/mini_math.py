@@ -1,9 +1,10 @@
-"""mini_math: equations, order of operations and remainders, in the role that MATH has in the paper.
+"""mini_math: equations, order of operations and remainders, in the role of MATH in the paper.
 
-(reasoning-gym has such questions, too, but no worked steps and no held-out forms, which everything after this needs.)
+(reasoning-gym has such questions, too, but without the worked steps and held-out forms that the later stages need.)
 
-Everything is a tree of sums: a number, "x", or (operation, left, right).  An equation is a tree around x and its value.
-The *template* is the kind with the tree's shape: half of the shapes never occur in training, as in mini_gsm.
+Every expression is a tree: a number, "x", or (operation, left, right).  An equation is a tree with an x and its value.
+The *template* is the kind of question with the shape of the tree: half of the shapes never occur in training, as in
+mini_gsm.
 """
 
 from __future__ import annotations
@@ -12,25 +13,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-from .numeric import Writer, equal, parse
-from .problem import Problem, Task, bucket, take
+from . import mini
+from .numeric import INVERSE, Writer, equal, parse
+from .problem import Problem, bucket
 
 LARGEST = 299
 WORDINGS = {
-    "equation": ("Solve {t}={m} for x.", "Find x so that {t}={m}.", "{t}={m}. What is x?"),
-    "order": ("Compute {t}.", "What is {t}?", "Find the value of {t}."),
-    "remainder": (
-        "What is the remainder of {t} divided by {m}?",
-        "Divide {t} by {m}. What is left over?",
-        "Find {t} modulo {m}.",
-    ),
-}
+    "equation":  ("Solve {t}={m} for x.", "Find x so that {t}={m}.", "{t}={m}. What is x?"),
+    "order":     ("Compute {t}.", "What is {t}?", "Find the value of {t}."),
+    "remainder": ("What is the remainder of {t} divided by {m}?", "Divide {t} by {m}. What is left over?",
+                  "Find {t} modulo {m}."),
+}  # fmt: skip
 PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2}
 Tree = int | str | tuple
 
 
 def show(tree: Tree, shape: bool = False) -> str:
-    """A tree as text with as few brackets as possible; as a `shape`, each number is an n."""
+    """A tree as text with as few brackets as possible; with `shape`, each number is written as n."""
     if not isinstance(tree, tuple):
         return "n" if shape and tree != "x" else str(tree)
     op, left, right = tree
@@ -44,7 +43,7 @@ def show(tree: Tree, shape: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Case:
-    """A question: its tree, and `m`: an equation's right side, or what is divided by (0 for an order of operations)."""
+    """A question: its tree, and `m`, the right side of an equation or a divisor (0 for an order of operations)."""
 
     kind: str
     tree: Tree
@@ -59,13 +58,8 @@ class Case:
         return f"{self.kind} {show(self.tree)} {self.m}"
 
 
-def template_split(template: str) -> str:
-    """As in mini_gsm: "train" templates may occur in every split, the others in their own alone."""
-    return bucket(f"mini_math template {template}", (50, 10, 40))
-
-
 def apply(op: str, x: int, y: int) -> int | None:
-    """The value of one operation; None where it is not whole, is negative or too large."""
+    """The value of one operation; None if it is not a whole number, negative or too large."""
     if op == "/":
         return x // y if y and x % y == 0 else None
     value = {"+": x + y, "-": x - y, "*": x * y}[op]
@@ -73,9 +67,9 @@ def apply(op: str, x: int, y: int) -> int | None:
 
 
 def value(tree: Tree, x: int = 0) -> int | None:
-    """A tree's value, or None where a part of it has none."""
+    """The value of a tree; None if a part of it has none."""
     if not isinstance(tree, tuple):
-        return x if tree == "x" else tree
+        return x if tree == "x" else int(tree)
     left, right = value(tree[1], x), value(tree[2], x)
     return None if left is None or right is None else apply(tree[0], left, right)
 
@@ -83,19 +77,14 @@ def value(tree: Tree, x: int = 0) -> int | None:
 def _tree(rng: Random, operations: int) -> Tree:
     if operations == 0:
         return rng.randint(2, 40)
-    op = rng.choice("++--**/")
-    left = rng.randrange(operations)
-    if op in "*/":
-        return (
-            op,
-            _tree(rng, left),
-            rng.randint(2, 9) if operations - 1 - left == 0 else _tree(rng, operations - 1 - left),
-        )
-    return (op, _tree(rng, left), _tree(rng, operations - 1 - left))
+    op, n_left = rng.choice("++--**/"), rng.randrange(operations)
+    n_right = operations - 1 - n_left
+    left = _tree(rng, n_left)
+    return op, left, rng.randint(2, 9) if op in "*/" and n_right == 0 else _tree(rng, n_right)
 
 
 def _around(rng: Random, operations: int) -> Tree:
-    """A tree around x, the other side of each operation a number."""
+    """A tree with one x, in which the other side of each operation is a number."""
     tree: Tree = "x"
     for _ in range(operations):
         op = rng.choice("+-*/")
@@ -116,28 +105,26 @@ def _case(rng: Random) -> Case | None:
 
 def _evaluate(tree: Tree, write: Writer, right_first: bool) -> int:
     if not isinstance(tree, tuple):
-        return tree
+        return int(tree)
     op, left, right = tree
     if right_first:
         y = _evaluate(right, write, True)
-        x = _evaluate(left, write, True)
-    else:
-        x, y = _evaluate(left, write, False), _evaluate(right, write, False)
-    return write("so", x, op, y)
+        return write("so", _evaluate(left, write, True), op, y)
+    return write("so", _evaluate(left, write, False), op, _evaluate(right, write, False))
 
 
 def _unwrap(tree: Tree, m: int, write: Writer, named: bool) -> int:
-    """Solve tree = m for x: undo the outermost operation until x is alone; `named` says what each result is the value of."""
-    while tree != "x":
+    """Solve tree = m for x, from the outermost operation; with `named`, lines begin with what they compute."""
+    while isinstance(tree, tuple):
         op, left, right = tree
         inner, number = (right, left) if isinstance(left, int) else (left, right)
-        m = write(f"{show(inner)}:" if named else "so", m, {"+": "-", "-": "+", "*": "/", "/": "*"}[op], number)
+        m = write(f"{show(inner)}:" if named else "so", m, INVERSE[op], number)
         tree = inner
     return m
 
 
 def solve(case: Case, rng: Random, slip_at: int = -1, slip: int = 0) -> str:
-    """A solution in one of two styles, a step a line, the answer last."""
+    """A solution in one of two styles: one step per line, the answer last."""
     write, style = Writer(slip_at, slip), rng.random() < 0.5
     if case.kind == "equation":
         answer = _unwrap(case.tree, case.m, write, style)
@@ -149,7 +136,7 @@ def solve(case: Case, rng: Random, slip_at: int = -1, slip: int = 0) -> str:
 
 
 def spoil(case: Case, rng: Random) -> str:
-    """A plausible wrong solution: a slip in one line, or another problem solved than the one that was asked (a number or an operation misread)."""
+    """A plausible wrong solution: a slip in one line, or a misread number or operation."""
     right = solve(case, rng).rsplit(": ", 1)[1]
     while True:
         if rng.random() < 0.6:
@@ -166,42 +153,35 @@ def spoil(case: Case, rng: Random) -> str:
 def _misread(tree: Tree, rng: Random) -> Tree:
     """The tree with one number or one operation changed."""
     if not isinstance(tree, tuple):
-        return tree if tree == "x" else max(1, tree + rng.choice((-2, -1, 1, 2, 10)))
+        return tree if tree == "x" else max(1, int(tree) + rng.choice((-2, -1, 1, 2, 10)))
     op, left, right = tree
-    at = rng.randrange(3)
-    if at == 0:
+    part = rng.randrange(3)
+    if part == 0:
         return ({"+": "-", "-": "+", "*": "+", "/": "-"}[op], left, right)
-    return (op, _misread(left, rng), right) if at == 1 else (op, left, _misread(right, rng))
+    return (op, _misread(left, rng), right) if part == 1 else (op, left, _misread(right, rng))
 
 
 def stream(split: str, rng: Random) -> Iterator[tuple[Case, Problem]]:
-    """Endless (case, problem) of a split; in dev and test every other problem has a template of that split alone."""
+    """An endless stream of (case, problem); in dev and test every other problem has a template of that split only."""
     count = 0
-    want_held_out = False
     while True:
         case = _case(rng)
         if case is None or bucket(f"mini_math {case.key}", (80, 10, 10)) != split:
             continue
-        home = template_split(case.template)
-        held_out = home != "train"
-        if held_out != want_held_out or (held_out and home != split):
+        home = mini.template_split("mini_math", case.template)
+        if home != mini.next_home(split, count):
             continue
         question = rng.choice(WORDINGS[case.kind]).format(t=show(case.tree), m=case.m)
         solution = solve(case, rng)
-        yield (
-            case,
-            Problem(
-                f"mini_math/{split}/{count}", question, solution.rsplit(": ", 1)[1], solution, case.template, held_out
-            ),
-        )
+        answer = solution.rsplit(": ", 1)[1]
+        yield case, Problem(f"mini_math/{split}/{count}", question, answer, solution, case.template, home != "train")
         count += 1
-        want_held_out = split != "train" and not want_held_out
 
 
 def problems(split: str, n: int) -> list[Problem]:
     """The first n problems of a split."""
-    keyed = ((case.key, problem) for case, problem in stream(split, Random(f"mini_math {split}")))
-    return take(keyed, n, f"mini_math/{split}")
+    return mini.first("mini_math", stream, split, n)
 
 
-TASK = Task("mini_math", problems, parse, equal, sizes={"train": 4000, "dev": 500, "test": 1000})
+TASK = mini.task("mini_math", problems, parse, equal, "accuracy")
+TASKS = (TASK,)

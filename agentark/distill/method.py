@@ -1,0 +1,56 @@
+"""Methods: how a student learns.  Each file of agentark/distill/methods/ declares one as `METHOD`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from agentark.discovery import by_name, discover
+
+if TYPE_CHECKING:
+    from agentark import params
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method, as tables, figures, the graph and the plan need it.
+
+    name: in params files, file names and tables.  label, colour, marker: in figures.  order: its place in tables and
+    legends.  notebook: the one that trains and shows it.  controls: the methods that it is compared with, besides the
+    untrained student and the teacher's debate.  examples: if it imitates, a function of (task, problems, traces,
+    tokenizer, seed) to a list of `data.Example`.  reward: if it learns from rewards, "prm" (the process reward model),
+    "shuffled" (one trained on shuffled labels) or "answer" (whether the answer is right), with its optimiser.  copies,
+    completion: for the plan, its examples per problem (given the params) and their tokens (given those of a reply).
+    """
+
+    name: str
+    label: str
+    colour: str
+    marker: str
+    order: int
+    notebook: str
+    controls: tuple[str, ...] = ()
+    examples: Callable[..., list[Any]] | None = None
+    reward: Literal["", "prm", "shuffled", "answer"] = ""
+    optimiser: Literal["", "grpo", "ppo"] = ""
+    copies: Callable[[params.Params], float] = lambda config: 1
+    completion: Callable[[float], float] = lambda reply: reply
+
+    @property
+    def trained(self) -> bool:
+        """Whether a student learns anything by it."""
+        return bool(self.examples or self.reward)
+
+    @property
+    def sources(self) -> list[str]:
+        """The code that makes the examples of a method that imitates, as a root for `source_hash`."""
+        return [f"{self.examples.__module__}:{self.examples.__qualname__}"] if self.examples else []
+
+
+@cache
+def methods() -> dict[str, Method]:
+    """Return every method by its name, in reading order."""
+    declared = by_name(discover("agentark.distill.methods", "METHOD"), "method")
+    return dict(sorted(declared.items(), key=lambda item: item[1].order))

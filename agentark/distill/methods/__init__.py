@@ -1,0 +1,1 @@
+"""The methods, one per file: what a student learns from, and how."""

@@ -1,0 +1,22 @@
+"""`da`, data augmentation (3.3.2, Eq. 2): up to k diverse correct debate traces per problem (DECISIONS 10)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from agentark.distill.data import Example
+from agentark.distill.method import Method
+
+
+def examples(task, problems, traces, tokenizer, seed) -> list[Example]:
+    """The debate's traces with a diversity rank; each of a problem's k traces weighs 1/k, so a problem weighs 1."""
+    prompts = {p.id: task.prompt(p) for p in problems}
+    ranked = traces[(traces.source == "debate") & (traces.diversity_rank >= 0)]
+    k = Counter(ranked.problem)
+    return [Example(t.problem, prompts[t.problem], t.text.strip(), 1 / k[t.problem]) for t in ranked.itertuples()]
+
+
+LOOK, CONTROLS = ("DA", "#009E73", "X"), ("rsft_single", "continued", "base_majority", "rsft")
+METHOD = Method(
+    "da", *LOOK, 60, "05_da", controls=CONTROLS, examples=examples, copies=lambda config: config.extract.max_traces
+)

@@ -1,0 +1,201 @@
+"""Extraction: a graded log goes in, the table `traces` and the counts of everything that was dropped come out.
+
+A trace is kept if its own parsed answer is right (3.2, A.3).  Then per problem: one trace for R-SFT (DECISIONS 9), up
+to k diverse ones for DA (DECISIONS 10), and for the control `rsft_single` as many correct traces of round 1.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pandas as pd
+
+from agentark import params, store
+from agentark.cells import Cell
+from agentark.graph.source import source_hash
+from agentark.mas import prompts
+from agentark.models.load import revision
+
+from . import diverse, llm_diverse, llm_verify
+from .jobs import TRACES
+
+COLUMNS = ["problem", "source", "agent", "round", "text", "answer", "correct", "kind", "rsft", "diversity_rank"]
+COLUMNS += ["reason", "tokens_out", "gold", "template"]
+
+
+def final_traces(log: pd.DataFrame, aggregator: bool = False) -> pd.DataFrame:
+    """Return each agent's last row in a graded log, and with `aggregator` the extra agent's, with its kind.
+
+    kind: "direct" (right, and in no earlier round wrong), "corrective" (wrong in an earlier round and right at the end,
+    after seeing its peers) or "wrong".
+    """
+    agents = log[log.agent > 0].sort_values(["problem", "agent", "round"])
+    last = agents.groupby(["problem", "agent"]).tail(1)
+    ever_wrong = (~agents.correct).groupby([agents.problem, agents.agent]).any()
+    was_wrong = ever_wrong.reindex(last.set_index(["problem", "agent"]).index)
+    pairs = zip(last.correct, was_wrong, strict=True)
+    last = last.assign(kind=["wrong" if not right else "corrective" if erred else "direct" for right, erred in pairs])
+    if aggregator:
+        extra = log[log.agent == 0]
+        last = pd.concat([last, extra.assign(kind=extra.correct.map({True: "direct", False: "wrong"}))])
+    return last.reset_index(drop=True)
+
+
+def stitch(log: pd.DataFrame, problem: str, agent: int) -> str:
+    """Return a corrective trace as one text: last wrong attempt, a right peer's solution, the repair (DECISIONS 8)."""
+    debate = log[(log.problem == problem) & (log.agent > 0)]
+    own = debate[debate.agent == agent].sort_values("round")
+    wrong = own[~own.correct].iloc[-1]
+    peers = debate[(debate["round"] == wrong["round"]) & (debate.agent != agent) & debate.correct]
+    critique = f"\nA peer's solution:\n{peers.iloc[0].text}" if len(peers) else ""
+    return f"First attempt:\n{wrong.text}{critique}\nThat attempt was wrong. Again:\n{own.iloc[-1].text}"
+
+
+def run(
+    path: Path,
+    log: pd.DataFrame,
+    log_id: str,
+    cell: Cell,
+    config: params.Params,
+    overlapping: dict[str, str] | None = None,
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Extract the traces of a cell from a graded log and write them to `path`, and the counts beside it.
+
+    log, log_id: a log with its grades, and its identity in the manifest.  overlapping: training problems that are left
+    out (`decontaminate.overlaps`).  Judges, if there are any, decide which answers are right (verifier) and from which
+    traces DA learns (diversity judge and distiller), otherwise a program does.  The line that a reply addresses to its
+    peers is not part of a trace: a student has no peers.
+
+    Returns (traces, counts).  traces: problem, source ("debate": final traces; "single": round 1), agent, round, text,
+    answer, correct, kind, rsft (chosen for R-SFT or its control), diversity_rank (0, 1, 2 for DA; -1: not chosen),
+    reason (why a trace is not kept).  counts: what was dropped, by reason.  Raises ValueError if no problem is left.
+    """
+    extract, judges, wording = config.extract, config.judges, config.debate.wording
+    overlapping = overlapping or {}
+    cell = TRACES.of(cell)
+    about = {"stage": "extract", "source": source_hash(f"{__name__}:run"), "log": log_id, **cell.log_columns()}
+    about |= {"extract": extract.model_dump(), "wording": wording}
+    if overlapping:
+        about["overlapping"] = sorted(overlapping)
+    if models := {name: judge for name, judge in judges.model_dump(exclude={"quality"}).items() if judge}:
+        revisions = {judge["model"]: revision(judge["model"]) for judge in models.values()}
+        about |= {"judges": models, "revisions": revisions}
+    counts_path = path.with_name(path.stem + "_counts.csv")
+    if store.is_done(path, about) and store.is_done(counts_path, about):
+        return pd.read_parquet(path), pd.read_csv(counts_path).set_index("what")["n"].to_dict()
+    started = time.time()
+    counts: dict[str, int] = {}
+    if judges.verifier:
+        verdicts_path, verifier = path.with_name(path.stem + "_verdicts.parquet"), judges.verifier
+        data: dict[str, Any] = {"log_id": log_id, "task": cell.task, "split": cell.split, "seed": cell.seed}
+        verdicts = llm_verify.run(verdicts_path, log, **data, config=verifier, engine=verifier.engine or config.engine)
+        log = llm_verify.apply(log, verdicts)
+        counts = {f"LLM verifier, {what}": n for what, n in llm_verify.count(verdicts).items()}
+    whole, log = log, log[~log.problem.isin(overlapping)].copy()
+    if log.empty:
+        shared = f"every training problem shares {extract.decontaminate_words} words with a test set"
+        raise ValueError(f"{cell.task}: {shared}; nothing is left to learn from")
+    log["text"] = [prompts.without_critique(text, prompts.WORDINGS[wording]) for text in log.text]
+    final = final_traces(log, extract.aggregator_traces).assign(source="debate")
+    if extract.corrective_form == "stitched":
+        for i in final.index[(final.kind == "corrective") & final.correct_strict]:
+            final.loc[i, "text"] = stitch(log, final.problem[i], final.agent[i])
+    single = log[(log["round"] == 1) & (log.agent > 0)].assign(source="single")
+    single["kind"] = single.correct.map({True: "direct", False: "wrong"})
+    traces = pd.concat([final, single], ignore_index=True)
+    traces["reason"] = list(map(_reason, traces.correct, traces.answer, traces.finish))
+    traces["rsft"], traces["diversity_rank"] = False, -1
+    _choose(traces, extract, cell.seed)
+    if extract.diversity != "structural":
+        traces, chosen = _chosen_by_model(path, traces, whole, log_id, cell, config)
+        counts |= chosen
+    traces = traces[COLUMNS].assign(**cell.log_columns())
+    counts = count(log, traces) | counts
+    if extract.decontaminate_words:
+        counts["problems left out: overlap with a test set"] = len(overlapping)
+    store.finish(pd.DataFrame({"what": counts.keys(), "n": counts.values()}), counts_path, about, started)
+    store.finish(traces, path, about, started)
+    return traces, counts
+
+
+def _chosen_by_model(
+    path: Path, traces: pd.DataFrame, log: pd.DataFrame, log_id: str, cell: Cell, config: params.Params
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return the traces with DA's chosen by the diversity judge, and counts; a rewritten trace is a new row."""
+    judges, extract = config.judges, config.extract
+    kept = traces[traces.correct & (traces.source == "debate")]
+    data: dict[str, Any] = {"log_id": log_id, "task": cell.task, "split": cell.split, "seed": cell.seed}
+    data |= {"wording": config.debate.wording, "diversity": extract.diversity, "max_traces": extract.max_traces}
+    models: dict[str, Any] = {"judge": judges.diversity, "distiller": judges.distiller}
+    models["engine"] = judges.diversity and judges.diversity.engine or config.engine
+    candidates = kept[["problem", "agent", "text", "kind"]]
+    selected = llm_diverse.run(path.with_name(path.stem + "_diverse.parquet"), candidates, log, **data, **models)
+    traces = traces.assign(diversity_rank=-1)
+    index = {(t.problem, t.agent): t.Index for t in kept.itertuples()}
+    rewritten = []
+    for t in selected[selected.diversity_rank >= 0].itertuples():
+        i = index[t.problem, t.agent]
+        if t.text == traces.at[i, "text"]:
+            traces.loc[i, "diversity_rank"] = t.diversity_rank
+        else:
+            changes = {"text": t.text, "kind": "distilled", "rsft": False, "diversity_rank": t.diversity_rank}
+            rewritten.append({**traces.loc[i], **changes})
+    if rewritten:
+        traces = pd.concat([traces, pd.DataFrame(rewritten, columns=traces.columns)], ignore_index=True)
+    return traces, {f"LLM diversity judge, {what}": n for what, n in llm_diverse.count(selected).items()}
+
+
+def _reason(correct: bool, answer: str | None, finish: str) -> str:
+    if correct:
+        return ""
+    if pd.notna(answer):
+        return "wrong answer"
+    return "truncated" if finish == "length" else "no answer found"
+
+
+def _choose(traces: pd.DataFrame, config: params.Extract, seed: int) -> None:
+    """Mark the traces from which R-SFT, DA and the single-agent control learn."""
+    kept = traces[traces.correct & (traces.source == "debate")]
+    for problem, group in kept.groupby("problem", sort=True):
+        corrective = list(group.kind == "corrective")
+        picked = diverse.choose(list(group.text), corrective, config.max_traces, Random(f"{seed} {problem}"))
+        traces.loc[group.index if config.rsft_traces == "all" else group.index[picked[:1]], "rsft"] = True
+        if len(group) >= 2:  # |A_correct| >= 2 (A.3)
+            for rank, i in enumerate(picked):
+                traces.loc[group.index[i], "diversity_rank"] = rank
+    # The control: as many correct traces from before the debate, spread over as many problems as there are.
+    alone = traces[traces.correct & (traces.source == "single")].sample(frac=1, random_state=seed)
+    turn = alone.groupby("problem").cumcount()
+    as_many = int(traces[traces.source == "debate"].rsft.sum())
+    traces.loc[turn.sort_values(kind="stable").index[:as_many], "rsft"] = True
+
+
+def count(log: pd.DataFrame, traces: pd.DataFrame) -> dict[str, int]:
+    """Count problems, completions, dropped traces by reason, and what is left (among them Table 3's Q and T)."""
+    final, single = traces[traces.source == "debate"], traces[traces.source == "single"]
+    correct = final[final.correct].groupby("problem").size()
+    problems, reasons = log.problem.nunique(), final.reason.value_counts()
+    dropped = {reason: int(reasons.get(reason, 0)) for reason in ("wrong answer", "no answer found", "truncated")}
+    return {
+        "problems (Q)": problems,
+        "completions in the log": len(log),
+        "completions truncated": int((log.finish == "length").sum()),
+        "completions without an answer": int(log.answer.isna().sum()),
+        "final traces": len(final),
+        **{f"final traces dropped: {reason}": n for reason, n in dropped.items()},
+        "correct final traces (T)": int(final.correct.sum()),
+        "of these corrective": int((final.kind == "corrective").sum()),
+        "problems without a correct trace": problems - len(correct),
+        "problems with one correct trace (no DA)": int((correct == 1).sum()),
+        "R-SFT traces": int(final.rsft.sum()),
+        "of these corrective, chosen first": int((final.rsft & (final.kind == "corrective")).sum()),
+        "DA traces": int((final.diversity_rank >= 0).sum()),
+        "DA problems": int(final[final.diversity_rank >= 0].problem.nunique()),
+        "correct round-1 traces": int(single.correct.sum()),
+        "rsft_single traces": int(single.rsft.sum()),
+        "rsft_single traces beyond a problem's first": int(single.rsft.sum() - single[single.rsft].problem.nunique()),
+        "T of the paper's Table 3 (agents + 1 a problem, unfiltered)": problems * (int(log.agent.max()) + 1),
+    }

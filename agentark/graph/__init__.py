@@ -1,0 +1,1 @@
+"""Stages and their graph: what each notebook run reads, writes and depends on."""

@@ -1,0 +1,63 @@
+"""The first stage: from problems of a benchmark and a teacher to the log of a protocol, the table `debates`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentark import engines, params, store, tasks
+from agentark.cells import Cell
+from agentark.graph.source import source_hash
+from agentark.models import load
+from agentark.store.progress import print_progress
+
+from .log import Logger
+from .protocol import protocols
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def run(
+    path: Path,
+    cell: Cell,
+    n: int,
+    config: params.Debate,
+    engine: params.Engine,
+    progress: Callable[[str, int, int], None] = print_progress,
+) -> pd.DataFrame:
+    """Let the cell's teacher answer the first `n` problems of its split by its protocol, and write the log to `path`.
+
+    Returns the log, one row per completion: the cell's coordinates, problem, round (from 1), agent (from 1; 0 is the
+    aggregator), text, answer (as the protocol read it), strict (whether it is on an answer line), finish, tokens_in,
+    tokens_cached, tokens_out, and the problem's gold answer, template and held_out.  Finished rows are read; a killed
+    run continues with its first unfinished chunk.
+    """
+    import pandas as pd
+
+    about = {"stage": "debate", "source": source_hash(f"{__name__}:run", *roots(cell)), "n": n, **cell.log_columns()}
+    about |= {"revision": load.revision(cell.teacher), "debate": config.model_dump(), "engine": engine.identity()}
+    if store.is_done(path, about):
+        return pd.read_parquet(path)
+    started, counts_before = time.time(), tasks.counts(cell.task)
+    problems = tasks.problems(cell.task, cell.split, n)
+    journal = store.Journal(path.with_suffix(".journal"), about)
+    counts = {"chunks_found": len(journal.chunks)}
+    load_engine = cache(lambda: engines.make(cell.teacher, engine))
+    log = Logger(load_engine, tasks.get(cell.task), config, cell.seed, journal, progress)
+    rows = pd.DataFrame(protocols()[cell.protocol].run(problems, log))
+    columns = ["problem", "gold", "template", "held_out"]
+    gold = pd.DataFrame([(p.id, p.answer, p.template, p.held_out) for p in problems], columns=columns)
+    table = rows.merge(gold, on="problem", validate="many_to_one").assign(**cell.log_columns())
+    counts |= {"truncated": int((table.finish == "length").sum()), "unparsed": int(table.answer.isna().sum())}
+    store.finish(table, path, about, started, journal, **counts, **tasks.counts(cell.task, counts_before))
+    return table
+
+
+def roots(cell: Cell) -> list[str]:
+    """Return the code on which a log depends besides this stage: its protocol and its problems, but no grader."""
+    protocol = protocols()[cell.protocol].run
+    return [f"{protocol.__module__}:{protocol.__qualname__}", *tasks.sources(cell.task)["problems"]]

@@ -1,0 +1,49 @@
+"""The runs of the first stage: each teacher answers problems of each benchmark, by the protocols and their controls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+from agentark.cells import Artifact, Cell
+from agentark.grade import grading
+from agentark.graph.job import Job, Study, Work, job
+
+from . import generation
+from .protocol import protocols
+
+NOTEBOOK = "01_debate_generation"
+SECTIONS = ("debate", "engine")
+DEBATES = Artifact("debates", ("teacher", "task", "split", "protocol"), (*SECTIONS, "sizes.{size}"))
+
+
+def jobs(study: Study) -> Iterator[Job]:
+    """One run per teacher, task, split and protocol, and on dev and test their controls."""
+    s, declared = study.base.study, protocols()
+    for split, names in (("train", s.train_tasks), ("test", s.test_tasks), ("dev", s.train_tasks)):
+        controls = [name for p in s.protocols for name in declared[p].controls.get(split, ())]
+        run = dict.fromkeys([*s.protocols, *controls])
+        variants = study.variants(DEBATES.sections_of(split))
+        for variant, teacher, task, protocol in product(variants, s.teachers, names, run):
+            coordinates = {"teacher": teacher, "protocol": protocol, "split": split, "seed": s.seeds[0]}
+            yield _job(variant, variant.cell(**coordinates, **{"test" if split == "test" else "train": task}))
+
+
+def _job(study: Study, cell: Cell) -> Job:
+    coordinates = {name: getattr(cell, name) for name in ("teacher", "task", "split", "protocol", "seed")}
+    log, parts = study.path(DEBATES, cell), [cell.teacher, cell.task, cell.split, cell.protocol]
+    source = ["agentark.mas.generation:run", *generation.roots(cell), *grading.roots(cell.task)]
+    files = {"inputs": [], "outputs": [log, grading.path_of(log)], "sections": SECTIONS, "source": source}
+    work = {"models": [cell.teacher], "tokens": lambda rates: tokens(study, cell, rates)}
+    return job(study, NOTEBOOK, cell, coordinates, parts, **files, **work)
+
+
+def tokens(study: Study, cell: Cell, rates) -> Work:
+    """The expected work: every completion has a mean reply; a share of the problems goes on to each later round."""
+    debate, protocol = study.params.debate, protocols()[cell.protocol]
+    n, first = study.generated(cell.split, cell.task), protocol.samples(study.params.debate)
+    later = rates.debating * (debate.rounds - 1) if protocol.rounds else 0.0  # rounds after the first, per problem
+    summaries = protocol.rounds and debate.aggregator == "llm"
+    read = n * (rates.question + (later + summaries) * (rates.question + debate.agents * rates.reply))
+    generated = n * (first * (1 + later) + summaries) * rates.reply
+    return {("generated", cell.teacher): generated, ("read", cell.teacher): read}

@@ -1,0 +1,1 @@
+"""Distillation on your own questions: a student, its model card and a report from a file, a teacher and a student."""

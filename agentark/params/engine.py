@@ -1,0 +1,80 @@
+"""The section `engine`: how texts are generated."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from .base import Positive, Section
+
+# The required and the optional keys of each engine.
+KEYS = {
+    "transformers": (("batch", "dtype", "share_prefix"), ("drop_finished",)),
+    "vllm": (("batch", "dtype", "share_prefix", "tensor_parallel", "data_parallel"),
+             ("gpu_memory_utilization", "max_model_len")),
+    "openai": (("base_url", "concurrency", "timeout_s", "retries"), ("requests_per_minute", "api_key_env")),
+}  # fmt: skip
+
+
+def best_dtype() -> str:
+    """Return "bfloat16" if this machine computes in it (a GPU, or a CPU with AMX or AVX-512 BF16), else "float32"."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    capabilities = torch.cpu.get_capabilities()
+    return "bfloat16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "float32"
+
+
+class Engine(Section):
+    """How texts are generated. Keys that belong to other engines are None, the default.
+
+    `transformers`: batch (sequences decoded together), dtype, share_prefix (compute a shared prompt prefix once);
+    optional: drop_finished (finished rows leave the batch: the same greedy replies, different samples).
+
+    `vllm`: the same three (batch is the maximum number of sequences at a time), tensor_parallel and data_parallel;
+    optional: gpu_memory_utilization (share of the memory, on a CPU as well) and max_model_len (tokens of context; the
+    model's own by default).
+
+    `openai`, any compatible server: base_url (with /v1, never with a key), concurrency (requests at a time), timeout_s
+    (seconds for one request) and retries (after the first attempt); optional: requests_per_minute and api_key_env (the
+    environment variable that holds the key).
+    """
+
+    name: Literal["transformers", "vllm", "openai"]
+    batch: Positive | None = None
+    dtype: Literal["auto", "float32", "bfloat16"] | None = None
+    share_prefix: bool | None = None
+    drop_finished: bool | None = None
+    tensor_parallel: Positive | None = None
+    data_parallel: Positive | None = None
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_model_len: Positive | None = None
+    base_url: Annotated[str, Field(pattern=r"^https?://[^\s@?]+$")] | None = None
+    concurrency: Positive | None = None
+    timeout_s: Annotated[float, Field(gt=0)] | None = None
+    retries: Annotated[int, Field(ge=0)] | None = None
+    requests_per_minute: Positive | None = None
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+
+    @model_validator(mode="after")
+    def _keys_of_this_engine(self):
+        required, optional = KEYS[self.name]
+        if missing := [key for key in required if getattr(self, key) is None]:
+            raise ValueError(f"the engine {self.name} needs {', '.join(missing)}")
+        others = set(type(self).model_fields) - {"name", *required, *optional}
+        if foreign := [key for key in type(self).model_fields if key in others and getattr(self, key) is not None]:
+            names = ", ".join(foreign)
+            raise ValueError(f"{names} belongs to another engine than {self.name}; remove it (or write null)")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """Return the keys that generated texts depend on, for their manifest.
+
+        `dtype: auto` is replaced by its meaning on this machine, so that no run is continued in another precision. How
+        a server is reached is left out, so that a run can be continued after its server has moved.
+        """
+        connection = {"base_url", "concurrency", "timeout_s", "retries", "requests_per_minute", "api_key_env"}
+        keys = self.model_dump(exclude_none=True, exclude=connection)
+        return keys | ({"dtype": best_dtype()} if self.dtype == "auto" else {})

@@ -1,0 +1,105 @@
+"""The sections `distill`, `prm` and `rl`: how students and process reward models are trained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from .base import Positive, Section, Share
+
+
+def _name_or_names(value: Any) -> Any:
+    if not isinstance(value, str) and not (isinstance(value, list) and all(isinstance(name, str) for name in value)):
+        raise ValueError(f"must be a name or a list of names, not {value!r}")
+    return value
+
+
+class Lora(Section):
+    """Low-rank adapters, instead of training all weights."""
+
+    r: Positive
+    alpha: Positive
+    dropout: Share
+    target_modules: Annotated[str | list[str], BeforeValidator(_name_or_names)]  # one error, not one for each type
+
+
+class Distill(Section):
+    """How students are fine-tuned on traces (Sections 3.3.1 and 3.3.2).
+
+    `answer_weight` is the weight λ of the answer term (Eq. 1). Examples of more than `max_length` tokens are dropped; a
+    larger share of them than `max_dropped_share` is an error. All weights are trained if `lora` is null.
+    """
+
+    learning_rate: Annotated[float, Field(gt=0)]
+    epochs: Positive
+    batch: Positive
+    warmup_share: Share
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_length: Positive
+    max_dropped_share: Share
+    answer_weight: Annotated[float, Field(ge=0)]
+    save_steps: Positive
+    lora: Lora | None
+
+
+class Prm(Section):
+    """How process reward models are trained (Sections 3.3.3 and B.1).
+
+    `backbone` is "student" or the name of a network (Table 4). With the labeller "rollout", the student completes each
+    step `rollouts` times.
+    """
+
+    backbone: str
+    loss: Literal["contrastive", "ce", "ce+contrastive"]
+    score: Literal["sigmoid", "logit"]
+    tau: Annotated[float, Field(gt=0)]
+    negatives: Annotated[int, Field(ge=1, le=4)]
+    labeller: Literal["outcome", "arithmetic", "rollout"]
+    rollouts: Positive
+    stage1_epochs: Annotated[int, Field(ge=0)]
+    stage1_learning_rate: Annotated[float, Field(gt=0)]
+    stage2_epochs: Annotated[int, Field(ge=0)]
+    stage2_learning_rate: Annotated[float, Field(gt=0)]
+    batch: Positive
+    max_length: Positive
+    shuffled_labels: bool
+
+    @model_validator(mode="after")
+    def _trains_at_least_one_epoch(self):
+        if not self.stage1_epochs + self.stage2_epochs:
+            raise ValueError("stage1_epochs and stage2_epochs are both 0, so nothing would be trained")
+        return self
+
+
+class Rl(Section):
+    """How students are trained by rewards (Sections 3.3.3 and B.2).
+
+    `generations` is G, the number of completions per prompt. `init` is the initial policy: the student, or its R-SFT
+    checkpoint of the same cell (DECISIONS 22). `ratio` belongs to GRPO (Eq. 4 has one ratio per sequence). `critic`,
+    `gamma`, `lam`, `value_coefficient` and `reward_at` belong to PPO, whose ratio is per token with a critic and per
+    sequence without (Eq. 8-9). Every `dev_every` steps, the true accuracy is measured on `dev_problems` problems of the
+    split dev.
+    """
+
+    init: Literal["base", "rsft"]
+    learning_rate: Annotated[float, Field(gt=0)]
+    steps: Positive
+    prompts_per_step: Positive
+    generations: Annotated[int, Field(ge=2)]
+    beta: Annotated[float, Field(ge=0)]
+    epsilon: Annotated[float, Field(gt=0, lt=1)]
+    advantage_epsilon: Annotated[float, Field(ge=0)]
+    temperature: Annotated[float, Field(gt=0)]
+    max_new_tokens: Positive
+    aggregation: Literal["min", "mean", "softmin", "last", "product"]
+    verifiable_weight: Annotated[float, Field(ge=0)]
+    ratio: Literal["token", "sequence"]
+    critic: bool
+    gamma: Share
+    lam: Share
+    value_coefficient: Annotated[float, Field(ge=0)]
+    reward_at: Literal["steps", "end"]
+    dev_problems: Positive
+    dev_every: Positive
+    save_steps: Positive

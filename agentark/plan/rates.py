@@ -1,0 +1,106 @@
+"""How fast a device works: the rates behind a plan.
+
+Rates were measured on the machines of the mini and smollm2 tiers; those of GPUs are assumptions.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from agentark import params
+from agentark.models import load, registry
+
+KINDS = ("generated", "sampled", "read", "trained")  # kinds of tokens
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The speed of one device, and the lengths of the texts.
+
+    In tokens per second: generated (debates, answers), sampled (generated during training by rewards), read (prompt
+    tokens that no other prompt shares) and trained (forward and backward); if `scaled`, divided by the network's
+    billions of parameters, with at most `most` generated.  question, reply: their mean tokens.  debating: the share of
+    the problems that go on to each later round.  start_s: seconds before a notebook run's first token.  device_gb: a
+    device's memory (None: the machine's).
+    """
+
+    device: str
+    source: str
+    generated: float
+    sampled: float
+    read: float
+    trained: float
+    question: int
+    reply: int
+    debating: float
+    start_s: float
+    scaled: bool = False
+    most: float = math.inf
+    device_gb: float | None = None
+
+
+# fmt: off
+MINI = Rates(  # results/reference/mini: benchmarks/, training_cost.csv, inference_cost.csv and debate_rounds.csv
+    "core",
+    "measured: the committed reference run of params/mini.yaml on two AMD EPYC cores; reading is within generating",
+    generated=5000, sampled=5000, read=math.inf, trained=3000, question=54, reply=40, debating=0.45, start_s=12,
+)
+SMOLLM2 = Rates(
+    "core", "measured: the committed reference run of params/smollm2.yaml on two AMD EPYC cores in bfloat16",
+    generated=170, sampled=30, read=250, trained=110, question=80, reply=30, debating=0.92, start_s=20,
+)
+# H100, bfloat16.  generated: vLLM with Qwen3-32B gave 2,353 tokens per second on ShareGPT, half of them generated
+# (docs.gpustack.ai/2.0/performance-lab/qwen3-32b/h100): 1,170 × 32.8.  sampled: transformers, a tenth of that.  read,
+# trained: 2 and 6 FLOP per token and parameter at 30 and 15 % of 989 TFLOP/s.  Texts: GSM8K, MATH, without thinking.
+GPU = Rates(
+    "GPU", "ASSUMED, nothing of it was measured here: an H100 with 80 GB, vLLM; see agentark/plan/rates.py",
+    generated=38_000, sampled=3_800, read=148_000, trained=24_700, question=150, reply=300, debating=0.4, start_s=180,
+    scaled=True, most=20_000, device_gb=80,
+)
+# fmt: on
+
+
+def models(config: params.Params) -> list[str]:
+    """Return the networks that a study runs or trains, each once, without its judges."""
+    backbone = [] if config.prm.backbone == "student" else [config.prm.backbone]
+    return list(dict.fromkeys([*config.study.teachers, *config.study.students, *backbone]))
+
+
+def judges(config: params.Params) -> dict[str, params.Engine]:
+    """Return the language models that verify, choose and judge, with their engines."""
+    configured = (config.judges.verifier, config.judges.diversity, config.judges.distiller, config.judges.quality)
+    return {judge.model: judge.engine or config.engine for judge in configured if judge}
+
+
+@cache
+def billions(name: str) -> float:
+    """Return a network's billions of parameters by the registry, its card, its files or its name, else 8."""
+    if entry := registry.find(name):
+        return entry.parameters
+    if name.startswith("zoo/"):
+        return load.cards()[name]["parameters"] / 1e9
+    if files := list(Path(name).glob("*.safetensors")):
+        return sum(file.stat().st_size for file in files) / 4e9
+    in_name = re.search(r"(\d+(?:\.\d+)?)b(?![a-z])", name, re.IGNORECASE)
+    return float(in_name[1]) if in_name else 8.0
+
+
+def rates(config: params.Params) -> Rates:
+    """Return the rates of a study's tier, by the size of its networks."""
+    largest = max(map(billions, models(config)))
+    return MINI if largest < 0.02 else SMOLLM2 if largest < 0.2 else GPU
+
+
+def speed(kind: str, model: str, r: Rates) -> float:
+    """Return the tokens per second of one device."""
+    value = getattr(r, kind) / (billions(model) if r.scaled else 1)
+    return min(value, r.most) if kind in ("generated", "sampled") else value
+
+
+def devices(engine: params.Engine) -> int:
+    """Return how many GPUs generate together; training uses one."""
+    return (engine.tensor_parallel or 1) * (engine.data_parallel or 1)

@@ -1,0 +1,166 @@
+"""What the notebooks show besides figures: code beside its equation, tables for reading, and whole tables folded."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable
+from html import escape
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from agentark.models.names import display_name
+
+from . import page, paper
+from .methods import shown
+
+if TYPE_CHECKING:
+    from IPython.display import HTML, Markdown
+
+TRAINING = ("examples", "steps", "completion_tokens", "completions", "seconds")  # of training.json
+
+
+def code(*functions: Callable) -> Markdown:
+    """The source of some functions, with their docstrings, as highlighted code."""
+    from IPython.display import Markdown
+
+    blocks = []
+    for function in functions:
+        source = textwrap.dedent(inspect.getsource(function)).rstrip()
+        blocks.append(f"`{function.__module__}`:\n\n```python\n{source}\n```")
+    return Markdown("\n\n".join(blocks))
+
+
+def folded(frame: pd.DataFrame, summary: str, open_at_first: bool = False) -> HTML:
+    """A whole table behind a line that a click unfolds; all text in it is escaped."""
+    from IPython.display import HTML
+
+    start = "<details open>" if open_at_first else "<details>"
+    return HTML(f"{start}<summary>{escape(summary)}</summary>{page.table(frame.round(3))}</details>")
+
+
+def label(method: str) -> str:
+    """The name of a method in tables and legends."""
+    return shown()[method].label if method in shown() else method
+
+
+def interval(value: float, low: float, high: float, sign: str = "") -> str:
+    """A value with its interval as text, in percent or percentage points: "58.9 [55.8, 61.9]"."""
+    return f"{100 * value:{sign}.1f} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
+
+
+def network(row) -> str:
+    """The name of the student of a row, or of the teacher if there is none."""
+    return display_name(row.student if row.student != "-" else row.teacher)
+
+
+def accuracies(main: pd.DataFrame) -> pd.DataFrame:
+    """The main table for reading: names instead of identifiers, accuracies in % with their 95 % interval."""
+    rows = [
+        (network(r), label(r.method), r.train, r.test, r.n, interval(r.accuracy, r.ci_low, r.ci_high))
+        for r in main.itertuples()
+    ]
+    return pd.DataFrame(rows, columns=["network", "method", "trained on", "tested on", "n", "accuracy (%) [95 %]"])
+
+
+def differences(paired: pd.DataFrame) -> pd.DataFrame:
+    """Paired comparisons for reading: names instead of identifiers, differences in points with their interval."""
+    rows = []
+    for r in paired.itertuples():
+        difference = interval(r.difference, r.low, r.high, "+")
+        compared = (network(r), r.train, r.test, label(r.method), label(r.against), r.n, difference)
+        rows.append((*compared, f"{r.p:.2g}", f"{r.p_holm:.2g}", r.verdict))
+    columns = ["network", "trained on", "tested on", "method", "against", "n", "difference (points) [95 %]"]
+    return pd.DataFrame(rows, columns=[*columns, "p", "Holm p", "verdict"])
+
+
+def rounds(table: pd.DataFrame) -> pd.DataFrame:
+    """`debate_rounds` for reading: accuracies in % with their 95 % interval, and the revisions, counted in agents."""
+    counts = ["corrected", "corrupted", "copied", "changed"]
+    rows = []
+    for r in table.itertuples():
+        single = interval(r.single_accuracy, r.single_low, r.single_high)
+        majority = interval(r.consensus_accuracy, r.consensus_low, r.consensus_high)
+        row = (r.task, r.protocol, r.round, r.problems, r.debating, single, majority, round(100 * r.unanimous, 1))
+        rows.append((*row, *(getattr(r, name) for name in counts)))
+    shares = ["one agent (%) [95 %]", "majority (%) [95 %]", "unanimous (%)"]
+    return pd.DataFrame(rows, columns=["task", "protocol", "round", "problems", "debating", *shares, *counts])
+
+
+def answer_forms(table: pd.DataFrame) -> pd.DataFrame:
+    """`debating.answer_forms` for reading: accuracies in %, differences to the majority vote in points."""
+    rows = []
+    for r in table.itertuples():
+        accuracy, p, difference = interval(r.accuracy, r.ci_low, r.ci_high), "", ""
+        if pd.notna(r.p):
+            p, difference = f"{r.p_holm:.2g}", interval(r.difference, r.low, r.high, "+")
+        rows.append((display_name(r.teacher), r.task, r.what, r.n, accuracy, difference, p, r.verdict))
+    columns = ["teacher", "task", "answer", "n", "accuracy (%) [95 %]", "difference (points) [95 %]", "Holm p"]
+    return pd.DataFrame(rows, columns=[*columns, "verdict"])
+
+
+def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """`seeds.t_over_seeds` for reading: the accuracy of each seed in %, and the difference in points."""
+    rows = []
+    for r in table.itertuples():
+        by_seed, difference = (
+            map(_each, (r.accuracies, r.against_accuracies)),
+            interval(r.difference, r.low, r.high, "+"),
+        )
+        rows.append((r.train, r.test, label(r.method), label(r.against), *by_seed, difference, f"{r.p:.2g}"))
+    columns = ["trained on", "tested on", "method", "against", "accuracy by seed (%)", "against (%)"]
+    return pd.DataFrame(rows, columns=[*columns, "difference (points) [95 %, t over seeds]", "p (uncorrected)"])
+
+
+def own_task(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of tests on the set that the student was trained on, and of networks that were not trained here."""
+    return rows[(rows.train == rows.test) | (rows.train == "-")] if len(rows) else rows
+
+
+def gains_beside_paper(main: pd.DataFrame) -> pd.DataFrame:
+    """Mean gain over the base in points, of the paper's cells and of ours: one row per method, one column per test set.
+
+    A mean over students and training sets, without an interval; the paper's models and tasks are not ours.
+    """
+    theirs = paper.main().assign(source="paper")
+    means = main[main.student != "-"].groupby(["method", "test"]).accuracy.mean().reset_index()
+    base = means[means.method == "base"].set_index("test").accuracy
+    ours = means.assign(gain=means.accuracy - means.test.map(base), source="ours, another scale")
+    both = pd.concat([theirs, ours], ignore_index=True)
+    both = both[both.method.isin(paper.METHODS[1:])].assign(method=both.method.map(label), gain=100 * both.gain)
+    order = [label(name) for name in paper.METHODS[1:]]
+    return both.pivot(index="method", columns=["source", "test"], values="gain").reindex(order).round(2)
+
+
+def _each(values: list[float]) -> str:
+    """The accuracies of the seeds in %; one value if they are all the same, as those of the untrained base."""
+    return ", ".join(f"{100 * value:.1f}" for value in (values if len(set(values)) > 1 else values[:1]))
+
+
+def trainings(logs: dict[str, dict]) -> pd.DataFrame:
+    """One row per training: its size, its time and, if it has a loss, the loss of its first and last step."""
+    rows = {}
+    for name, log in logs.items():
+        rows[name] = {key.replace("_", " "): log[key] for key in TRAINING if key in log}
+        if losses := log.get("loss"):
+            rows[name] |= {f"{which} loss": round(losses[i]["loss"], 3) for which, i in (("first", 0), ("last", -1))}
+    return pd.DataFrame(rows.values(), index=[display_name(name) for name in rows])
+
+
+def rewards(logs: dict[str, dict]) -> pd.DataFrame:
+    """One row per training by rewards: what rose and what fell from its first ten to its last ten steps.
+
+    Reward and sampled accuracy are means over those steps; the dev accuracy is that before and after the training;
+    `equal` is the share of all groups whose rewards were equal, so that they taught nothing.
+    """
+    rows = {}
+    for name, log in logs.items():
+        steps = pd.DataFrame(log["log"])
+        first, last = steps.head(10).mean(), steps.tail(10).mean()
+        dev = " → ".join(f"{100 * log['dev'][i]['accuracy']:.0f}" for i in (0, -1)) if log["dev"] else ""
+        rows[name] = {"steps": len(steps), "reward": f"{first.reward:.3f} → {last.reward:.3f}"}
+        rows[name] |= {"sampled, training (%)": f"{100 * first.accuracy:.0f} → {100 * last.accuracy:.0f}"}
+        rows[name] |= {"greedy, dev (%)": dev, "KL at the end (nats)": round(last.get("kl", float("nan")), 3)}
+        rows[name] |= {"equal": f"{steps.zero_variance.mean():.0%}"}
+    return pd.DataFrame(rows.values(), index=list(rows))

@@ -1,0 +1,15 @@
+"""How certain a result is: intervals, paired tests, corrections, and the differences that a test can detect.
+
+Two models that answered the same items are compared item by item: an unpaired comparison of paired data loses most
+of its power, and uncorrected comparisons find a difference in any noise if there are enough of them.
+"""
+
+from .bootstrap import crossed_bootstrap, paired_bootstrap
+from .intervals import effective_size, mean_interval, t_interval, unpaired_difference, wilson
+from .paired import mcnemar_exact, paired_p, smallest_detectable, smallest_detectable_of
+from .verdicts import holm, verdict
+
+__all__ = [
+    "crossed_bootstrap", "effective_size", "holm", "mcnemar_exact", "mean_interval", "paired_bootstrap", "paired_p",
+    "smallest_detectable", "smallest_detectable_of", "t_interval", "unpaired_difference", "verdict", "wilson",
+]  # fmt: skip
