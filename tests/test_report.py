@@ -10,7 +10,7 @@ import pytest
 from agentark import stats, tasks
 from agentark.evaluate import group
 from agentark.grade import grading, overlap
-from agentark.report import figures, paper, tables
+from agentark.report import collect, figures, paper, tables
 
 N = 40
 
@@ -445,3 +445,55 @@ def test_the_matrix_keeps_protocols_and_axis_values_apart():
         {("debate", 3): 50, ("debate", 5): 70, ("shuffled", 5): 60}
     )
     assert table.xs("base", level="method").tolist() == [40.0] * 3
+
+
+def test_a_figure_of_rounds_tells_axis_values_and_teachers_apart():
+    rounds = pd.DataFrame(
+        [
+            {
+                "teacher": "zoo/qwen3-32b",
+                "task": "mini_gsm",
+                "split": "dev",
+                "protocol": "debate",
+                "debate.agents": agents,
+            }
+            | {"round": k, "single_accuracy": 0.5, "single_low": 0.4, "single_high": 0.6}
+            | {"consensus_accuracy": 0.6, "consensus_low": 0.5, "consensus_high": 0.7}
+            for agents in (3, 5)
+            for k in (1, 2)
+        ]
+    )
+    named = collect.of_teachers(rounds)
+    assert set(named.protocol) == {"debate, debate.agents = 3", "debate, debate.agents = 5"}
+    texts = [text.get_text() for text in figures.debate_rounds(named).axes[0].texts]
+    assert any("debate.agents = 3" in text for text in texts) and any("debate.agents = 5" in text for text in texts)
+    assert set(collect.of_teachers(rounds[rounds["debate.agents"] == 5]).protocol) == {"debate"}
+    two = pd.concat([rounds.assign(teacher=t) for t in ("zoo/qwen3-32b", "zoo/qwen3-8b")])
+    assert "debate of Qwen3-8B role, 0.8 M, debate.agents = 5" in set(collect.of_teachers(two).protocol)
+
+
+def test_axis_values_survive_a_table_on_disk(tmp_path):
+    cells = [
+        {"method": "rsft", "train": "mini_gsm", "teacher": "t", "protocol": "debate", "debate.agents": a} for a in "35"
+    ]
+    base = {"method": "base", "train": "-", "teacher": "-", "protocol": "-", "debate.agents": "-"}
+    rows = pd.DataFrame(
+        [
+            {
+                **cell,
+                "student": "s",
+                "test": "mini_gsm",
+                "seed": 0,
+                "item": i,
+                "sample": -1,
+                "correct_flexible": i % 2 == 0,
+            }
+            for cell in (base, *cells)
+            for i in range(10)
+        ]
+    )
+    main = tables.main_results(rows)
+    for written in (main, main[main.method == "rsft"]):  # with and without a "-", pandas reads other types
+        written.to_csv(tmp_path / "main.csv", index=False)
+        both = tables.compare(written, pd.read_csv(tmp_path / "main.csv"))
+        assert set(both.side) == {"both"} and (both.difference == 0).all()

@@ -61,7 +61,9 @@ def predictions(files: Files, found: Logs) -> pd.DataFrame:
         parts.append(group.base_majority(base, columns["test"], columns))
     tests = [(cell, log) for cell, log in found if cell.split == "test"]
     debates = [(cell, log[log.tokens_in > 0]) for cell, log in tests if cell.protocol == "debate"]
-    completions = {(cell.teacher, cell.task): log.groupby("problem").size().to_dict() for cell, log in debates}
+    completions = {
+        (cell.teacher, cell.task, cell.axes): log.groupby("problem").size().to_dict() for cell, log in debates
+    }
     for cell, log in tests:
         protocol = protocols()[cell.protocol]
         columns = Cell(teacher=cell.teacher, test=cell.task, seed=cell.seed, axes=cell.axes).columns()
@@ -70,11 +72,12 @@ def predictions(files: Files, found: Logs) -> pd.DataFrame:
                 parts.append(group.single(log, cell.task, columns | {"method": "teacher_single"}))
             parts.append(group.debate(log, cell.task, columns | {"method": protocol.method}))
         elif protocol.method:
-            samples = completions.get((cell.teacher, cell.task))
+            samples = completions.get((cell.teacher, cell.task, cell.axes))
             parts.append(group.majority(log, cell.task, columns | {"method": protocol.method}, samples))
+    # as text: "-" stands for the value of an axis that a cell does not have
+    parts = [part.astype({column: str for column in part if "." in column}) for part in parts]
     rows = pd.concat(parts, ignore_index=True)
-    axes = [column for column in rows.columns if "." in column]
-    return rows.fillna(dict.fromkeys(axes, "-")) if axes else rows
+    return rows.fillna({column: "-" for column in rows if "." in column})
 
 
 def debate_rounds(found: Logs) -> pd.DataFrame:
@@ -153,10 +156,18 @@ def all_figures(results: dict[str, pd.DataFrame], level: float = 0.95) -> dict[s
 
 
 def of_teachers(rounds: pd.DataFrame) -> pd.DataFrame:
-    """Return the rounds of several teachers' debates for one figure, where each counts as a protocol of its own."""
-    if rounds.teacher.nunique() == 1:
+    """Return the rounds for one figure, where each teacher and value of an axis counts as a protocol of its own."""
+    axes = [column for column in rounds if "." in column and rounds[column].nunique() > 1]
+    if rounds.teacher.nunique() == 1 and not axes:
         return rounds
-    return rounds.assign(protocol=[f"{p} of {display_name(t)}" for p, t in zip(rounds.protocol, rounds.teacher)])
+    several = rounds.teacher.nunique() > 1
+    names = [
+        ", ".join(
+            [row["protocol"] + f" of {display_name(row['teacher'])}" * several, *(f"{a} = {row[a]}" for a in axes)]
+        )
+        for row in rounds.to_dict("records")
+    ]
+    return rounds.assign(protocol=names)
 
 
 def save(results: dict[str, pd.DataFrame], drawn: dict[str, Figure], tables_in: Path, figures_in: Path) -> None:

@@ -260,7 +260,7 @@ def debate_rounds(rounds: pd.DataFrame) -> Figure:
         here, ends = rounds[rounds["task"] == task].sort_values("round"), []
         for i, protocol in enumerate(names):
             declared = protocols().get(protocol)
-            part, colour = here[here["protocol"] == protocol], declared.colour if declared else OTHERS[i % 2][0]
+            part, colour = here[here["protocol"] == protocol], declared.colour if declared else f"C{i}"
             for j, (kind, line, marker) in enumerate((("consensus", "-", "o"), ("single", "--", "s"))):
                 if part.empty:
                     continue

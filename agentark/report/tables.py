@@ -195,8 +195,11 @@ def comparisons(predictions: pd.DataFrame, resamples: int = 10_000, alpha: float
 def findings(comparisons: pd.DataFrame) -> list[str]:
     """Return a sentence per trained cell on its comparison with the untrained student, if there are at most four."""
     rows = comparisons[(comparisons.against == "base") & comparisons.method.map(trained)]
+    axes = [column for column in rows if "." in column]
     sentences = [
-        f"{r.student} after {shown()[r.method].label} on {r.train}: {100 * r.difference:+.1f} points on {r.test} "
+        f"{r.student} after {shown()[r.method].label} on {r.train}"
+        + "".join(f", {axis} = {r[axis]}" for axis in axes)
+        + f": {100 * r.difference:+.1f} points on {r.test} "
         f"[{100 * r.low:.1f}, {100 * r.high:.1f}] against itself before training (n = {r.n}): {r.verdict}."
         for _, r in rows.iterrows()
     ]
@@ -269,7 +272,7 @@ def compare(ours: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     a side is missing).  Raises ValueError if a table has a cell twice.
     """
     axes = [c for c in {*ours.columns, *reference.columns} if "." in c]
-    ours, reference = fill_coordinates(ours, axes), fill_coordinates(reference, axes)
+    ours, reference = (fill_coordinates(t, axes).astype(dict.fromkeys(axes, str)) for t in (ours, reference))
     check(ours, MAIN, "our results")
     check(reference, MAIN, "reference results")
     by = keys(ours)
