@@ -126,12 +126,6 @@ def test_columns_of_rows_and_of_logs():
     assert cell.but(split="dev").log_columns() == {**log, "task": "mini_gsm", "split": "dev", "debate.agents": 7}
 
 
-def test_the_label_names_the_coordinates_that_a_cell_has():
-    assert BASE.label() == "student zoo/llama3-8b, method base, test mini_gsm"
-    cell = Cell("t", protocol="star", seed=2, axes=(("debate.agents", 7),))
-    assert cell.label() == "teacher t, seed 2, protocol star, debate.agents = 7"
-
-
 def test_rows_from_before_the_protocol_was_a_column_get_it():
     rows = pd.DataFrame([["t", "s", "rsft", "mini_gsm", "mini_med", 0], ["-", "s", "base", "-", "mini_med", 0]])
     rows.columns = [column for column in COORDINATES if column != "protocol"]

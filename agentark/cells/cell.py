@@ -1,4 +1,4 @@
-"""A cell: the coordinates of one run, from which file names, columns of rows, legends and the plan follow."""
+"""A cell: the coordinates of one run, from which file names, columns of rows and the plan follow."""
 
 from __future__ import annotations
 
@@ -56,13 +56,6 @@ class Cell:
         """The cell as columns of a generated log: teacher, task, split, protocol, seed, then one column per axis."""
         names = ("teacher", "task", "split", "protocol", "seed")
         return {name: getattr(self, name) for name in names} | dict(self.axes)
-
-    def label(self) -> str:
-        """The cell in a legend or a message: the coordinates that it has, separated by commas."""
-        shown = {name: getattr(self, name) for name in COORDINATES if name != "protocol"}
-        named = [f"{name} {value}" for name, value in shown.items() if value not in (NONE, 0)]
-        named += [] if self.protocol in (NONE, "debate") else [f"protocol {self.protocol}"]
-        return ", ".join([*named, *(f"{path} = {value}" for path, value in self.axes)])
 
 
 def fill_coordinates(rows: pd.DataFrame, axes: Iterable[str] = ()) -> pd.DataFrame:
