@@ -17,6 +17,7 @@ from .graph import graph
 from .graph.job import Job, output_name
 from .models.load import ModelError
 
+FORMER = "FORMER.txt"  # in the folder of a reference that the present code cannot reproduce: by what it was made
 CONTINUE = "finished chunks are kept; the same command continues from there"
 
 
@@ -143,6 +144,11 @@ def report(path: Path, limit: int | None) -> None:
     for sentence in tables.findings(pd.read_csv(ours.with_name("comparisons.csv"))):
         print(f"\n{sentence}")
     if theirs.exists():
+        former = theirs.with_name(FORMER)
+        if former.exists():
+            print(
+                f"\nThe reference run was {former.read_text().strip()}, so that it is not expected to be equal to ours."
+            )
         both = tables.compare(main, pd.read_csv(theirs))
         paired = both[both.side == "both"]
         print(

@@ -120,6 +120,23 @@ def test_report_without_a_run_names_the_command(tmp_path, capsys, monkeypatch):
     assert "agentark run" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("former", [True, False])
+def test_the_comparison_with_a_former_reference_says_so(tmp_path, monkeypatch, capsys, former):
+    """The run is a copy of the reference, which is equal to itself and may still be marked as a former one."""
+    theirs = tmp_path / "results" / "reference" / "mini"
+    theirs.mkdir(parents=True)
+    for name in ("main_results.csv", "comparisons.csv"):
+        shutil.copy(store.ROOT / "results" / "reference" / "mini" / name, theirs)
+    shutil.copytree(theirs, tmp_path / "results" / "mini")
+    if former:
+        (theirs / cli.FORMER).write_text("made by hand\n")
+    monkeypatch.setattr(store, "ROOT", tmp_path)
+    cli.report(MINI, 0)
+    output = capsys.readouterr().out
+    assert ("The reference run was made by hand, so that it is not expected to be equal" in output) == former
+    assert "62 of them equal" in output
+
+
 def test_plan_options_are_checked(capsys):
     with pytest.raises(SystemExit):
         cli.main(["plan", str(MINI), "--executr", "slurm"])

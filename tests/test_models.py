@@ -56,7 +56,7 @@ def test_names(zoo, networks):
         ("zoo/llama-8b", "zoo/llama3-8b"),
         ("qwen3-0.6b", "zoo/qwen3-0.6b"),
         ("zoo/tokenizer", None),
-        ("../x", None),
+        ("../no-such-folder", None),
         ("./a/b", None),
         ("/no/such/folder", None),
         ("a/b/c", None),

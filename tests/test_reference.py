@@ -6,7 +6,7 @@ import math
 import pandas as pd
 import pytest
 
-from agentark import params, store
+from agentark import cli, params, store
 from agentark.cells import COORDINATES, Files, fill_coordinates
 from agentark.graph import graph
 from agentark.models import load
@@ -129,3 +129,10 @@ def test_figures_are_there(reference):
         )
         for kind in ("png", "pdf")
     } <= names
+
+
+def test_a_former_reference_says_by_what_it_was_made():
+    """The words follow "The reference run was"; `make reference` replaces the whole folder and with it the mark."""
+    for path in REFERENCES.glob(f"*/{cli.FORMER}"):
+        text = path.read_text()
+        assert text.startswith("made ") and text.endswith("\n") and len(text.splitlines()) == 1 and len(text) < 200

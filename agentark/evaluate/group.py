@@ -14,32 +14,46 @@ from agentark.mas import votes
 from agentark.stats import wilson
 
 COUNTED = ["tokens_in", "tokens_cached", "tokens_out"]
+Rows = list[dict[str, Any]]  # plain records: a study has thousands of small groups, on which pandas is slow
 
 
-def _item(rows: pd.DataFrame, answering: pd.Series | None, columns: dict) -> dict:
+def _groups(log: pd.DataFrame) -> dict[str, Rows]:
+    """The rows of each problem, in the log's order."""
+    groups: dict[str, Rows] = {}
+    for row in log.to_dict("records"):
+        groups.setdefault(row["problem"], []).append({str(key): value for key, value in row.items()})
+    return groups
+
+
+def _by_agent(rows: Rows) -> Rows:
+    return sorted(rows, key=lambda row: row["agent"])
+
+
+def _item(rows: Rows, answering: dict[str, Any] | None, columns: dict) -> dict:
     """One item's row: answer and grade of the `answering` row (None: nobody answered), and the cost of all `rows`."""
-    first, costs = rows.iloc[0], dict(zip(COUNTED, rows[COUNTED].sum().tolist(), strict=True))
+    first, costs = rows[0], {name: int(sum(row[name] for row in rows)) for name in COUNTED}
     answer, text, right, score = None, "", False, 0.0
     if answering is not None:
-        answer = answering.answer if isinstance(answering.answer, str) else None
-        text, right, score = answering.text, bool(answering.correct), float(answering.score)
-    item: dict[str, Any] = {"item": first.problem, "template": first.template, "held_out": bool(first.held_out)}
-    item |= {"sample": 0, "text": text, "answer_strict": answer, "answer_flexible": answer, "gold": first.gold}
+        answer = _answer(answering)
+        text, right, score = answering["text"], bool(answering["correct"]), float(answering["score"])
+    item: dict[str, Any] = {name: first[column] for name, column in (("item", "problem"), ("template", "template"))}
+    item |= {"held_out": bool(first["held_out"]), "sample": 0, "text": text}
+    item |= {"answer_strict": answer, "answer_flexible": answer, "gold": first["gold"]}
     item |= {"correct_strict": right, "correct_flexible": right, "score": score, **costs}
-    item |= {"finish": "length" if (rows.finish == "length").all() else "stop", **columns}
-    return item | {"calls": int((rows.tokens_in > 0).sum())}
+    item |= {"finish": "length" if all(row["finish"] == "length" for row in rows) else "stop", **columns}
+    return item | {"calls": sum(row["tokens_in"] > 0 for row in rows)}
 
 
 def single(log: pd.DataFrame, task: str, columns: dict) -> pd.DataFrame:
     """The answer of agent 1 in round 1: one sample of the teacher alone.  Works on the graded log of any protocol."""
-    rows = log[(log["round"] == 1) & (log.agent == 1)]
-    return pd.DataFrame([_item(part, part.iloc[0], columns) for _, part in rows.groupby("problem", sort=False)])
+    rows = _groups(log[(log["round"] == 1) & (log.agent == 1)])
+    return pd.DataFrame([_item(part, part[0], columns) for part in rows.values()])
 
 
 def debate(log: pd.DataFrame, task: str, columns: dict) -> pd.DataFrame:
     """The final answers of a debate, its aggregator's; the cost is that of all its completions."""
-    groups = log.groupby("problem", sort=False)
-    return pd.DataFrame([_item(rows, rows[rows.agent == 0].iloc[0], columns) for _, rows in groups])
+    groups = _groups(log).values()
+    return pd.DataFrame([_item(rows, next(row for row in rows if row["agent"] == 0), columns) for rows in groups])
 
 
 def majority(log: pd.DataFrame, task: str, columns: dict, samples: dict[Any, int] | None = None) -> pd.DataFrame:
@@ -50,8 +64,8 @@ def majority(log: pd.DataFrame, task: str, columns: dict, samples: dict[Any, int
     """
     equal = tasks.get(task).equal
     items = []
-    for problem, rows in log.groupby("problem", sort=False):
-        rows = rows.sort_values("agent")
+    for problem, group in _groups(log).items():
+        rows = _by_agent(group)
         if samples:
             if len(rows) < samples[problem]:
                 raise ValueError(f"{problem}: {samples[problem]} votes are needed, the log has {len(rows)} samples")
@@ -66,15 +80,15 @@ def base_majority(predictions: pd.DataFrame, task: str, columns: dict) -> pd.Dat
     return majority(predictions[predictions["sample"] >= 0].rename(columns=names), task, columns)
 
 
-def _answers(rows: pd.DataFrame) -> list[str | None]:
-    return [answer if isinstance(answer, str) else None for answer in rows.answer]
+def _answer(row: dict[str, Any]) -> str | None:
+    return row["answer"] if isinstance(row["answer"], str) else None
 
 
-def _winner(rows: pd.DataFrame, equal: votes.Equal) -> pd.Series | None:
+def _winner(rows: Rows, equal: votes.Equal) -> dict[str, Any] | None:
     """The first row that gives the majority's answer; None if nobody answered."""
-    answers = _answers(rows)
+    answers = [_answer(row) for row in rows]
     answer = votes.majority(answers, equal)
-    return None if answer is None else rows.iloc[answers.index(answer)]
+    return None if answer is None else rows[answers.index(answer)]
 
 
 def rounds(log: pd.DataFrame, task: str) -> pd.DataFrame:
@@ -87,27 +101,28 @@ def rounds(log: pd.DataFrame, task: str) -> pd.DataFrame:
     """
     equal = tasks.get(task).equal
     agents = log[log.agent > 0]
-    last: dict[str, pd.DataFrame] = {}
+    last: dict[str, Rows] = {}
     table = []
     for number in sorted(agents["round"].unique()):
         counts = {"corrected": 0, "corrupted": 0, "copied": 0, "changed": 0}
-        groups = agents[agents["round"] == number].groupby("problem", sort=False)
-        current = {str(problem): rows.sort_values("agent") for problem, rows in groups}
+        groups = _groups(agents[agents["round"] == number])
+        current = {problem: _by_agent(rows) for problem, rows in groups.items()}
         for problem in current.keys() & last.keys():
-            before = list(last[problem].itertuples())
-            for old, new in zip(before, current[problem].itertuples(), strict=False):
+            before = last[problem]
+            for old, new in zip(before, current[problem], strict=False):
                 for name, hit in _revision(old, new, before, equal).items():
-                    counts[name] += hit
+                    counts[name] += bool(hit)
         last |= current
-        right = [rows.correct.sum() / len(rows) for rows in last.values()]
+        right = [sum(bool(row["correct"]) for row in rows) / len(rows) for rows in last.values()]
         winners = [_winner(rows, equal) for rows in last.values()]
-        agreed = [winner is not None and bool(winner.correct) for winner in winners]
+        agreed = [winner is not None and bool(winner["correct"]) for winner in winners]
         n = len(last)
         row: dict[str, Any] = {"round": int(number), "problems": n, "debating": len(current)}
         for name, hits in (("single", right), ("consensus", agreed)):
             low, high = wilson(sum(hits), n)
             row |= {f"{name}_accuracy": sum(hits) / n, f"{name}_low": low, f"{name}_high": high}
-        unanimous = sum(votes.consensus(_answers(rows), equal, "unanimous") for rows in last.values())
+        answers = ([_answer(row) for row in rows] for rows in last.values())
+        unanimous = sum(votes.consensus(given, equal, "unanimous") for given in answers)
         table.append(row | {"unanimous": unanimous / n, **counts})
     return pd.DataFrame(table)
 
@@ -118,22 +133,22 @@ def consensus(log: pd.DataFrame, task: str) -> pd.DataFrame:
     A problem whose debate has stopped keeps its last answers.  Input: a graded debate log.
     """
     equal = tasks.get(task).equal
-    agents = log[log.agent > 0].sort_values(["problem", "round", "agent"])
     right: dict[int, dict[str, bool]] = {}
-    for _, rows in agents.groupby(["problem", "round"], sort=False):
-        winner, first = _winner(rows, equal), rows.iloc[0]
-        right.setdefault(int(first["round"]), {})[first.problem] = winner is not None and bool(winner.correct)
+    for number, part in log[log.agent > 0].groupby("round"):
+        for problem, rows in sorted(_groups(part).items()):
+            winner = _winner(_by_agent(rows), equal)
+            right.setdefault(int(str(number)), {})[problem] = winner is not None and bool(winner["correct"])
     return pd.DataFrame(right)[sorted(right)].loc[log.problem.unique()].astype("boolean").ffill(axis=1).astype(bool)
 
 
-def _revision(before, after, peers: list, equal: votes.Equal) -> dict[str, bool]:
+def _revision(before: dict, after: dict, peers: Rows, equal: votes.Equal) -> dict[str, bool]:
     """The effect of one agent's revision; `peers` are all agents' rows of the round before."""
-    old, new = (answer if isinstance(answer, str) else None for answer in (before.answer, after.answer))
+    old, new = _answer(before), _answer(after)
     changed = not equal(old, new) if old is not None and new is not None else old is not new
-    given = [p.answer for p in peers if p.agent != after.agent and isinstance(p.answer, str)]
+    given = [_answer(peer) for peer in peers if peer["agent"] != after["agent"]]
     return {
         "changed": changed,
-        "corrected": after.correct and not before.correct,
-        "corrupted": before.correct and not after.correct,
-        "copied": changed and new is not None and any(equal(answer, new) for answer in given),
+        "corrected": after["correct"] and not before["correct"],
+        "corrupted": before["correct"] and not after["correct"],
+        "copied": changed and new is not None and any(equal(answer, new) for answer in given if answer is not None),
     }
