@@ -7,7 +7,7 @@ import torch
 from agentark.engines import EngineError, Sampling
 from agentark.engines.attention import grouped_sdpa
 from agentark.engines.batching import LEAST_PREFIX, batches, group_by_prefix
-from agentark.engines.transformers_engine import HalfEnded, TransformersEngine
+from agentark.engines.transformers_engine import TransformersEngine
 from agentark.mas import prompts
 from agentark.mas.prompts import user_turn
 
@@ -232,77 +232,3 @@ def test_grouped_attention_is_attention(heads, shared):
     ours, _ = grouped_sdpa(module, query, key, value, mask, scaling=0.3)
     theirs, _ = sdpa_attention_forward(module, query, key, value, mask, scaling=0.3)
     torch.testing.assert_close(ours, theirs)
-
-
-# drop_finished
-
-
-def test_half_ended():
-    halts = HalfEnded([7, 9])
-    rows = [
-        [1, 1, 1, 1, 1],
-        [7, 2, 2, 2, 2],
-        [3, 9, 3, 3, 3],
-        [7, 4, 4, 7, 4],
-    ]  # each step's last tokens; row 0 ended before
-    assert [halts(torch.tensor(step)[:, None], None).tolist() for step in rows] == [[False] * 5] * 2 + [
-        [False] * 5,
-        [True] * 5,
-    ]
-
-
-def ending(engine, chats, position):
-    """The network with one more end token, the most frequent one at a position of greedy replies: rows end apart."""
-    replies = alone(engine, batch=64).generate(chats, Sampling(0.0, 12), 0)
-    more = max({c.token_ids[position] for c in replies}, key=[c.token_ids[position] for c in replies].count)
-    other = alone(engine, batch=64)
-    other.ends = sorted({*engine.ends, more})
-    return other
-
-
-@pytest.mark.parametrize("position", [1, 4])
-@pytest.mark.parametrize("batch", [64, 5])
-def test_dropping_finished_rows_changes_no_greedy_reply(engine, position, batch):
-    engine = ending(engine, GROUPS, position)
-    sampling = Sampling(0.0, 12, logprobs=True)
-    completions = {}
-    for drop in (False, True):
-        other = alone(engine, batch=batch, drop_finished=drop)
-        other.ends = engine.ends
-        completions[drop] = other.generate(GROUPS, sampling, 0)
-    assert ids(completions[True]) == ids(completions[False])
-    assert [(c.finish, c.tokens_in, c.tokens_cached) for c in completions[True]] == [
-        (c.finish, c.tokens_in, c.tokens_cached) for c in completions[False]
-    ]
-    for a, b in zip(completions[True], completions[False]):
-        assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
-    lengths = {len(c.token_ids) for c in completions[True]}
-    assert len(lengths) > 1 and max(lengths) <= 12  # some ended before others, so the test can fail
-
-
-def test_dropping_computes_fewer_rows(qwen, monkeypatch):
-    engine = ending(qwen, GROUPS, 1)
-    rows = []
-    forward = engine.model.forward
-    monkeypatch.setattr(
-        engine.model,
-        "forward",
-        lambda *args, **kwargs: (
-            rows.append((args[0] if args else kwargs["input_ids"]).shape[0]),
-            forward(*args, **kwargs),
-        )[1],
-    )
-    computed = {}
-    for drop in (False, True):
-        other = alone(engine, batch=64, drop_finished=drop, share_prefix=False)
-        other.ends = engine.ends
-        rows.clear()
-        other.generate(GROUPS, Sampling(0.0, 12), 0)
-        computed[drop] = sum(rows)
-    assert computed[True] < computed[False] and rows == sorted(rows, reverse=True)
-
-
-def test_samples_with_dropped_rows_are_reproducible(qwen):
-    engine = alone(qwen, batch=64, drop_finished=True)
-    first, again, other = (ids(engine.generate(GROUPS, Sampling(1.0, 12), seed)) for seed in (3, 3, 4))
-    assert first == again != other and all(1 <= len(reply) <= 12 for reply in first)

@@ -10,7 +10,7 @@ from .base import Positive, Section
 
 # The required and the optional keys of each engine.
 KEYS = {
-    "transformers": (("batch", "dtype", "share_prefix"), ("drop_finished",)),
+    "transformers": (("batch", "dtype", "share_prefix"), ()),
     "vllm": (("batch", "dtype", "share_prefix", "tensor_parallel", "data_parallel"),
              ("gpu_memory_utilization", "max_model_len")),
     "openai": (("base_url", "concurrency", "timeout_s", "retries"), ("requests_per_minute", "api_key_env")),
@@ -30,8 +30,7 @@ def best_dtype() -> str:
 class Engine(Section):
     """How texts are generated. Keys that belong to other engines are None, the default.
 
-    `transformers`: batch (sequences decoded together), dtype, share_prefix (compute a shared prompt prefix once);
-    optional: drop_finished (finished rows leave the batch: the same greedy replies, different samples).
+    `transformers`: batch (sequences decoded together), dtype, share_prefix (compute a shared prompt prefix once).
 
     `vllm`: the same three (batch is the maximum number of sequences at a time), tensor_parallel and data_parallel;
     optional: gpu_memory_utilization (share of the memory, on a CPU as well) and max_model_len (tokens of context; the
@@ -46,7 +45,6 @@ class Engine(Section):
     batch: Positive | None = None
     dtype: Literal["auto", "float32", "bfloat16"] | None = None
     share_prefix: bool | None = None
-    drop_finished: bool | None = None
     tensor_parallel: Positive | None = None
     data_parallel: Positive | None = None
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = None

@@ -81,9 +81,7 @@ def main() -> None:
     parser.add_argument("--show", type=int, default=0, help="number of replies to print per task")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     args = parser.parse_args()
-    config = params.Engine(
-        name="transformers", batch=min(args.n, 128), dtype="auto", share_prefix=True, drop_finished=True
-    )
+    config = params.Engine(name="transformers", batch=min(args.n, 128), dtype="auto", share_prefix=True)
     engine = cache(lambda: engines.make(args.model, config))
     print(
         f"{args.model}, one sample at temperature {args.temperature}, at most {args.tokens} tokens; {store.machine()}"
