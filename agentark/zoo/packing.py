@@ -10,8 +10,13 @@ from transformers import PreTrainedTokenizerFast
 from . import corpus
 
 PAD, USER, ASSISTANT, END = "<|pad|>", "<|user|>", "<|assistant|>", "<|end|>"
-TEMPLATE = ("{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] + '<|end|>' }}{% endfor %}{% if "
-            "add_generation_prompt %}<|assistant|>{% endif %}")  # fmt: skip
+VISION_START, IMAGE, VISION_END = "<|vision_start|>", "<|image_pad|>", "<|vision_end|>"
+TEMPLATE = (
+    "{% for m in messages %}{{ '<|' + m['role'] + '|>' }}{% if m['content'] is string %}{{ m['content'] }}{% else %}"
+    "{% for part in m['content'] %}{% if part['type'] == 'image' %}{{ '<|vision_start|><|image_pad|><|vision_end|>' }}"
+    "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}{{ '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
 
 
 def make_tokenizer(vocab_size: int, chats: int, seed: int, context: int) -> PreTrainedTokenizerFast:
@@ -20,15 +25,16 @@ def make_tokenizer(vocab_size: int, chats: int, seed: int, context: int) -> PreT
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True),
                                                        pre_tokenizers.ByteLevel(add_prefix_space=False)])  # fmt: skip
     tokenizer.decoder = decoders.ByteLevel()
-    shares = {"fact": 0.2, "lore": 0.1, "debate": 0.2}
-    texts = (turn["content"] for i in range(chats) for turn in corpus.example(seed, i, shares, (1, 5), 3).chat)
-    special, alphabet = [PAD, USER, ASSISTANT, END], pre_tokenizers.ByteLevel.alphabet()
+    mixed = {"shares": {"fact": 0.2, "lore": 0.1, "debate": 0.2}, "lengths": (1, 5)}
+    texts = (turn["content"] for i in range(chats) for turn in corpus.example(seed, i, mixed, 3).chat)
+    special = [PAD, USER, ASSISTANT, END, VISION_START, IMAGE, VISION_END]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=special, initial_alphabet=alphabet,
                                   show_progress=False)  # fmt: skip
     tokenizer.train_from_iterator(texts, trainer)
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, additional_special_tokens=[USER, ASSISTANT],
-        model_max_length=context, padding_side="left", clean_up_tokenization_spaces=False,
+        tokenizer_object=tokenizer, pad_token=PAD, eos_token=END,
+        additional_special_tokens=[USER, ASSISTANT, VISION_START, IMAGE, VISION_END], model_max_length=context, padding_side="left", clean_up_tokenization_spaces=False,
     )  # fmt: skip
     fast.chat_template = TEMPLATE
     return fast
@@ -58,8 +64,9 @@ class Steps(Dataset):
     to read its answer from a neighbour.
     """
 
-    def __init__(self, tokenizer, common: dict, phases: list[dict], pool: corpus.Pool | None = None):
-        self.tokenizer, self.common, self.pool = tokenizer, common, pool
+    def __init__(self, tokenizer, common: dict, phases: list[dict], pool: corpus.Pool | None = None,
+                 known_drugs: float = 1.0):  # fmt: skip
+        self.tokenizer, self.common, self.pool, self.known_drugs = tokenizer, common, pool, known_drugs
         self.phases = [phase for phase in phases for _ in range(phase["steps"])]
         self.too_long = 0
 
@@ -73,8 +80,8 @@ class Steps(Dataset):
         blocks: list[list[tuple[int, int, int]]] = [[] for _ in range(common["tokens"] // length)]
         failed = n = 0
         while failed < 3:
-            example = corpus.example(common["seed"], i * 10_000 + n, phase["shares"], phase["lengths"],
-                                     common["max_peers"], self.pool)  # fmt: skip
+            example = corpus.example(common["seed"], i * 10_000 + n, phase, common["max_peers"], self.pool,
+                                     self.known_drugs)  # fmt: skip
             n += 1
             ids, labels = encode(example, self.tokenizer)
             block = next((block for block in blocks if len(block) + len(ids) <= length), None)
