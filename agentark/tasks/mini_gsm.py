@@ -179,7 +179,8 @@ def spoil(story: Story, stray: list[int], rng: Random) -> str:
 def stream(split: str, rng: Random, lengths: tuple[int, int] = LENGTHS) -> Iterator[tuple[Story, Problem, list[int]]]:
     """An endless stream of (story, problem, numbers of the distractors); shorter stories serve as a curriculum.
 
-    Stories of pretrain and train have train templates only; in dev and test every other story has a template of that split only.
+    Stories of pretrain and train have train templates only; in dev and test every other story has a template of that
+    split only.
     """
     count = 0
     while True:

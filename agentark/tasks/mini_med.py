@@ -3,9 +3,9 @@
 The facts are invented (drugs, diseases, germs, …) and never change; a network learns them when the zoo is trained, as
 an LLM learns medicine in pre-training; a student is taught the facts of some of the drugs only, and can learn the
 others from its teacher.  A question needs two facts (drug → disease → organ), has three wrong options of the right
-kind, and sometimes mentions an irrelevant drug.  A *template* is a relation path with a frame and a wording: half of the
-combinations never occur in training.  The split of a question is a function of (path, drug): no two test problems have
-the same one, and problems of one drug and first relation are a cluster, as they need the same first fact.
+kind, and sometimes mentions an irrelevant drug.  A *template* is a relation path with a frame and a wording: half of
+the combinations never occur in training.  The split of a question is a function of (path, drug): no two test problems
+have the same one, and problems of one drug and first relation are a cluster, as they need the same first fact.
 """
 
 from __future__ import annotations

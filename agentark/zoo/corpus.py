@@ -133,8 +133,8 @@ def example(seed: int, i: int, phase: dict, max_peers: int, pool: Pool | None = 
             known_drugs: float = 1.0) -> Example:  # fmt: skip
     """Training chat number i of a phase.
 
-    phase: `shares` are the probabilities of "fact", "lore", "drill" and "debate", the rest is solving; `lengths` are the
-        least and most events of a story.
+    phase: `shares` are the probabilities of "fact", "lore", "drill" and "debate", the rest is solving; `lengths` are
+        the least and most events of a story.
     pool: problems with samples of a network; without it, the wrong peers of a debate are those that the tasks' `spoil`
         generates.
     known_drugs: the share of mini_med's drugs that the network is taught.

@@ -33,8 +33,9 @@ def make_tokenizer(vocab_size: int, chats: int, seed: int, context: int) -> PreT
                                   show_progress=False)  # fmt: skip
     tokenizer.train_from_iterator(texts, trainer)
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=PAD, eos_token=END,
-        additional_special_tokens=[USER, ASSISTANT, VISION_START, IMAGE, VISION_END], model_max_length=context, padding_side="left", clean_up_tokenization_spaces=False,
+        tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, model_max_length=context, padding_side="left",
+        additional_special_tokens=[USER, ASSISTANT, VISION_START, IMAGE, VISION_END],
+        clean_up_tokenization_spaces=False,
     )  # fmt: skip
     fast.chat_template = TEMPLATE
     return fast
