@@ -33,6 +33,7 @@ from agentark import engines, params, store
 from agentark.mas import prompts
 from agentark.models.load import auto_class
 from agentark.models.names import ZOO
+from agentark.store.files import replace
 from agentark.tasks import mini
 
 from . import corpus
@@ -114,10 +115,13 @@ def sample_pool(checkpoint: str, config: dict, seed: int, lengths: tuple[int, in
 
 
 def train(name: str, spec: dict, common: dict, work: Path, minutes: float = 1e9, zoo: Path | None = None) -> bool:
-    """Train a network, with checkpoints under `work`, and save it to `zoo` in half precision; False if time ran out."""
+    """Train a network, with checkpoints under `work`, and save it to `zoo` in half precision; False if time ran out.
+
+    A network that `zoo` already has is kept, unless its weights are missing or another version of the tasks made it.
+    """
     zoo = zoo or ZOO
     out, deadline = zoo / name, time.monotonic() + 60 * minutes
-    if (out / "card.json").exists():
+    if _is_made(out):
         print(f"{name}: already made")
         return True
     about = _about(spec, common)
@@ -150,9 +154,15 @@ def train(name: str, spec: dict, common: dict, work: Path, minutes: float = 1e9,
     tokenizer.save_pretrained(out)
     pieces = [row for rows in store.Journal(work / "about.journal", about).chunks.values() for row in rows]
     card = _card(name, spec, common, out, trainer, pieces)
-    (out / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    replace(out / "card.json", (json.dumps(card, indent=1) + "\n").encode())
     print(f"{name}: made in {60 * card['hours']:.1f} min")
     return True
+
+
+def _is_made(out: Path) -> bool:
+    """Whether a folder has a network that was trained to the end on this version of the tasks."""
+    card = json.loads((out / "card.json").read_text()) if (out / "card.json").exists() else {}
+    return card.get("world") == mini.WORLD and all((out / file).exists() for file in card["sha256"])
 
 
 def _card(name: str, spec: dict, common: dict, out: Path, trainer: Trainer, pieces: list[dict]) -> dict:
