@@ -870,8 +870,8 @@ def test_the_zoos_phases():
     assert common.keys() == COMMON.keys()
     for name, about in PARAMS["networks"].items():
         assert set(about) - {"pool", "known_drugs"} == {"role", "architecture", "learning_rate", "config", "phases"}
-        assert 0 < about.get("known_drugs", 1.0) < 1 or "student" not in about["role"] or "multimodal" in about["role"]
-        assert about.get("known_drugs", 1.0) == 1 or "teacher" not in about["role"]
+        known = about.get("known_drugs", 1.0)  # a teacher has what a student can learn from it
+        assert known == 1 if "teacher" in about["role"] else 0 < known < 1 or "multimodal" in about["role"]
         assert about.get("pool", common["pool"]).keys() == common["pool"].keys()
         for phase in about["phases"]:
             assert set(phase) - {"block"} == {"steps", "shares", "lengths"} and set(phase["shares"]) <= {
