@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
+from math import cos, pi
 from random import Random
 
 import torch
@@ -22,6 +23,7 @@ from agentark.zoo.packing import encode
 from agentark.zoo.train import float32_sdpa
 
 BATCH = 16  # solutions of a step
+WARMUP = 0.1  # share of the steps: at the full rate, the first steps of AdamW undo what the network knows
 Encoded = tuple[list[int], list[int]]  # token ids and labels (-100: not learnt)
 
 
@@ -60,7 +62,7 @@ def measure(network: Network, part: str, settings: dict) -> dict:
 
 
 def teach(model, solutions: list[Encoded], learning_rate: float, epochs: int, seed: int = 0) -> list[float]:
-    """Train a network on the solutions with AdamW and a cosine schedule; returns the loss of each step.
+    """Train a network on the solutions with AdamW, its rate first rising, then a cosine; returns the loss of each step.
 
     Only the tokens with a label are learnt.  The weights stay in float32; products are computed in bfloat16 where the
     processor has it, but not attention, which is faster without (`train.float32_sdpa`).
@@ -68,7 +70,12 @@ def teach(model, solutions: list[Encoded], learning_rate: float, epochs: int, se
     device, rng = model.device, Random(seed)
     batches = [batch for _ in range(epochs) for batch in _by_length(solutions, rng)]
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, len(batches))
+    warmup, last = max(1, round(WARMUP * len(batches))), len(batches)
+
+    def rate(step: int) -> float:
+        return min((step + 1) / warmup, (1 + cos(pi * max(0, step - warmup) / max(1, last - warmup))) / 2)
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     model.set_attn_implementation(float32_sdpa.__name__)
     losses = []
     model.train()

@@ -33,9 +33,7 @@ def page(card: dict) -> str:
     measured = {name: section["parts"] for name, section in card.get("measured", {}).items() if section["parts"]}
     writers = {"accuracy": accuracy, "gold": gold, "debater": debater, "ways": ways, "speed": speed}
     written = [writers[name](measured[name]) for name in writers if name in measured]
-    return (
-        "\n\n".join([_head(card), *written, _missing(card, [name for name in writers if name not in measured])]) + "\n"
-    )
+    return "\n\n".join([_head(card), *written, _missing([name for name in writers if name not in measured]), ""])
 
 
 def _head(card: dict) -> str:
@@ -75,9 +73,9 @@ def accuracy(parts: dict) -> str:
         if len(part["greedy"]) > 1:
             columns = (("pretrain", "all"), ("train", "all"), ("dev", "seen templates"), ("dev", "held-out templates"))
             splits.append([task, *(_share(part["greedy"][split].get(group)) for split, group in columns)])
-        for split, found in part["greedy"].items():
-            groups += [[task, split, "greedy", group, _share(found[group])] for group in found if group != "all"]
-        groups += [[task, "dev", "sampled", group, _share(sampled[group])] for group in sampled if group != "all"]
+        forms = [*(part["greedy"].get(split, {}) for split in ("pretrain", "train", "dev")), sampled]
+        names = dict.fromkeys(group for form in reversed(forms) for group in form if group != "all")
+        groups += [[task, group, *(_share(form.get(group)) for form in forms)] for group in sorted(names)]
     heads = ["task", "measure", "greedy", "sampled", "chance", "replies without an answer"]
     memory = ["task", "pretrain (trained on)", "train", "dev, seen templates", "dev, held-out templates"]
     return f"""## Scores
@@ -92,7 +90,7 @@ memorised its problems is better on pretrain.
 
 By templates, by the number of steps of the gold solution and, for a network that knows some drugs only, by drugs:
 
-{_table(["task", "split", "replies", "group", "score"], groups)}"""
+{_table(["task", "group", "pretrain, greedy", "train, greedy", "dev, greedy", "dev, sampled"], groups)}"""
 
 
 def gold(parts: dict) -> str:
@@ -156,7 +154,7 @@ Tokens a second of processor time, and of a plain loop with nothing around it; b
 {_table(["", "ours", "bare", "ratio", "machine"], rows)}"""
 
 
-def _missing(card: dict, absent: list[str]) -> str:
+def _missing(absent: list[str]) -> str:
     """What the card does not say."""
     sections = f"The sections {', '.join(absent)} of `agentark.zoo.card`. " if absent else ""
     return f"""## Not measured

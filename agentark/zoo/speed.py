@@ -48,14 +48,15 @@ def measure(network: Network, part: str, settings: dict) -> dict:
 
 
 def generation(network: Network) -> dict[str, Callable[[], int]]:
-    """Greedy answers to as many dev problems of mini_gsm as fit into a batch, by the engine and by a plain loop.
+    """Greedy answers to dev problems of mini_gsm, by the engine and by a plain loop.
 
-    Both return the number of tokens that they made.  The loop has as many rows, each with a prompt of the mean length
-    and the mean number of tokens of the engine's replies, without padding.
+    Both return the number of tokens that they made.  The loop has as many rows in each of two batches as the engine
+    decodes at a time, each with a prompt of the mean length and the mean number of tokens of the engine's replies,
+    without padding.
     """
     model, tokenizer = load.load(str(network.folder))
     engine, rows = TransformersEngine.around(model, tokenizer, ENGINE), ENGINE.batch or 1
-    problems = tasks.problems("mini_gsm", "dev", rows)
+    problems = tasks.problems("mini_gsm", "dev", 2 * rows)
     chats = [prompts.user_turn(tasks.get("mini_gsm").prompt(p)) for p in problems]
     encoded = [tokens.encode(tokenizer, text) for text in tokens.prompt_texts(tokenizer, chats)]
     length = round(statistics.mean(map(len, encoded)))
@@ -64,16 +65,17 @@ def generation(network: Network) -> dict[str, Callable[[], int]]:
     def ours() -> int:
         return sum(c.tokens_out for c in engine.generate(chats, Sampling(0.0, ALONE), seed=0))
 
-    new = round(ours() / rows)
+    new = round(ours() / len(ids))
 
     @torch.inference_mode()
     def bare() -> int:
-        cache = DynamicCache(config=model.config)
-        model(ids[:, :-1], past_key_values=cache, use_cache=True, logits_to_keep=1)
-        token = ids[:, -1:]
-        for _ in range(new):
-            token = model(token, past_key_values=cache, use_cache=True).logits.argmax(-1)
-        return new * rows
+        for part in ids.split(rows):
+            cache = DynamicCache(config=model.config)
+            model(part[:, :-1], past_key_values=cache, use_cache=True, logits_to_keep=1)
+            token = part[:, -1:]
+            for _ in range(new):
+                token = model(token, past_key_values=cache, use_cache=True).logits.argmax(-1)
+        return new * len(ids)
 
     return {"ours": ours, "bare": bare}
 

@@ -33,7 +33,7 @@ def measure(network: Network, name: str, settings: dict) -> dict:
     task, heat = tasks.get(name), settings["temperature"]
     problems = tasks.problems(name, "dev", settings["debated"])
 
-    def generate(label: str, chats: list[Chat], sampling: Sampling) -> list:
+    def generate(label: str, chats: Sequence[Chat], sampling: Sampling) -> list:
         return network.engine.generate(chats, sampling, store.chunk_seed(0, f"{name} {label}"))
 
     def rounds(label: str, first: Traces, chats_of: Callable[[Problem, list[str]], list[Chat]],
