@@ -26,6 +26,7 @@ class Problem:
     options: the texts of the options A, B, C, D of a multiple-choice question.
     references, incorrect: right answers to an open-ended question, of which `answer` is the first, and, for TruthfulQA,
         wrong ones.
+    image: the key of the picture that the question is about (agentark/pictures.py); empty if there is none.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Problem:
     options: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     incorrect: tuple[str, ...] = ()
+    image: str = ""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def measure(folder: Path, n: int, temperature: float, batch: int) -> dict[str, d
     for name in corpus.MODULES:
         task = tasks.get(name)
         problems = tasks.problems(name, "dev", n)
-        chats = [prompts.user_turn(task.prompt(p)) for p in problems]
+        chats = [prompts.user_turn(task.prompt(p), p.image) for p in problems]
         scores[name] = {"measure": task.measure, "n": n}
         for label, heat in (("greedy", 0.0), ("sampled", temperature)):
             if heat and name not in TRAINING_ROLES:
