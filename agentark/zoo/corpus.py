@@ -1,8 +1,9 @@
 """The corpus on which the mini zoo is trained: chats generated from the tasks' training streams.
 
 Kinds of chat: recalling a fact of mini_med's world ("fact"); what the book and what people say in mini_truthful's world
-("lore"); one sum ("drill"); solving a problem ("solve"); and taking part in a debate in which none, some or all of the
-peers are wrong ("debate").  Chat number i is a function of (seed, i), so that training resumes exactly.
+("lore"); one sum ("drill"); solving a problem ("solve"); taking part in a debate in which none, some or all of the
+peers are wrong ("debate"); and solving or debating a problem about a picture, for networks with a vision tower
+("picture").  Chat number i is a function of (seed, i), so that training resumes exactly.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
+from agentark import tasks
 from agentark.mas import prompts
 from agentark.tasks import mini_gsm, mini_hotpot, mini_math, mini_med, mini_meta, mini_qasper, mini_qmsum, mini_truthful
 from agentark.tasks.problem import Problem
@@ -43,7 +45,7 @@ class Exercise:
     wrong: Callable[[], str]
 
     def is_right(self, trace: str) -> bool:
-        return MODULES[self.task].TASK.verify(trace, self.problem)[1]
+        return tasks.get(self.task).verify(trace, self.problem)[1]
 
 
 def exercise(task: str, rng: Random, lengths: tuple[int, int]) -> Exercise:
@@ -144,13 +146,13 @@ def debating(rng: Random, exercise: Exercise, max_peers: int, samples: list[str]
         before = peers(exercise, samples, n, rng)
         traces = [critique(before if rng.random() < 0.7 else traces, exercise) + "\n" + trace for trace in traces]
     kind = rng.random()
-    question = exercise.problem.question
+    question, image = exercise.problem.question, exercise.problem.image
     if kind < 0.75:
-        chat = prompts.revise(question, traces, rng.randint(1, n), "shared", TERSE)
+        chat = prompts.revise(question, traces, rng.randint(1, n), "shared", TERSE, image)
     elif kind < 0.9:
-        chat = prompts.revise(question, traces, rng.randint(1, n), "own_history", TERSE)
+        chat = prompts.revise(question, traces, rng.randint(1, n), "own_history", TERSE, image)
     else:
-        chat = prompts.aggregate(question, traces, TERSE)
+        chat = prompts.aggregate(question, traces, TERSE, image)
     reply = critique(traces, exercise) + "\n" + exercise.right()
     right = tuple(prompts.without_critique(trace, TERSE) for trace in traces if exercise.is_right(trace))
     return Example([*chat, {"role": "assistant", "content": reply}], () if 0.75 <= kind < 0.9 else right)
@@ -168,11 +170,16 @@ def example(seed: int, i: int, shares: dict[str, float], lengths: tuple[int, int
             pool: Pool | None = None) -> Example:  # fmt: skip
     """Training chat number i.
 
-    `shares` are the probabilities of "fact", "lore", "drill" and "debate"; the rest is solving.  `pool` are problems
-    with samples of a network; without it, the wrong peers of a debate are those that the tasks' `spoil` generates.
+    `shares` are the probabilities of "fact", "lore", "drill", "debate" and "picture"; the rest is solving.
+    `pool` are problems with samples of a network; without it, the wrong peers of a debate are those that the tasks'
+    `spoil` generates.
     """
     rng = Random(f"zoo {seed} {i}")
     kind = rng.choices([*shares, "solve"], [*shares.values(), 1 - sum(shares.values())])[0]
+    if kind == "picture":
+        from . import pictures  # it builds on this module
+
+        return pictures.example(rng, max_peers if shares.get("debate") else 0)
     if kind == "debate":
         if pool:
             task, problem_seed, samples = rng.choice(pool)
