@@ -140,7 +140,7 @@ def test_spoiled_solutions_are_wrong_and_look_like_right_ones():
     for case, p in islice(mini_pictures.stream("train", Random(0)), 600):
         wrong = mini_pictures.spoil(case, Random(p.id))
         assert not TASK.verify(wrong, p)[2], (p, wrong)
-        assert [re.sub(r"-?\d+", "1", line) for line in wrong.splitlines()[:-1]] == [
+        assert [re.sub(r"\d+", "1", line) for line in wrong.splitlines()[:-1]] == [
             re.sub(r"\d+", "1", line) for line in p.solution.splitlines()[:-1]
         ]
         kinds[case.kind] += 1
@@ -156,14 +156,14 @@ def test_both_answers_of_a_comparison_are_equally_frequent():
 def test_splits():
     content, templates = defaultdict(set), defaultdict(set)
     for split in SPLITS:
-        for case, p in islice(mini_pictures.stream(split, Random(split)), 1000):
+        for case, p in islice(mini_pictures.stream(split, Random(split)), 400):
             number = mini_pictures.seen(case)[0] if not case.targets else case.picture.split("/")[0]
             content[number].add(split)
             if p.held_out:
                 templates[split].add(p.template)
             else:
                 templates["train"].add(p.template)
-    assert all(len(splits) == 1 for splits in content.values()) and len(content) > 1500
+    assert all(len(splits) == 1 for splits in content.values()) and len(content) > 600
     assert templates["dev"] and templates["test"] and not templates["dev"] & templates["test"]
     assert not templates["train"] & (templates["dev"] | templates["test"])
     held = [p.held_out for p in tasks.problems("mini_pictures", "test", 300)]
@@ -188,7 +188,6 @@ def test_the_picture_is_in_the_first_turn(layout):
 
 
 def test_debates_show_the_picture_in_every_round():
-    from agentark import store
     from agentark.mas.log import Logger
     from agentark.mas.protocol import protocols
 
@@ -198,7 +197,7 @@ def test_debates_show_the_picture_in_every_round():
     journal = SimpleNamespace(chunks={}, add=lambda key, rows: journal.chunks.update({key: rows}))
     log = Logger(lambda: engine, TASK, tiny.DEBATE, 0, journal, lambda *_: None)
     protocols()["debate"].run(problems, log)
-    assert store and len(engine.requests) == 4  # three rounds and the aggregator
+    assert len(engine.requests) == 4  # three rounds and the aggregator
     for chats, _, _ in engine.requests:
         assert all(chat[0]["image"] == image[chat[0]["content"].split("\n\nSolutions:")[0]] for chat in chats)
 
@@ -275,9 +274,9 @@ def test_a_sample_with_a_picture_depends_on_seed_and_index_only(folder):
         engine = TransformersEngine(folder, tiny.but(tiny.ENGINE, batch=batch))
         return [c.token_ids for c in engine.generate(chats()[part], Sampling(1.3, 12), 5)]
 
-    assert samples(1) == samples(5) == samples(64)
-    assert samples(4, slice(6)) == samples(64)[:6]
-    assert samples(4)[0] != samples(4)[1]  # the same chat
+    whole = samples(64)
+    assert samples(3) == whole and samples(4, slice(6)) == whole[:6]
+    assert whole[0] != whole[1]  # the same chat
 
 
 def test_patches_are_those_of_qwens_own_processor():
@@ -368,15 +367,16 @@ def test_a_packed_block_has_the_loss_of_each_chat_alone(folder):
     network, tokenizer = load.load(folder)
     network.config.get_text_config().use_cache = False
     vision = zoo_pictures.Vision(network.config.vision_config, tokenizer)
-    step = packing.Steps(tokenizer, COMMON, PHASES, vision=vision)[0]
+    phases = [{"steps": 1, "shares": {"picture": 0.7}, "lengths": [1, 2]}]
+    step = packing.Steps(tokenizer, {**COMMON, "tokens": 2048, "block": 512}, phases, vision=vision)[0]
     blocks = step["input_ids"].shape[0]
-    assert step["position_ids"].shape == (4, blocks, 256) and len(step["image_grid_thw"]) > 8
+    assert step["position_ids"].shape == (4, blocks, 512) and len(step["image_grid_thw"]) > 8
     assert (step["input_ids"] == 5).sum() == 16 * len(step["image_grid_thw"])
     with torch.no_grad():
         logits = network(**{k: v for k, v in step.items() if k != "labels"}).logits
         losses, alone = [], []
         for b in range(blocks):
-            starts = [*(step["position_ids"][0, b] == 0).nonzero()[:, 0].tolist(), 256]
+            starts = [*(step["position_ids"][0, b] == 0).nonzero()[:, 0].tolist(), 512]
             for start, end in zip(starts, starts[1:]):
                 ids, labels = step["input_ids"][b, start:end], step["labels"][b, start:end]
                 if not (labels != -100).any():

@@ -119,7 +119,8 @@ def spoil(case: Case, rng: Random) -> str:
             if case.kind == "compare":  # a miscount that changes the answer, or makes it a guess
                 values = values[::-1] if values[0] == values[1] or rng.random() < 0.5 else values
         wrong = _solution(case, values, slip)
-        if wrong.rsplit(": ", 1)[1] != _solution(case, right).rsplit(": ", 1)[1]:
+        answer = wrong.rsplit(": ", 1)[1]
+        if answer != _solution(case, right).rsplit(": ", 1)[1] and not answer.startswith("-"):
             return wrong
 
 
@@ -162,6 +163,7 @@ def _targets(rng: Random, cells: list[str], n: int) -> tuple[str, ...]:
         new = rng.choice(held if rng.random() < 0.8 else every)
         if new not in chosen:
             chosen.append(new)
+    rng.shuffle(chosen)  # the first one is mostly the more frequent one
     return tuple(chosen)
 
 
