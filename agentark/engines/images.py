@@ -15,9 +15,11 @@ import numpy as np
 import torch
 
 from agentark import pictures
+from agentark.models import load as models
 
 from . import Chat, EngineError
 
+IMAGE = "<|image_pad|>"  # the text of the image token
 KINDS = ("qwen2_5_vl",)  # of networks whose pictures are prepared as here
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of Qwen2.5-VL, from CLIP
 AT_ONCE = 128  # pictures of one forward pass of the vision tower
@@ -59,6 +61,14 @@ def tokens_of(vision) -> int:
     return (pictures.SIDE // (vision.patch_size * vision.spatial_merge_size)) ** 2
 
 
+def tokens_of_network(name: str) -> int:
+    """The number of image tokens of a picture for the network of a name; 0 if it cannot see pictures."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(models.folder(name, weights=False))
+    return tokens_of(config.vision_config) if config.model_type in KINDS else 0
+
+
 def keys(chat: Chat) -> list[str]:
     """The keys of the pictures in a chat, in order."""
     return [turn["image"] for turn in chat if turn.get("image")]
@@ -87,6 +97,14 @@ def check(model, tokenizer, chats: Sequence[Chat]) -> None:
         raise EngineError(f"prompt {index} has a picture, but the tokenizer of the network has no image token (number "
                           f"{model.config.image_token_id}): it was trained without pictures; train it again, or use "
                           "another one")  # fmt: skip
+
+
+def tensors(pictures_: Sequence[str], vision) -> dict[str, torch.Tensor]:
+    """pixel_values and image_grid_thw of pictures for a vision config; {} if there are none."""
+    if not pictures_:
+        return {}
+    drawn, grids = zip(*(patches(key, vision) for key in pictures_), strict=True)
+    return {"pixel_values": torch.from_numpy(np.concatenate(drawn)), "image_grid_thw": torch.tensor(grids)}
 
 
 def look(
@@ -136,7 +154,7 @@ def _features(model, every: list[str]) -> list[torch.Tensor]:
     """The features (n, D) of each picture."""
     found: list[torch.Tensor] = []
     for start in range(0, len(every), AT_ONCE):
-        part = [patches(key, model.config.vision_config)[0] for key in every[start : start + AT_ONCE]]
-        pixels = torch.from_numpy(np.concatenate(part)).to(model.device)
-        found += model.get_image_features(pixels, _grid(model).expand(len(part), -1)).pooler_output
+        part = tensors(every[start : start + AT_ONCE], model.config.vision_config)
+        inputs = {name: tensor.to(model.device) for name, tensor in part.items()}
+        found += model.get_image_features(**inputs).pooler_output
     return found

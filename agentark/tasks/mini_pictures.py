@@ -73,6 +73,13 @@ def name(target: str) -> str:
     return f"{COLOURS.get(target[0], '')} {SHAPES.get(target[1], 'things')}".strip()
 
 
+def single(code: str) -> str:
+    """What the thing of a cell is called: "red circle", "red 4" or "nothing"."""
+    if code == pictures.EMPTY:
+        return "nothing"
+    return f"{COLOURS[code[0]]} {SHAPES[code[1]].removesuffix('s') if code[1] in SHAPES else code[1]}"
+
+
 def seen(case: Case) -> list[int]:
     """What is to be seen in the picture: the number of things of each target, or the number that is written."""
     codes = [code for code in pictures.cells(case.picture) if code != pictures.EMPTY]

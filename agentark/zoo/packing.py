@@ -114,5 +114,5 @@ class Steps(Dataset):
                 for k, name in enumerate(("input_ids", "labels", "position_ids"))}  # fmt: skip
         if self.vision:
             step["position_ids"] = step["position_ids"].permute(2, 0, 1)
-            step |= self.vision.tensors([key for keys in shown for key in keys])
+            step |= images.tensors([key for keys in shown for key in keys], self.vision.config)
         return step

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from random import Random
 
-import numpy as np
-import torch
-
+from agentark import pictures
 from agentark.engines import images
 from agentark.mas import prompts
 from agentark.tasks import mini_pictures
 
 from . import corpus
 
-VISION_START, IMAGE, VISION_END = "<|vision_start|>", "<|image_pad|>", "<|vision_end|>"
-DEBATED = 0.3  # share of the chats about pictures in which peers have answered already, once debates are learnt
+VISION_START, IMAGE, VISION_END = "<|vision_start|>", images.IMAGE, "<|vision_end|>"
+DESCRIBED = 0.4  # share of the chats about pictures that describe one
+DEBATED = 0.3  # share of the others in which peers have answered already, once debates are learnt
 
 
 def exercise(rng: Random) -> corpus.Exercise:
@@ -25,8 +23,22 @@ def exercise(rng: Random) -> corpus.Exercise:
                            lambda: mini_pictures.spoil(case, rng))  # fmt: skip
 
 
+def describing(rng: Random) -> corpus.Example:
+    """A picture and what is in each of its cells, row by row: it teaches the vision tower more than one count does."""
+    case, _ = next(mini_pictures.stream("train", rng))
+    names = [mini_pictures.single(code) for code in pictures.cells(case.picture)]
+    rows = (names[start : start + pictures.CELLS] for start in range(0, len(names), pictures.CELLS))
+    question = prompts.user_turn("Describe the picture.", case.picture)
+    return corpus.Example([*question, {"role": "assistant", "content": "\n".join(map(", ".join, rows))}])
+
+
 def example(rng: Random, max_peers: int) -> corpus.Example:
-    """A chat about a picture: its solution, or a later round of a debate of up to `max_peers` peers (0: never)."""
+    """A chat about a picture: its description, the solution of a problem, or a later round of a debate.
+
+    A debate has up to `max_peers` peers; there is none if that is 0.
+    """
+    if rng.random() < DESCRIBED:
+        return describing(rng)
     asked = exercise(rng)
     if max_peers and rng.random() < DEBATED:
         return corpus.debating(rng, asked, max_peers, [])
@@ -69,10 +81,3 @@ class Vision:
                 learnt.append(label)
             start += width
         return longer, learnt, positions
-
-    def tensors(self, keys: Sequence[str]) -> dict[str, torch.Tensor]:
-        """pixel_values and image_grid_thw of pictures, in the order of their tokens; {} if there are none."""
-        if not keys:
-            return {}
-        drawn, grids = zip(*(images.patches(key, self.config) for key in keys), strict=True)
-        return {"pixel_values": torch.from_numpy(np.concatenate(drawn)), "image_grid_thw": torch.tensor(grids)}
