@@ -169,5 +169,5 @@ def speed() -> pd.DataFrame:
 
 def jobs(study: Study) -> Iterator[Job]:
     """The notebook that shows the cards."""
-    files = {"inputs": sorted(ZOO.glob("*/card.json")), "outputs": [study.files.root / "networks.csv"]}
-    yield report_job(study, "00_the_networks", ["zoo_cards"], sections=[], **files)
+    read, written = sorted(ZOO.glob("*/card.json")), [study.files.root / "networks.csv"]
+    yield report_job(study, "00_the_networks", ["zoo_cards"], sections=[], inputs=read, outputs=written)
