@@ -341,7 +341,7 @@ def test_the_command(sections, net, monkeypatch, capsys):
     card.main()
     output = capsys.readouterr().out
     assert "other: not trained yet" in output and "net: one, a" in output and len(sections[0].calls) == 3
-    monkeypatch.setattr("sys.argv", [*call, "nobody"])
+    monkeypatch.setattr("sys.argv", [*call[:2], "nobody", *call[2:]])
     with pytest.raises(SystemExit):
         card.main()
     assert "no network nobody" in capsys.readouterr().err

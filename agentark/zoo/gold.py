@@ -41,7 +41,9 @@ def measure(network: Network, part: str, settings: dict) -> dict:
     name, size = part.split()
     task, n = tasks.get(name), settings["problems"]
     problems = tasks.problems(name, "dev", n)
-    base = points(task, problems, answer(network.engine, task, problems, 0.0))
+    if (name, n) not in network.greedy:
+        network.greedy[name, n] = points(task, problems, answer(network.engine, task, problems, 0.0))
+    base = network.greedy[name, n]
     model, tokenizer = load.load(str(network.folder))
     solutions = [
         encode(Example([*prompts.user_turn(task.prompt(p)), {"role": "assistant", "content": p.solution}]), tokenizer)

@@ -30,6 +30,11 @@ class Network:
     def engine(self) -> engines.Engine:
         return engines.make(str(self.folder), ENGINE)
 
+    @cached_property
+    def greedy(self) -> dict[tuple[str, int], list[float]]:
+        """The scores of greedy replies to the first n dev problems of a task, by (task, n), for those who keep them."""
+        return {}
+
 
 @dataclass(frozen=True)
 class Section:
