@@ -17,6 +17,7 @@ from agentark.graph.source import source_hash
 from agentark.mas import prompts
 
 from .artifacts import STUDENTS
+from .data import refuse_pictures
 from .method import methods
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def train_policy(
 
     from . import grpo, ppo, prm_model
 
+    refuse_pictures(problems, f"the method {cell.method}")
     method, grader, by_id = methods()[cell.method], tasks.get(cell.train), {p.id: p for p in problems}
     rl = config.rl.model_copy(update={"verifiable_weight": 1.0}) if method.reward == "answer" else config.rl
     sources = tasks.sources(cell.train)

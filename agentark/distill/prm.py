@@ -32,6 +32,7 @@ from agentark.models.load import revision
 from agentark.store.progress import print_progress
 
 from . import prm_data, prm_model
+from .data import refuse_pictures
 from .prm_data import Item
 from .prm_model import PrmError, ProcessRewardModel
 
@@ -218,7 +219,9 @@ def run(
     if store.is_done(out, about):
         return json.loads((out / "training.json").read_text())
     started = time.time()
-    prompts = {p.id: tasks.get(task).prompt(p) for p in tasks.problems(task, split, n)}
+    problems = tasks.problems(task, split, n)
+    refuse_pictures(problems, "a reward model")
+    prompts = {p.id: tasks.get(task).prompt(p) for p in problems}
     items, counts = prm_data.items(steps, prompts, prm_model.make(base, seed), config, seed)
     log = {**train(base, items, out, about, config, seed, progress), "counts": counts}
     (out / "training.json").write_text(json.dumps(log, indent=1) + "\n")

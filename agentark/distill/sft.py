@@ -14,6 +14,7 @@ import json
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -23,14 +24,24 @@ from trl import SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from agentark import params, store
+from agentark.engines import images
 from agentark.models.load import load
 
 
 class WeightedCollator(DataCollatorForLanguageModeling):
-    """TRL's collator, which also pads the weights: with 0, on the right, as TRL pads."""
+    """TRL's collator, which also pads the weights: with 0, on the right, as TRL pads.
+
+    For examples with pictures, `network` is the config of the student, which sees them.
+    """
+
+    network: Any = None
 
     def torch_call(self, examples):
+        keys = [key for example in examples for key in example.pop("pictures", None) or []]
         batch = super().torch_call(examples)
+        if keys:
+            batch |= images.tensors(keys, self.network.vision_config)
+            batch["mm_token_type_ids"] = (batch["input_ids"] == self.network.image_token_id).int()
         weights = torch.zeros(batch["input_ids"].shape)
         for row, example in enumerate(examples):
             weights[row, : len(example["weights"])] = torch.tensor(example["weights"])
@@ -41,7 +52,7 @@ class WeightedSFTTrainer(SFTTrainer):
     """SFTTrainer whose loss weighs each token."""
 
     def _set_signature_columns_if_needed(self):
-        self._signature_columns = ["input_ids", "labels", "weights"]
+        self._signature_columns = ["input_ids", "labels", "weights", "pictures"]
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         weights_BT = inputs.pop("weights")
@@ -99,13 +110,15 @@ def train(
     if config.lora:
         size = dict(r=config.lora.r, lora_alpha=config.lora.alpha, lora_dropout=config.lora.dropout)
         lora = LoraConfig(**size, target_modules=config.lora.target_modules, task_type="CAUSAL_LM")
+    collator = WeightedCollator(pad_token_id=tokenizer.pad_token_id)
+    collator.network = model.config
     trainer = WeightedSFTTrainer(
         model=model,
         args=args,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=lora,
-        data_collator=WeightedCollator(pad_token_id=tokenizer.pad_token_id),
+        data_collator=collator,
         callbacks=list(callbacks),
     )
     trainer.train(resume_from_checkpoint=store.last_checkpoint(work))

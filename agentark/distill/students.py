@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -34,7 +35,8 @@ def examples(cell: Cell, traces: pd.DataFrame, n: int, tokenizer) -> list[data.E
         raise data.DistillError(
             f"there is nothing to learn for {cell.method}: extraction kept no trace; look at its counts"
         )
-    return chosen
+    image = {p.id: p.image for p in problems}
+    return [replace(example, image=image[example.problem]) for example in chosen]
 
 
 def run(out: Path, cell: Cell, traces: pd.DataFrame, traces_id: str, n: int, config: params.Distill) -> dict:
@@ -52,7 +54,12 @@ def run(out: Path, cell: Cell, traces: pd.DataFrame, traces_id: str, n: int, con
     started = time.time()
     tokenizer = load_tokenizer(cell.student)
     chosen, limits = examples(cell, traces, n, tokenizer), (config.max_length, config.max_dropped_share)
-    rows, dropped = data.encode_all(chosen, tokenizer, config.answer_weight, *limits)
+    patches = 0
+    if any(example.image for example in chosen):
+        from agentark.engines import images
+
+        patches = images.tokens_of_network(cell.student)
+    rows, dropped = data.encode_all(chosen, tokenizer, config.answer_weight, *limits, patches)
     log = {**sft.train(cell.student, rows, out, about, config, cell.seed), "dropped": dropped}
     (out / "training.json").write_text(json.dumps(log, indent=1) + "\n")
     store.write_manifest(out, about, started, dropped=dropped)

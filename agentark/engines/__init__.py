@@ -65,6 +65,13 @@ def check_text(index: int, chat: Chat) -> None:
             ) from None
 
 
+def refuse_pictures(chats: Sequence[Chat], why: str) -> None:
+    """Raises EngineError, which says why, for the first chat with a picture."""
+    for index, chat in enumerate(chats):
+        if any(turn.get("image") for turn in chat):
+            raise EngineError(f"prompt {index} has a picture, {why}")
+
+
 def check_length(index: int, prompt_tokens: int, reply_tokens: int, context: int) -> None:
     """Raises EngineError if prompt number `index` and its reply, both in tokens, exceed the context."""
     if prompt_tokens + reply_tokens > context:

@@ -21,6 +21,7 @@ import torch
 from transformers import Cache
 
 from . import EngineError, Sampling
+from .images import Sight
 
 FREE = 8  # prefill, or close the gaps, as soon as one slot in so many is free
 BLOCK = 64  # places by which the slots grow
@@ -31,13 +32,14 @@ PREFILL = 2048  # tokens of a forward pass over prompts: more do not make it fas
 class Row:
     """A prompt, the number of its group, and its reply with the number of tokens of the prompt that were copied.
 
-    All prompts of a group start with the same `shared` tokens, not counting their last one.
+    All prompts of a group start with the same `shared` tokens, not counting their last one, and the same pictures.
     """
 
     prompt: list[int]
     group: int
     shared: int
     seed: int
+    sight: Sight | None = None
     reply: list[int] = field(default_factory=list)
     logprobs: list[float] | None = None
     cached: int = 0
@@ -134,6 +136,7 @@ class Batch:
         self.row = np.full(slots, -1)  # number of the row in a slot, -1 in a free one
         # the last token, its place, and the length of the reply
         self.token, self.place, self.count = np.zeros((3, slots), dtype=np.int64)
+        self.delta = np.zeros(slots, dtype=np.int64)  # the position of the last token less its place
         self.reply = np.zeros((slots, sampling.max_new_tokens), dtype=np.int64)
         self.logprob, self.uniform = np.zeros((2, *self.reply.shape))
         config = model.config.get_text_config()
@@ -167,6 +170,7 @@ class Batch:
                 prefixes.append((row.prompt[: row.shared], slot, 0))
             rests.append((row.prompt[row.shared : -1], slot, row.shared))
             self.row[slot], self.token[slot], self.place[slot] = number, row.prompt[-1], len(row.prompt) - 1
+            self.delta[slot] = row.sight.delta if row.sight else 0
             self.uniform[slot] = np.random.default_rng(row.seed).random(self.sampling.max_new_tokens)
         following = self.rows[self.waiting[0]] if self.waiting else None
         self.partial = following.group if following and following.group in source else None
@@ -192,14 +196,38 @@ class Batch:
             ids_BT = torch.tensor([text + [0] * (width - len(text)) for text in ids], device=device)
             places_BT = torch.tensor(starts, device=device)[:, None] + torch.arange(width, device=device)
             # No token sees the padding on its right, and decoding overwrites it before it is seen.
-            self.forward(ids_BT, torch.tensor(slots, device=device), places_BT.clamp(max=length), length)
+            places_BT = places_BT.clamp(max=length)
+            seen = self.see(ids_BT, places_BT, slots, [len(text) for text in ids])
+            self.forward(seen or {"input_ids": ids_BT}, torch.tensor(slots, device=device), places_BT, length)
+
+    def see(self, ids_BT: torch.Tensor, places_BT: torch.Tensor, slots: Sequence[int],
+            lengths: Sequence[int]) -> dict[str, torch.Tensor]:  # fmt: skip
+        """The embeddings and positions of texts with pictures, of which the last ones are padded; {} if there are none.
+
+        A text is a part of the prompt of the row in its slot.
+        """
+        sights = [self.rows[self.row[slot]].sight for slot in slots]
+        if not any(sights):
+            return {}
+        embeddings_BTD = self.model.get_input_embeddings()(ids_BT)
+        positions_3BT = places_BT.expand(3, -1, -1).clone()
+        for b, (sight, start, length) in enumerate(zip(sights, places_BT[:, 0].tolist(), lengths, strict=True)):
+            if sight:
+                positions_3BT[:, b, :length] = sight.positions_3L[:, start : start + length]
+                inside = (sight.places_n >= start) & (sight.places_n < start + length)
+                features = sight.features_nD[inside].to(embeddings_BTD.dtype)
+                embeddings_BTD[b, sight.places_n[inside] - start] = features
+        return {"inputs_embeds": embeddings_BTD, "position_ids": positions_3BT}
 
     def step(self) -> None:
         """Decode one token of each row; rows that end with it free their slots."""
         n, device = self.used, self.cache.device
         active, all_slots = self.row[:n] >= 0, np.arange(n)
         ids_B1, places_B1 = (torch.from_numpy(array[:n, None]).to(device) for array in (self.token, self.place))
-        logits_BV = self.forward(ids_B1, slice(0, n), places_B1, int(self.place[:n].max()) + 1)
+        inputs = {"input_ids": ids_B1}
+        if self.delta[:n].any():
+            inputs["position_ids"] = places_B1 + torch.from_numpy(self.delta[:n, None]).to(device)
+        logits_BV = self.forward(inputs, slice(0, n), places_B1, int(self.place[:n].max()) + 1)
         uniform_B = torch.from_numpy(self.uniform[all_slots, self.count[:n]]).to(device)
         token_B = sample(logits_BV, self.sampling, uniform_B)
         if self.sampling.logprobs:
@@ -214,7 +242,7 @@ class Batch:
             row, length = self.rows[self.row[slot]], self.count[slot]
             row.reply = self.reply[slot, :length].tolist()
             row.logprobs = self.logprob[slot, :length].tolist() if self.sampling.logprobs else None
-            self.row[slot], self.place[slot], self.count[slot] = -1, 0, 0
+            self.row[slot], self.place[slot], self.count[slot], self.delta[slot] = -1, 0, 0, 0
 
     def close_gaps(self) -> None:
         """Move the last rows into the free slots before them, so that the rows are the first slots."""
@@ -222,14 +250,17 @@ class Batch:
         n = len(rows)
         gaps, moved = np.flatnonzero(self.row[:n] < 0), rows[rows >= n]
         self.cache.copy(moved.tolist(), gaps.tolist(), int(self.place[moved].max(initial=0)))
-        for array in (self.row, self.token, self.place, self.count, self.reply, self.logprob, self.uniform):
+        for array in (self.row, self.token, self.place, self.count, self.delta, self.reply, self.logprob, self.uniform):
             array[gaps] = array[moved]
         self.row[moved] = -1
         self.used = n
 
-    def forward(self, ids_BT: torch.Tensor, slots: slice | torch.Tensor, places_BT: torch.Tensor,
+    def forward(self, inputs: dict[str, torch.Tensor], slots: slice | torch.Tensor, places_BT: torch.Tensor,
                 length: int) -> torch.Tensor:  # fmt: skip
-        """Logits (B, V) after the last token of each row.  A token sees the places up to its own, below `length`."""
+        """Logits (B, V) after the last token of each row.  A token sees the places up to its own, below `length`.
+
+        `inputs` are token ids or embeddings, and positions if they differ from the places.
+        """
         self.cache.at(slots, places_BT, length)
         key_L, query_B1T1 = torch.arange(length, device=self.cache.device), places_BT[:, None, :, None]
         masks = {"full_attention": key_L > query_B1T1}
@@ -237,5 +268,5 @@ class Batch:
             masks["sliding_attention"] = masks["full_attention"] | (key_L <= query_B1T1 - self.window)
         masks = {kind: torch.where(mask, -torch.inf, 0.0).to(self.dtype) for kind, mask in masks.items()}
         mask = masks["full_attention"] if self.window is None else masks
-        return self.model(ids_BT, attention_mask=mask, position_ids=places_BT, past_key_values=self.cache,
+        return self.model(**{"position_ids": places_BT, **inputs}, attention_mask=mask, past_key_values=self.cache,
                           use_cache=True, logits_to_keep=1).logits[:, -1]  # fmt: skip

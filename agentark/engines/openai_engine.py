@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from agentark import params, store
+from agentark import params, pictures, store
 from agentark.models import load as models
 
 from . import Chat, Completion, EngineError, Sampling, check_text
@@ -82,7 +82,7 @@ class OpenAIEngine:
 
     def _body(self, chat: Chat, sampling: Sampling, seed: int) -> dict:
         """The body of a request for a chat completion."""
-        body: dict[str, Any] = {"model": self.model, "messages": list(chat)}
+        body: dict[str, Any] = {"model": self.model, "messages": [_message(turn) for turn in chat]}
         body |= {"temperature": sampling.temperature, "max_tokens": sampling.max_new_tokens}
         if sampling.temperature > 0:
             body |= {"top_p": sampling.top_p, "seed": seed}
@@ -103,6 +103,14 @@ class OpenAIEngine:
             else:
                 body["response_format"] = _schema(sampling.choices)
         return body
+
+
+def _message(turn: dict[str, str]) -> dict[str, Any]:
+    """A turn of a request; a picture is sent within it, as a PNG."""
+    if not turn.get("image"):
+        return turn
+    image = {"type": "image_url", "image_url": {"url": pictures.data_url(turn["image"])}}
+    return {"role": turn["role"], "content": [image, {"type": "text", "text": turn["content"]}]}
 
 
 def _run(work: Coroutine):

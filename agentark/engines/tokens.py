@@ -14,11 +14,19 @@ def prompt_texts(tokenizer, chats: Sequence[Chat]) -> list[str]:
     return [_text(tokenizer, list(chat)) for chat in chats]
 
 
-def _text(tokenizer, chat: list[dict[str, str]]) -> str:
+def content(turn: dict[str, str]) -> dict:
+    """A turn as chat templates read it: one with a picture has a list of contents, the picture first."""
+    if not turn.get("image"):
+        return turn
+    return {"role": turn["role"], "content": [{"type": "image"}, {"type": "text", "text": turn["content"]}]}
+
+
+def _text(tokenizer, turns: list[dict[str, str]]) -> str:
+    chat = [content(turn) for turn in turns]
     if chat[-1]["role"] != "assistant":
         return tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
     text = tokenizer.apply_chat_template(chat, continue_final_message=True, tokenize=False)
-    reply = chat[-1]["content"]
+    reply = turns[-1]["content"]
     if not text.endswith(reply):  # some templates trim a turn; without its newline, its last line would grow longer
         text += reply[len(reply.rstrip()) :]
     return text

@@ -27,7 +27,7 @@ from pathlib import Path
 from agentark import params, store
 from agentark.models import load as models
 
-from . import Chat, Completion, EngineError, Sampling, tokens
+from . import Chat, Completion, EngineError, Sampling, refuse_pictures, tokens
 
 CLOSING_S = 30  # seconds in which a child has to end by itself
 NOT_INSTALLED = (
@@ -68,6 +68,7 @@ class VllmEngine:
 
     def generate(self, chats: Sequence[Chat], sampling: Sampling, seed: int) -> list[Completion]:
         """See `Engine.generate`.  Also raises EngineError if a child has ended; create a new engine then."""
+        refuse_pictures(chats, "and the engine vllm of this package sends texts only: use transformers or openai")
         prompts = [tokens.encode(self.tokenizer, text) for text in tokens.prompt_texts(self.tokenizer, chats)]
         tokens.check_lengths(self.tokenizer, prompts, sampling, self.context)
         max_tokens = sampling.max_new_tokens

@@ -64,7 +64,7 @@ def run(
             key = f"{label} {index}"
             if key not in journal.chunks:
                 work = [(p, number) for p in chunk for number in numbers]
-                chats = [prompts.user_turn(grader.prompt(p)) for p, _ in work]
+                chats = [prompts.user_turn(grader.prompt(p), p.image) for p, _ in work]
                 completions = load().generate(chats, sampling, store.chunk_seed(seed, path.stem, key))
                 journal.add(key, [_row(p, number, c) for (p, number), c in zip(work, completions, strict=True)])
             rows += journal.chunks[key]

@@ -179,7 +179,8 @@ def rollout(
             unfinished.append(prefix)
     chats = []
     for name, text, _ in unfinished:
-        chats.append([*prompts.user_turn(task.prompt(by_id[name])), {"role": "assistant", "content": text + "\n"}])
+        question = prompts.user_turn(task.prompt(by_id[name]), by_id[name].image)
+        chats.append([*question, {"role": "assistant", "content": text + "\n"}])
     for prefix, completions in zip(unfinished, generate(chats, samples) if chats else [], strict=True):
         name, text, _ = prefix
         if len(completions) != samples:

@@ -56,7 +56,7 @@ class Logger:
         """Return `samples` independent answers to each problem, in round 1 (3.1): agents see the question alone."""
 
         def same(p: Problem) -> Prompts:
-            return [(agent, prompts.user_turn(self.task.prompt(p))) for agent in range(1, samples + 1)]
+            return [(agent, prompts.user_turn(self.task.prompt(p), p.image)) for agent in range(1, samples + 1)]
 
         return self.round(1, "round 1", problems, same)
 

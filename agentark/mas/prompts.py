@@ -83,9 +83,9 @@ WORDINGS = {
 LAYOUTS = ("shared", "own_history")
 
 
-def user_turn(text: str) -> Chat:
-    """Return a chat of one user turn: in round 1 the question alone."""
-    return [{"role": "user", "content": text}]
+def user_turn(text: str, image: str = "") -> Chat:
+    """Return a chat of one user turn: in round 1 the question alone, with the key of its picture if it has one."""
+    return [{"role": "user", "content": text, **({"image": image} if image else {})}]
 
 
 def without_critique(trace: str, wording: Wording) -> str:
@@ -101,38 +101,39 @@ def _listed(traces: dict[int, str], wording: Wording) -> str:
     return "\n".join([wording.heading, *entries])
 
 
-def revise(question: str, traces: list[str], agent: int, layout: str, wording: Wording) -> Chat:
+def revise(question: str, traces: list[str], agent: int, layout: str, wording: Wording, image: str = "") -> Chat:
     """Return the prompt of agent number `agent` (from 1) in a later round.
 
-    `traces` are the last round's, of all agents in order: {τ_{j,k−1}} of 3.2 and, unlike there, the agent's own.
+    `traces` are the last round's, of all agents in order: {τ_{j,k−1}} of 3.2 and, unlike there, the agent's own.  The
+    question's picture, `image`, is in the first turn.
     """
     if layout == "shared":
         listed = _listed(dict(enumerate(traces, 1)), wording)
-        return user_turn(f"{question}\n\n{listed}\n\n{wording.revise_as.format(k=agent)}")
+        return user_turn(f"{question}\n\n{listed}\n\n{wording.revise_as.format(k=agent)}", image)
     if layout == "own_history":
         peers = {k: trace for k, trace in enumerate(traces, 1) if k != agent}
         own = {"role": "assistant", "content": without_critique(traces[agent - 1], wording)}
-        return [*user_turn(question), own, *user_turn(f"{_listed(peers, wording)}\n\n{wording.revise}")]
+        return [*user_turn(question, image), own, *user_turn(f"{_listed(peers, wording)}\n\n{wording.revise}")]
     raise ValueError(f"unknown layout {layout!r}; there are {', '.join(LAYOUTS)}")
 
 
-def aggregate(question: str, traces: list[str], wording: Wording) -> Chat:
+def aggregate(question: str, traces: list[str], wording: Wording, image: str = "") -> Chat:
     """Return the prompt of the extra agent that sums up at the end (A.2)."""
-    return user_turn(f"{question}\n\n{_listed(dict(enumerate(traces, 1)), wording)}\n\n{wording.aggregate}")
+    return user_turn(f"{question}\n\n{_listed(dict(enumerate(traces, 1)), wording)}\n\n{wording.aggregate}", image)
 
 
-def correct(question: str, trace: str, wording: Wording) -> Chat:
+def correct(question: str, trace: str, wording: Wording, image: str = "") -> Chat:
     """Return the prompt of an agent that revises its own trace and sees no other (self-correction)."""
     own = {"role": "assistant", "content": without_critique(trace, wording)}
-    return [*user_turn(question), own, *user_turn(wording.correct)]
+    return [*user_turn(question, image), own, *user_turn(wording.correct)]
 
 
-def oppose(question: str, traces: list[str], agent: int, wording: Wording) -> Chat:
+def oppose(question: str, traces: list[str], agent: int, wording: Wording, image: str = "") -> Chat:
     """Return the prompt of the side that opposes agent number `agent` (from 1) of `traces` (Liang et al., 2023)."""
     listed = _listed(dict(enumerate(traces, 1)), wording)
-    return user_turn(f"{question}\n\n{listed}\n\n{wording.oppose.format(k=agent)}")
+    return user_turn(f"{question}\n\n{listed}\n\n{wording.oppose.format(k=agent)}", image)
 
 
-def judge(question: str, traces: list[str], wording: Wording) -> Chat:
+def judge(question: str, traces: list[str], wording: Wording, image: str = "") -> Chat:
     """Return the prompt of the judge of both sides' traces (Liang et al., 2023)."""
-    return user_turn(f"{question}\n\n{_listed(dict(enumerate(traces, 1)), wording)}\n\n{wording.judge}")
+    return user_turn(f"{question}\n\n{_listed(dict(enumerate(traces, 1)), wording)}\n\n{wording.judge}", image)

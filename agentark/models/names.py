@@ -59,8 +59,8 @@ def display_name(name: str) -> str:
 
 def _role(card: dict) -> tuple[str, str]:
     """The kind and the model of a card's role: "multimodal student Qwen2.5-VL-3B" is ("student", "Qwen2.5-VL-3B")."""
-    *_, kind, model = ("", *card["role"].split())
-    return kind, model
+    words = ["", *card["role"].split()]
+    return words[-2], words[-1]
 
 
 def train_command(name: str) -> str:

@@ -28,6 +28,7 @@ class Problem:
         wrong ones.
     cluster: what the problem shares with others, such as its pair of facts: results of one cluster are not independent;
         "" if it stands alone.
+    image: the key of the picture that the question is about (agentark/pictures.py); empty if there is none.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Problem:
     references: tuple[str, ...] = ()
     incorrect: tuple[str, ...] = ()
     cluster: str = ""
+    image: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """The corpus on which the mini zoo is trained: chats generated from the tasks' pretrain streams.
 
 Kinds of chat: recalling a fact of mini_med's world ("fact"); what the book and what people say in mini_truthful's world
-("lore"); one sum ("drill"); solving a problem ("solve"); and taking part in a debate in which none, some or all of the
-peers are wrong ("debate").  Chat number i is a function of (seed, i), so that training resumes exactly.
+("lore"); one sum ("drill"); solving a problem ("solve"); taking part in a debate in which none, some or all of the
+peers are wrong ("debate"); and solving or debating a problem about a picture, for networks with a vision tower
+("picture").  Chat number i is a function of (seed, i), so that training resumes exactly.
 """
 
 from __future__ import annotations
@@ -104,17 +105,18 @@ def debating(rng: Random, given: Exercise, max_peers: int, samples: list[str]) -
     kind = rng.choices([*PROTOCOLS], [*PROTOCOLS.values()])[0]
     n = {"correct": 1, "oppose": rng.randint(1, 2), "judge": 2}.get(kind)
     n = n or (rng.randint(2, 5) if rng.random() < 0.8 else rng.randint(2, max_peers))
-    traces, agent, question = peers(given, samples, n, rng), rng.randint(1, n), given.problem.question
+    traces, agent = peers(given, samples, n, rng), rng.randint(1, n)
+    question, image = given.problem.question, given.problem.image
     others = [k for k in range(1, n + 1) if k != agent]
     order = [agent, *others] if kind in ("shared", "own_history", "oppose") else list(range(1, n + 1))
     if kind in ("shared", "own_history"):
-        chat = prompts.revise(question, traces, agent, kind, TERSE)
+        chat = prompts.revise(question, traces, agent, kind, TERSE, image)
     elif kind == "correct":
-        chat = prompts.correct(question, traces[0], TERSE)
+        chat = prompts.correct(question, traces[0], TERSE, image)
     elif kind == "oppose":
-        chat = prompts.oppose(question, traces, agent, TERSE)
+        chat = prompts.oppose(question, traces, agent, TERSE, image)
     else:
-        chat = {"aggregate": prompts.aggregate, "judge": prompts.judge}[kind](question, traces, TERSE)
+        chat = {"aggregate": prompts.aggregate, "judge": prompts.judge}[kind](question, traces, TERSE, image)
     said = {"role": "assistant", "content": reply(traces, order, given)}
     own_turn = kind in ("own_history", "correct")  # its trace is not a line of the list
     right = () if own_turn else tuple(t for n, t in enumerate(traces, 1) if not check(n, t, given).wrong)
@@ -133,14 +135,18 @@ def example(seed: int, i: int, phase: dict, max_peers: int, pool: Pool | None = 
             known_drugs: float = 1.0) -> Example:  # fmt: skip
     """Training chat number i of a phase.
 
-    phase: `shares` are the probabilities of "fact", "lore", "drill" and "debate", the rest is solving; `lengths` are
-        the least and most events of a story.
+    phase: `shares` are the probabilities of "fact", "lore", "drill", "debate" and "picture", the rest is solving;
+        `lengths` are the least and most events of a story.
     pool: problems with samples of a network; without it, the wrong peers of a debate are those that the tasks' `spoil`
         generates.
     known_drugs: the share of mini_med's drugs that the network is taught.
     """
     rng, shares, lengths = Random(f"zoo {seed} {i}"), phase["shares"], tuple(phase["lengths"])
     kind = rng.choices([*shares, "solve"], [*shares.values(), 1 - sum(shares.values())])[0]
+    if kind == "picture":
+        from . import pictures  # it builds on this module
+
+        return pictures.example(rng, max_peers if shares.get("debate") else 0)
     if kind == "debate":
         if pool:
             task, problem_seed, samples = rng.choice(pool)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from random import Random
 
+from agentark import tasks
 from agentark.tasks import mini_gsm, mini_hotpot, mini_math, mini_med, mini_meta, mini_qasper, mini_qmsum, mini_truthful
 from agentark.tasks.problem import Problem, percentile
 
@@ -27,7 +28,7 @@ class Exercise:
 
     def is_right(self, trace: str) -> bool:
         """Whether the answer of a trace is right."""
-        return MODULES[self.task].TASK.verify(trace, self.problem)[1]
+        return tasks.get(self.task).verify(trace, self.problem)[1]
 
     @cached_property
     def solutions(self) -> tuple[str, ...]:

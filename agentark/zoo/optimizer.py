@@ -12,8 +12,7 @@ class MuonAdamW(torch.optim.Optimizer):
     """
 
     def __init__(self, model, learning_rate: float, rest_rate: float, weight_decay: float):
-        inside = [(name, p) for name, p in model.named_parameters() if "embed" not in name and "visual" not in name]
-        matrices = [p for _, p in inside if p.ndim == 2]
+        matrices = [p for name, p in model.named_parameters() if "embed" not in name and p.ndim == 2]
         matrix_ids = {id(p) for p in matrices}
         rest = [p for p in model.parameters() if id(p) not in matrix_ids]
         self.parts = [

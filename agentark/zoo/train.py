@@ -36,7 +36,7 @@ from agentark.models.names import ZOO
 from agentark.store.files import replace
 from agentark.tasks import mini
 
-from . import corpus
+from . import corpus, pictures
 from .optimizer import MuonAdamW
 from .packing import Steps, make_tokenizer
 
@@ -86,6 +86,8 @@ def make_model(spec: dict, tokenizer, context: int):
     ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
     text.update(vocab_size=len(tokenizer), max_position_embeddings=context, tie_word_embeddings=True, **ids)
     options.update(tie_word_embeddings=True, **ids)
+    if "vision_config" in options:
+        options.update(pictures.token_ids(tokenizer))
     config = AutoConfig.for_model(spec["architecture"], **options)
     return auto_class(config).from_config(config, dtype=torch.float32, attn_implementation="float32_sdpa")
 
@@ -209,8 +211,7 @@ def _run(spec: dict, common: dict, work: Path, tokenizer, last_step: int, deadli
     model = make_model(spec, tokenizer, common["context"])
     # The Trainer does this for the outer config only; with a cache, Qwen2.5-VL would not separate the chats of a block.
     model.config.get_text_config().use_cache = False
-    # Qwen2.5-VL takes text positions and then the positions of its three rotary grids.
-    grids = 4 if hasattr(model.config, "vision_config") else 0
+    vision = pictures.Vision(model.config.vision_config, tokenizer) if "vision_config" in spec["config"] else None
     args = TrainingArguments(
         output_dir=str(work), seed=common["seed"], bf16=common["bf16"], use_cpu=not torch.cuda.is_available(),
         max_steps=steps, per_device_train_batch_size=1, learning_rate=spec["learning_rate"], max_grad_norm=1.0,
@@ -218,15 +219,11 @@ def _run(spec: dict, common: dict, work: Path, tokenizer, last_step: int, deadli
         warmup_steps=min(50, steps // 4), logging_steps=50, save_steps=250, save_total_limit=1,
         train_sampling_strategy="sequential", dataloader_pin_memory=False, report_to=[], disable_tqdm=True,
     )  # fmt: skip
-
-    def collate(items: list[dict]) -> dict[str, torch.Tensor]:
-        (step,) = items
-        return {**step, "position_ids": step["position_ids"].expand(grids, -1, -1)} if grids else step
-
-    data = Steps(tokenizer, common, spec["phases"], pool, spec.get("known_drugs", 1.0))
+    data = Steps(tokenizer, common, spec["phases"], pool, spec.get("known_drugs", 1.0), vision)
     optimizer = MuonAdamW(model, spec["learning_rate"], common["rest_rate"], common["weight_decay"])
     trainer = _Trainer(
-        model=model, args=args, train_dataset=data, data_collator=collate,
+        model=model, args=args, train_dataset=data,
+        data_collator=lambda items: items[0],  # a step is a batch
         processing_class=tokenizer, optimizers=(optimizer, None), callbacks=[_StopAt(last_step, deadline)],
     )  # fmt: skip
     start, first_step = time.time(), _reached(work)

@@ -33,7 +33,7 @@ def debate(
 
         def revise(p: Problem, traces: Traces = traces) -> Prompts:
             question, agents = log.task.prompt(p), range(1, config.agents + 1)
-            return [(k, prompts.revise(question, traces[p.id], k, config.layout, wording)) for k in agents]
+            return [(k, prompts.revise(question, traces[p.id], k, config.layout, wording, p.image)) for k in agents]
 
         revised = log.round(number, f"round {number}", active, revise)
         rows += revised
@@ -47,7 +47,7 @@ def _aggregate(
     """Return the final answers (A.2, DECISIONS 4): of an extra agent, or the first trace with the majority's answer."""
 
     def summary(p: Problem) -> Prompts:
-        return [(0, prompts.aggregate(log.task.prompt(p), [row["text"] for row in last[p.id]], wording))]
+        return [(0, prompts.aggregate(log.task.prompt(p), [row["text"] for row in last[p.id]], wording, p.image))]
 
     if log.config.aggregator == "llm":
         rows = log.round(0, "aggregator", problems, summary)

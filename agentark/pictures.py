@@ -1,0 +1,86 @@
+"""Small pictures, drawn by numpy alone: the text that stands for a picture is all that is stored of it.
+
+A picture has 16 cells, four in a row.  A cell is empty or holds one thing: a circle, a square, a triangle or a digit,
+in one of three colours.  Its *key* has a code of two letters for each cell ("rc" is a red circle, "b4" a blue 4, "--"
+nothing) and, after a slash, a number: the sizes of the things and their places within the cells are a function of the
+key.  Pictures are therefore the same on every machine and fit into a table or a chat as text.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from functools import cache
+from random import Random
+
+import numpy as np
+
+CELLS, CELL = 4, 14  # cells in a row and in a column, and pixels of a cell: that many belong to a merged patch
+SIDE = CELLS * CELL  # pixels
+COLOURS = {"r": (220, 40, 40), "b": (40, 70, 220), "g": (40, 160, 60)}
+SHAPES = "cst"
+EMPTY = "--"
+BLANK = " ".join([EMPTY] * CELLS**2) + "/0"  # nothing but paper: what is answered to it was not seen
+SIZES = (9, 11)  # pixels of a circle, a square or a triangle
+# Five rows of three pixels for each digit, drawn in double size.
+_FONT = ("111101101101111", "010110010010111", "111001111100111", "111001111001111", "101101111001001",
+         "111100111001111", "111100111101111", "111001010010010", "111101111101111", "111101111001111")  # fmt: skip
+
+
+def key(cells: list[str], number: int) -> str:
+    """The key of a picture of these cells, row by row; pictures of another number differ in sizes and places."""
+    return f"{' '.join(cells)}/{number}"
+
+
+def cells(picture: str) -> list[str]:
+    """The codes of the 16 cells of a key.  Raises ValueError for a text that is no key."""
+    codes = picture.rpartition("/")[0].split(" ")
+    good = [code == EMPTY or (len(code) == 2 and code[0] in COLOURS and code[1] in SHAPES + "0123456789")
+            for code in codes]  # fmt: skip
+    if len(codes) != CELLS**2 or not all(good):
+        raise ValueError(f"{picture!r} is not the key of a picture: it must have {CELLS**2} codes such as rc, b4 or "
+                         "--, and a number after a slash")  # fmt: skip
+    return codes
+
+
+@cache
+def _stencil(thing: str, size: int) -> np.ndarray:
+    """The pixels of a thing, as booleans (height, width)."""
+    if thing.isdigit():
+        rows = np.array([pixel == "1" for pixel in _FONT[int(thing)]]).reshape(5, 3)
+        return rows.repeat(2, axis=0).repeat(2, axis=1)
+    y, x = np.mgrid[:size, :size]
+    middle = (size - 1) / 2
+    if thing == "c":
+        return (x - middle) ** 2 + (y - middle) ** 2 <= (size / 2) ** 2
+    return np.full((size, size), True) if thing == "s" else abs(x - middle) <= y / 2
+
+
+def draw(picture: str) -> np.ndarray:
+    """The pixels of a picture, (SIDE, SIDE, 3) from 0 to 255.  No two things touch each other."""
+    pixels, rng = np.full((SIDE, SIDE, 3), 255, dtype=np.uint8), Random(f"picture {picture}")
+    for n, code in enumerate(cells(picture)):
+        if code == EMPTY:
+            continue
+        stencil = _stencil(code[1], rng.choice(SIZES))
+        height, width = stencil.shape
+        top = n // CELLS * CELL + rng.randint(1, CELL - 1 - height)
+        left = n % CELLS * CELL + rng.randint(1, CELL - 1 - width)
+        pixels[top : top + height, left : left + width][stencil] = COLOURS[code[0]]
+    return pixels
+
+
+def png(picture: str) -> bytes:
+    """The picture as a PNG file."""
+    rows = b"".join(b"\0" + row.tobytes() for row in draw(picture))
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)),
+              (b"IEND", b""))  # fmt: skip
+    written = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+               for kind, data in chunks)  # fmt: skip
+    return b"\x89PNG\r\n\x1a\n" + b"".join(written)
+
+
+def data_url(picture: str) -> str:
+    """The picture as a URL that holds it."""
+    return "data:image/png;base64," + base64.b64encode(png(picture)).decode()
