@@ -75,9 +75,8 @@ def test_all_eight_tasks_occur_and_four_are_debated(monkeypatch):
     monkeypatch.setattr(corpus, "exercise", spy)
     for i in range(500):
         corpus.example(0, i, phase_of({}), 4)
-    assert (
-        set(counts) == {n for n in tasks.names() if n.startswith("mini_")} == set(corpus.SOLVED) == set(corpus.MODULES)
-    )
+    in_words = {n for n in tasks.names() if n.startswith("mini_")} - {"mini_pictures"}
+    assert set(counts) == in_words == set(corpus.SOLVED) == set(corpus.MODULES)
     assert counts.most_common(1)[0][0] == "mini_gsm" and min(counts.values()) > 8
     counts.clear()
     for i in range(60):

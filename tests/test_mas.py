@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import re
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import pandas as pd
@@ -13,7 +14,7 @@ from tiny import DEBATE, ENGINE, Scripted, but, marks
 
 from agentark import engines, store, tasks
 from agentark.cells import Cell
-from agentark.mas import generation, votes
+from agentark.mas import checks, generation, votes
 from agentark.mas.protocols import self_consistency
 
 CELL = Cell(teacher="some/teacher", train="mini_med", protocol="debate", seed=3)
@@ -123,6 +124,28 @@ def test_prompts_hold_the_traces_of_the_last_round(debated, agents, layout):
                 assert len(chat) == 1 and shown == sorted(shown)
             seen.append(number)
     assert sorted(seen) == [0] * 3 * agents + [1] * 3 * agents + [2] * 3 * agents + [3] * 3
+
+
+class Checking(Scripted):
+    """Replies as the zoo's networks do: the peers' steps are checked before the solution."""
+
+    def _reply(self, chat, nth):
+        reply = super()._reply(chat, nth)
+        return replace(reply, text=f"Check 1: gets 1+1=2 ok, gets 2+2=5 no\nCheck: repair 1\n{reply.text}")
+
+
+@pytest.mark.parametrize("layout", ["shared", "own_history"])
+def test_prompts_hold_the_traces_without_their_checks(debated, layout):
+    """The log has them; the next round and the aggregator see the solutions alone."""
+    engine = Checking(alone)
+    log = debated(engine, but(DEBATE, layout=layout))
+    for text in log.text:
+        (verdict,) = checks.verdicts(text)
+        assert (verdict.agent, verdict.wrong, checks.choice(text)) == (1, True, ("repair", 1))
+    seen = [chat for chats, _, _ in engine.requests for chat in chats]
+    assert not any("Check" in turn["content"] or "gets" in turn["content"] for chat in seen for turn in chat)
+    shown = {tuple(marks("\n".join(turn["content"] for turn in chat))) for chat in seen}
+    assert {frozenset(held) for held in shown} == {frozenset((n, k) for k in (1, 2, 3) if n) for n in range(4)}
 
 
 def test_shuffled_peers_are_another_problems(debated):

@@ -21,7 +21,7 @@ from agentark import store
 from agentark.models import load, names
 from agentark.models.load import ModelError
 from agentark.tasks import mini
-from agentark.zoo import checking, corpus, packing, train
+from agentark.zoo import checking, corpus, packing, pictures, train
 from agentark.zoo.optimizer import MuonAdamW
 
 PARAMS = yaml.safe_load((Path(__file__).resolve().parents[1] / "params" / "zoo.yaml").read_text())
@@ -557,9 +557,9 @@ def test_the_debate_phase_gets_the_pool(zoo, tmp_path, monkeypatch):
     pools = []
     real = packing.Steps.__init__
 
-    def init(self, tokenizer, common, phases, pool, known_drugs):
+    def init(self, tokenizer, common, phases, pool, known_drugs, *vision):
         pools.append((pool, known_drugs))
-        real(self, tokenizer, common, phases, pool, known_drugs)
+        real(self, tokenizer, common, phases, pool, known_drugs, *vision)
 
     monkeypatch.setattr(packing.Steps, "__init__", init)
     sampled = [("mini_gsm", 0, ["own sample"] * 5)]
@@ -709,11 +709,11 @@ def test_chats_of_a_block_do_not_see_each_other(zoo, tmp_path, tokenizer, monkey
                 assert start == 0 or not torch.allclose(mixed[start : end + 1], alone, rtol=1e-2, atol=1e-2)
 
 
-def a_step(tokenizer, architecture: str) -> dict:
-    """The inputs of a training step, as its collator gives them."""
-    step = packing.Steps(tokenizer, {**COMMON, "tokens": 256, "block": 128}, SOLVE)[0]
-    vision = architecture == "qwen2_5_vl"
-    return {**step, "position_ids": step["position_ids"].expand(4, -1, -1)} if vision else step
+def a_step(tokenizer, model) -> dict:
+    """The inputs of a training step of a network."""
+    config = getattr(model.config, "vision_config", None)
+    vision = pictures.Vision(config, tokenizer) if config else None
+    return packing.Steps(tokenizer, {**COMMON, "tokens": 256, "block": 128}, SOLVE, vision=vision)[0]
 
 
 @pytest.mark.parametrize("architecture", CONFIGS)
@@ -721,7 +721,7 @@ def test_the_loss_is_the_networks_own(tokenizer, architecture):
     """The mean over the learnt tokens, with the same gradients, although logits are computed for these only."""
     torch.manual_seed(0)
     model = train.make_model(spec(architecture), tokenizer, 1024)
-    inputs = a_step(tokenizer, architecture)
+    inputs = a_step(tokenizer, model)
     usual = model(**inputs, use_cache=False).loss
     usual.backward()
     gradients = [p.grad.clone() for p in model.model.parameters() if p.grad is not None]
@@ -744,7 +744,7 @@ def test_attention_of_training_is_that_of_inference(tokenizer, architecture):
     torch.manual_seed(0)
     model = train.make_model(spec(architecture), tokenizer, 1024).eval()
     assert model.config.get_text_config()._attn_implementation == "float32_sdpa"
-    inputs = {k: v for k, v in a_step(tokenizer, architecture).items() if k != "labels"}
+    inputs = {k: v for k, v in a_step(tokenizer, model).items() if k != "labels"}
     with torch.no_grad():
         logits = model(**inputs, use_cache=False).logits
         model.set_attn_implementation("sdpa")
@@ -879,6 +879,7 @@ def test_the_zoos_phases():
                 "lore",
                 "drill",
                 "debate",
+                "picture",
             }
             assert sum(phase["shares"].values()) <= 1 and phase.get("block", common["block"]) <= common["tokens"]
         debated = [bool(phase["shares"].get("debate")) for phase in about["phases"]]
