@@ -260,7 +260,8 @@ def test_chats_of_a_step_are_whole(tokenizer, i):
     for row, block in enumerate(numbers):
         labels = [label for n in block for label in encoded[n][1]]
         assert step["labels"][row].tolist() == labels + [-100] * (length - len(labels))
-        assert block == sorted(block)
+        once = [n for n in block if expected.count(expected[n]) == 1]  # the number of a repeated fact is not known
+        assert once == sorted(once) and len(once) > 1
     left_out = set(range(max(flat))) - set(flat)
     free = [length - sum(map(len, block)) for block in blocks]
     assert all(
@@ -777,7 +778,7 @@ def test_the_optimizers_parts_cover_each_parameter_once(tokenizer, architecture)
     assert everything == Counter(map(id, model.parameters())) and set(everything.values()) == {1}
     assert Counter(id(p) for group in optimizer.param_groups for p in group["params"]) == everything
     names = {id(p): name for name, p in model.named_parameters()}
-    assert muon and all(p.ndim == 2 and re.search(r"(self_attn|mlp)\..*weight$", names[id(p)]) for p in muon)
+    assert muon and all(p.ndim == 2 and re.search(r"(attn|mlp)\..*weight$", names[id(p)]) for p in muon)
     assert {"embed_tokens.weight", "norm.weight"} <= {".".join(names[id(p)].split(".")[-2:]) for p in adam}
     assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.001]
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.05, 0.0]
