@@ -22,14 +22,14 @@ from agentark.store.files import replace
 from agentark.tasks import Problem
 from agentark.zoo import debater, gold, speed, ways
 from agentark.zoo.exercises import DEBATED, MODULES, known
-from agentark.zoo.measuring import Network, Section, answer, chance, points, problems_of, share, steps
+from agentark.zoo.measuring import Network, Section, answer, dev_chance, points, problems_of, share, steps
 from agentark.zoo.page import page
 
 
 def measure(network: Network, name: str, settings: dict) -> dict:
     """A network's scores on a task: greedy on dev; on a training task also sampled, and greedy on train and pretrain.
 
-    Returns measure; chance (of the dev problems); unread, the share of greedy replies on dev without an answer; and
+    Returns measure; chance (on dev); unread, the share of greedy replies on dev without an answer; and
     greedy and sampled, which have groups of problems by split (see `by_group`).
     """
     task, n, heat = tasks.get(name), settings["problems"], settings["temperature"]
@@ -46,7 +46,7 @@ def measure(network: Network, name: str, settings: dict) -> dict:
     if name in DEBATED:
         texts = answer(network.engine, task, problems, heat)
         found["sampled"] = {"dev": by_group(problems, points(task, problems, texts), network.card)}
-    return {"measure": task.measure, "chance": round(chance(task, problems), 4), "unread": share(unread), **found}
+    return {"measure": task.measure, "chance": dev_chance(name), "unread": share(unread), **found}
 
 
 def by_group(problems: list[Problem], scores: list[float], card: dict) -> dict[str, dict]:

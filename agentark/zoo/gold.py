@@ -18,7 +18,7 @@ from agentark.mas import prompts
 from agentark.models import load
 from agentark.zoo.corpus import Example
 from agentark.zoo.exercises import DEBATED
-from agentark.zoo.measuring import ENGINE, Network, Section, answer, chance, compared, points, share
+from agentark.zoo.measuring import ENGINE, Network, Section, answer, compared, dev_chance, points, share
 from agentark.zoo.packing import encode
 from agentark.zoo.train import float32_sdpa
 
@@ -58,7 +58,7 @@ def measure(network: Network, part: str, settings: dict) -> dict:
     return {
         "examples": len(solutions), "steps": len(losses), "seconds": round(seconds, 1),
         "loss": [round(sum(some) / tenth, 4) for some in (losses[:tenth], losses[-tenth:])],
-        "chance": round(chance(task, problems), 4), "base": share(base), "taught": share(taught),
+        "chance": dev_chance(name), "base": share(base), "taught": share(taught),
         "difference": compared(taught, base),
     }  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from random import Random
 
@@ -91,6 +91,13 @@ def chance(task: Task, problems: list[Problem]) -> float:
         return Counter(p.answer for p in problems).most_common(1)[0][1] / len(problems)
     others = [*problems[1:], problems[0]]
     return sum(points(task, problems, [f"Answer: {other.answer}" for other in others])) / len(problems)
+
+
+@cache
+def dev_chance(name: str) -> float:
+    """Chance on all dev problems of a task: on a few, the most frequent answer would be a frequent one by accident."""
+    task = tasks.get(name)
+    return _round(chance(task, tasks.problems(name, "dev", task.sizes["dev"])))
 
 
 def steps(problem: Problem) -> int:

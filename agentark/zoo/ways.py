@@ -14,7 +14,7 @@ from agentark.mas import prompts, votes
 from agentark.mas.protocols.shuffled import of_the_next
 from agentark.tasks import Problem
 from agentark.zoo.exercises import DEBATED
-from agentark.zoo.measuring import ALONE, TO_PEERS, Network, Section, chance, compared, cut, debates, share
+from agentark.zoo.measuring import ALONE, TO_PEERS, Network, Section, compared, cut, debates, dev_chance, share
 
 AGENTS, ROUNDS = 5, 3
 SAMPLES = AGENTS * ROUNDS
@@ -84,7 +84,7 @@ def measure(network: Network, name: str, settings: dict) -> dict:
         ways[way] = {"accuracy": share(answers)}
         if way != EQUAL:
             ways[way]["difference"] = compared(answers, found[EQUAL])
-    return {"problems": len(problems), "chance": round(chance(task, problems), 4), "ways": ways}
+    return {"problems": len(problems), "chance": dev_chance(name), "ways": ways}
 
 
 def shuffled(traces: Traces) -> Traces:
