@@ -39,7 +39,7 @@ def changed(**changes) -> set[str]:
 
 
 def test_a_parameter_changes_only_the_jobs_that_depend_on_it():
-    assert changed(stats={"resamples": 5}) == {"08_main_results", "18_mini_zoo"}
+    assert changed(stats={"resamples": 5}) == {"08_main_results", "18_debate_on_dev"}
     assert changed(stats={"level": 0.9}) == {name.split("-")[0] for name in keys(config())} - {
         "01_debate_generation",
         "02_filtering",

@@ -82,6 +82,48 @@ def test_aggregator_sees_all(wording):
     assert turn["content"].endswith(WORDINGS[wording].aggregate)
 
 
+@pytest.mark.parametrize("wording", WORDINGS)
+def test_self_correction_sees_its_own_trace_alone(wording):
+    chat = prompts.correct(QUESTION, traces(1)[0], WORDINGS[wording])
+    assert [turn["role"] for turn in chat] == ["user", "assistant", "user"]
+    assert [turn["content"] for turn in chat] == [QUESTION, traces(1)[0], WORDINGS[wording].correct]
+
+
+@pytest.mark.parametrize("wording", WORDINGS)
+def test_opponent_and_judge_see_the_list_of_a_debate(wording):
+    """Only the last line differs from a debater's, so that a prefix can be shared."""
+    words, given = WORDINGS[wording], traces(2)
+    (debater,) = prompts.revise(QUESTION, given, 1, "shared", words)
+    for agent in (1, 2):
+        (opponent,) = prompts.oppose(QUESTION, given, agent, words)
+        assert opponent["content"].rsplit("\n", 1)[0] == debater["content"].rsplit("\n", 1)[0]
+        assert opponent["content"].rsplit("\n", 1)[1] == words.oppose.format(k=agent)
+        assert f"agent {agent}" in opponent["content"].rsplit("\n", 1)[1]
+    (judge,) = prompts.judge(QUESTION, given, words)
+    assert judge["role"] == opponent["role"] == "user"
+    assert judge["content"].rsplit("\n", 1) == [debater["content"].rsplit("\n", 1)[0], words.judge]
+
+
+CHECKED = "Check 1: gets 1+1=2 ok\nCheck 2: gets 2+2=5 no\nCheck: keep 1\ngets 1+1=2\nAnswer: <1>"
+
+
+def every_prompt(given: list[str], wording) -> list[str]:
+    """The prompts of all protocols, as texts."""
+    chats = [prompts.revise(QUESTION, given, 1, layout, wording) for layout in prompts.LAYOUTS]
+    chats += [prompts.aggregate(QUESTION, given, wording), prompts.correct(QUESTION, given[0], wording)]
+    chats += [prompts.oppose(QUESTION, given, 1, wording), prompts.judge(QUESTION, given, wording)]
+    return [flat(chat) for chat in chats]
+
+
+def test_traces_are_shown_without_their_checks():
+    """A reply's checks are for its reader; the next round sees its solution only."""
+    shown = every_prompt([CHECKED, traces(2)[1]], WORDINGS["terse"])
+    alone = every_prompt(traces(2), WORDINGS["terse"])
+    assert shown == alone and all("gets 1+1=2\nAnswer: <1>" in text for text in shown)
+    for text in every_prompt([CHECKED, CHECKED], WORDINGS["full"]):  # whose replies have no such lines
+        assert CHECKED in text
+
+
 def test_odd_traces():
     given = ["", "  \n x {k} \n\n", "{}"]
     text = flat(prompts.revise("{q}", given, 2, "shared", WORDINGS["terse"]))
@@ -90,12 +132,11 @@ def test_odd_traces():
 
 def test_wordings_are_complete():
     for wording in WORDINGS.values():
-        assert (
-            "{k}" in wording.agent
-            and "{k}" in wording.revise_as
-            and "{" not in wording.heading + wording.revise + wording.aggregate
-        )
-        assert "\n" not in wording.revise_as
+        assert "{k}" in wording.agent and "{k}" in wording.revise_as and "{k}" in wording.oppose
+        last_lines = [wording.revise, wording.aggregate, wording.correct, wording.judge]
+        assert "{" not in "".join([wording.heading, *last_lines])
+        assert "\n" not in "".join([wording.revise_as, wording.oppose, *last_lines])
+        assert len({wording.revise_as, wording.oppose, *last_lines}) == 6
 
 
 def test_unknown_layout():

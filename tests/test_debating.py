@@ -102,36 +102,44 @@ def test_by_majority_size():
     assert table.loc[3, ["round_1", "round_3"]].tolist() == [1.0, 1.0]
 
 
+FIRST = [row(0, 1, 1, "1"), row(0, 1, 2, "7"), row(0, 1, 3, "1")]  # of three agents the second is wrong
+
+
 def test_naming_by_hand():
-    first = [
-        row(0, 1, 1, "1", "gets 1=1\nAnswer: 1"),
-        row(0, 1, 2, "7", "gets 3=4\nAnswer: 7"),
-        row(0, 1, 3, "1", "Answer: 1"),
-    ]
     second = [
-        row(0, 2, 1, "1", "Check: agent 2 is wrong: gets 3=4\nAnswer: 1"),  # right, and quoted
         row(
-            0, 2, 2, "1", "Check: agent 1 is wrong: gets 3=4\nAnswer: 1"
-        ),  # agent 1 was right, and had written no such step
-        row(0, 2, 3, "1", "Check: no mistake\nAnswer: 1"),
-    ]  # missed
+            0, 2, 1, "1", "Check 1: 1+1=2 ok\nCheck 2: 1+1=2 ok, 2+1=3 no\nCheck 3: 1+1=2 no\nCheck: keep 1\nAnswer: 1"
+        ),
+        row(0, 2, 2, "1", "Check 2: 1+1=2 ok\nCheck 1: 1+1=2 ok\nCheck: keep 2\nAnswer: 7"),  # its own, which is wrong
+        row(0, 2, 3, "1", "Check 2: 1+1=2 ok\nCheck 9: 1+1=2 no\nCheck: repair 2\nAnswer: 7"),  # there is no agent 9
+    ]
     third = [
-        row(0, 3, 1, "1", "Check: no mistake\nAnswer: 1"),
-        row(0, 3, 2, "1", "Check: agent 9 is wrong: x\nAnswer: 1"),
+        row(0, 3, 1, "1", "Check 1: 1+1=2 no\nCheck: none is right\nAnswer: 1"),  # judges itself only
+        row(0, 3, 2, "1", "Check 1: rubbish\nAnswer: 1"),
         row(0, 3, 3, "1", "Answer: 1"),
     ]
-    table = debating.naming(pd.DataFrame(first + second + third), "Check:").set_index("round")
+    table = debating.naming(pd.DataFrame(FIRST + second + third)).set_index("round")
     assert table.loc[2].to_dict() == pytest.approx(
         {
             "replies": 3,
-            "named": 2 / 3,
-            "named_is_wrong": 1 / 2,
-            "chance": 1 / 3,  # of the three agents of round 1 one was wrong
-            "quoted": 1 / 2,
-            "missed": 1 / 3,
-            "silent": 0,
+            "checked": 1,
+            "named_is_wrong": 1 / 2,  # of 2 and 3, which the first reply calls wrong
+            "chance": 2 / 4,  # judged are 2 and 3, then 1, then 2
+            "named_share": 2 / 4,
+            "missed": 1 / 2,
+            "kept_is_right": 1 / 2,
+            "chance_kept": 2 / 3,
+            "none": 0,
         }
     )
-    assert table.loc[3, ["replies", "named", "missed", "silent"]].to_dict() == pytest.approx(
-        {"replies": 3, "named": 0, "missed": 0, "silent": 1 / 3}
+    assert table.loc[3, ["replies", "checked", "none"]].to_dict() == pytest.approx(
+        {"replies": 3, "checked": 0, "none": 2 / 3}
     )
+    assert table.loc[3, ["named_is_wrong", "chance", "missed", "kept_is_right", "chance_kept"]].isna().all()
+
+
+def test_naming_does_not_count_the_aggregator():
+    check = "Check 2: 1+1=2 no\nCheck: repair 2\nAnswer: 1"
+    rows = [*FIRST, row(0, 2, 1, "1", check), row(0, 2, 0, "1", check)]
+    table = debating.naming(pd.DataFrame(rows))
+    assert table.replies.tolist() == [1] and table.named_is_wrong.tolist() == [1.0]

@@ -12,17 +12,27 @@ import torch
 
 from agentark.models import load, names
 from agentark.models.load import ModelError
+from agentark.tasks import mini
 
 
 @pytest.fixture
 def zoo(tmp_path, monkeypatch):
     """A zoo with the networks `qwen3-0.6b` and `llama3-8b` (empty ones)."""
-    for name in ("qwen3-0.6b", "llama3-8b", "tokenizer"):
-        (tmp_path / name).mkdir()
-        if name != "tokenizer":
-            (tmp_path / name / "config.json").write_text("{}")
+    (tmp_path / "tokenizer").mkdir()
+    for name, role in (("qwen3-0.6b", "student Qwen3-0.6B"), ("llama3-8b", "student Llama3-8B-Instruct")):
+        add(tmp_path, name, role)
     monkeypatch.setattr(names, "ZOO", tmp_path)
     return tmp_path
+
+
+def add(zoo: Path, name: str, role: str, parameters: int = 300_000, **changes) -> Path:
+    """Put a network without weights into a zoo; a change to None leaves an entry out of its card."""
+    (zoo / name).mkdir()
+    (zoo / name / "config.json").write_text("{}")
+    card = {"name": name, "role": role, "parameters": parameters, "sha256": {}, "world": mini.WORLD, **changes}
+    card = {key: value for key, value in card.items() if value is not None}
+    (zoo / name / "card.json").write_text(json.dumps(card))
+    return zoo / name
 
 
 @pytest.fixture
@@ -94,8 +104,15 @@ def test_weights_are_hashed_once(copy, monkeypatch):
     ("name", "expected"),
     [
         ("zoo/qwen3-32b", "Qwen3-32B role, 1.2 M"),
-        ("zoo/qwen3-8b", "Qwen3-8B role, 0.8 M"),  # its role is "teacher and student Qwen3-8B"
-        ("zoo/qwen2.5-vl-3b", "Qwen2.5-VL-3B role, 0.3 M"),
+        ("zoo/qwen3-8b", "Qwen3-8B role (student), 0.7 M"),
+        ("zoo/qwen3-8b-teacher", "Qwen3-8B role (teacher), 0.8 M"),
+        ("zoo/qwen3-0.6b", "Qwen3-0.6B role, 0.3 M"),
+        ("zoo/llama3-8b", "Llama3-8B-Instruct role, 0.3 M"),
+        ("zoo/other-0.6b", "Qwen3-0.6B role, 0.1 M"),  # another student, not a teacher
+        ("zoo/vl-3b", "Qwen2.5-VL-3B role (student), 0.2 M"),
+        ("zoo/vl-teacher", "Qwen2.5-VL-3B role (teacher), 0.4 M"),
+        ("zoo/both", "Both role, 0.5 M"),
+        ("zoo/odd", "student role, 0.6 M"),
         ("Qwen/Qwen3-32B", "Qwen3-32B"),
         ("Qwen3-32B", "Qwen3-32B"),
         ("smollm2-135m", "smollm2-135m"),
@@ -103,8 +120,68 @@ def test_weights_are_hashed_once(copy, monkeypatch):
         ("results/students/a.b", "a.b"),
     ],
 )
-def test_names_for_readers(name, expected):
+def test_names_for_readers(zoo, name, expected):
+    add(zoo, "qwen3-32b", "teacher Qwen3-32B", 1_234_567)
+    add(zoo, "qwen3-8b", "student Qwen3-8B", 712_000)
+    add(zoo, "qwen3-8b-teacher", "teacher Qwen3-8B", 790_000, world=None)
+    add(zoo, "other-0.6b", "student Qwen3-0.6B", 100_000)
+    add(zoo, "vl-3b", "multimodal student Qwen2.5-VL-3B", 200_000)
+    add(zoo, "vl-teacher", "multimodal teacher Qwen2.5-VL-3B", 400_000)
+    add(zoo, "both", "teacher and student Both", 500_000)
+    add(zoo, "odd", "student", 600_000)
     assert load.display_name(name) == expected
+
+
+def test_the_shipped_networks_have_different_names_for_readers():
+    shown = [load.display_name(name) for name in load.cards()]
+    assert len(set(shown)) == len(shown) > 5 and all(" role" in name and name.endswith(" M") for name in shown)
+
+
+COMMAND = "python -m agentark.zoo.train params/zoo.yaml net"
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"world": mini.WORLD - 1}, (f"trained on version {mini.WORLD - 1} of", f"those of version {mini.WORLD}")),
+        ({"world": mini.WORLD + 1}, (f"trained on version {mini.WORLD + 1} of", f"those of version {mini.WORLD}")),
+        ({"world": None}, ("an earlier version of the mini tasks", f"those of version {mini.WORLD}")),
+        ("no card", ("did not finish", "no card.json")),
+    ],
+)
+def test_a_network_of_the_zoo_that_is_not_ready(zoo, changes, parts):
+    """Half trained, or made by another version of the tasks: one sentence with the command, whoever needs it first."""
+    folder = add(zoo, "net", "student Net", **(changes if changes != "no card" else {}))
+    if changes == "no card":
+        (folder / "card.json").unlink()
+        assert "zoo/net" not in load.zoo_names()
+    for use in (load.check_name, load.check_weights, load.resolve, load.revision, load.load):
+        with pytest.raises(ModelError) as raised:
+            use("zoo/net")
+        message = sentence(raised)
+        assert all(part in message for part in ("zoo/net", COMMAND, *parts)) and message.endswith(COMMAND)
+
+
+def test_a_network_of_the_zoo_without_its_weights(zoo):
+    folder = add(zoo, "net", "student Net", sha256={"model.safetensors": "0" * 64})
+    load.check_name("zoo/net")  # names are checked without reading weights
+    for use in (load.check_weights, load.load):
+        with pytest.raises(ModelError, match=f"{folder / 'model.safetensors'} is missing; .*{COMMAND}$") as raised:
+            use("zoo/net")
+        sentence(raised)
+
+
+def test_checking_a_name_of_the_zoo_imports_no_heavy_package(zoo):
+    code = f"""
+import sys
+from pathlib import Path
+from agentark.models import names
+names.ZOO = Path({str(zoo)!r})
+names.check_name("zoo/llama3-8b")
+print(*{{"torch", "transformers", "numpy", "pydantic"}} & set(sys.modules))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""
 
 
 def test_importing_loads_no_heavy_package():

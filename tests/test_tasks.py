@@ -3,6 +3,7 @@
 import ast
 import re
 from collections import Counter, defaultdict
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from itertools import islice
@@ -11,7 +12,7 @@ from random import Random
 import pytest
 
 from agentark import tasks
-from agentark.tasks import mini, mini_gsm, mini_math, mini_med, mini_meta, numeric
+from agentark.tasks import mini, mini_gsm, mini_math, mini_med, mini_meta, mini_truthful, numeric
 from agentark.tasks.problem import SPLITS, Problem, take
 
 MODULES = {"mini_gsm": mini_gsm, "mini_med": mini_med, "mini_math": mini_math, "mini_meta": mini_meta}
@@ -23,6 +24,7 @@ CONTENT = {  # the part of a case that must be in one split only
     "mini_meta": lambda case: case.story.key,
 }
 GSM, MED, MATH, META = (tasks.get(name) for name in NAMES)
+WITH_PRETRAIN = ("pretrain", *SPLITS)  # the networks of the zoo are trained on problems that no study has
 SUM = re.compile(r"(\d+)([-+*/])(\d+)=(\d+)")
 
 
@@ -51,26 +53,48 @@ def med(answer: str = "B", options: tuple[str, ...] = ("heart", "liver", "skin",
 @pytest.mark.parametrize("name", NAMES)
 def test_content_is_in_one_split_only(name):
     seen = defaultdict(set)
-    for split, n in (("train", 3000), ("dev", 320), ("test", 620)):
+    for split, n in (("pretrain", 1000), ("train", 3000), ("dev", 320), ("test", 620)):
         for case, *_ in stream_start(name, split, n):
             seen[CONTENT[name](case)].add(split)
     assert len(seen) > 500
     assert all(len(splits) == 1 for splits in seen.values())
     questions = [p.question for split in SPLITS for p in problems(name, split)]
     assert len(set(questions)) > 0.999 * len(questions)
+    pretrained = {p.question for _, p, *_ in stream_start(name, "pretrain", 1000)}
+    assert len(pretrained) > 800 and not pretrained & set(questions)
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"), [((30, 40, 10, 20), (30, 40, 10, 20)), ((0, 50, 0, 50), (0, 50, 0, 50))]
+)
+def test_a_split_is_a_function_of_the_content(shares, expected):
+    splits = Counter(mini.split_of(f"content {n}", shares) for n in range(4000))
+    assert [splits[split] / 4000 for split in WITH_PRETRAIN] == pytest.approx([s / 100 for s in expected], abs=0.03)
+    assert all(mini.split_of(f"content {n}") == mini.split_of(f"content {n}", mini.SHARES) for n in range(100))
+    assert sum(mini.SHARES) == sum(mini_med.SHARES) == sum(mini_truthful.SHARES) == 100
+
+
+@pytest.mark.parametrize("split", WITH_PRETRAIN)
+def test_which_templates_a_split_may_use(split):
+    homes = [mini.next_home(split, n) for n in range(6)]
+    assert homes == (["train", split] * 3 if split in ("dev", "test") else ["train"] * 6)
+
+
+def test_studies_have_no_pretrain_problems():
+    with pytest.raises(ValueError, match="unknown split 'pretrain' of mini_gsm: the splits are train, dev, test"):
+        tasks.problems("mini_gsm", "pretrain", 1)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_half_of_dev_and_test_is_held_out(name):
     templates = {split: {p.template for p in problems(name, split)} for split in SPLITS}
     held = {split: {p.template for p in problems(name, split) if p.held_out} for split in SPLITS}
-    for split in ("dev", "test"):
-        share = sum(p.held_out for p in problems(name, split)) / len(problems(name, split))
-        assert share == pytest.approx(
-            0.5, abs=0.05 if name == "mini_meta" else 0.01
-        )  # some stories have no number to ask for backwards
+    for split in ("dev", "test"):  # exactly half, and every other one, so that this holds for the first n, too
+        assert [p.held_out for p in problems(name, split)] == [n % 2 == 1 for n in range(len(problems(name, split)))]
     assert not held["train"]
-    trained = {p.template for _, p, *_ in stream_start(name, "train", 3000)} | templates["train"]
+    streams = [*stream_start(name, "train", 3000), *stream_start(name, "pretrain", 1000)]
+    assert not any(p.held_out for _, p, *_ in streams)
+    trained = {p.template for _, p, *_ in streams} | templates["train"]
     assert held["dev"] and held["test"] and not (held["dev"] | held["test"]) & trained
     assert not held["dev"] & templates["test"] and not held["test"] & templates["dev"]
 
@@ -94,7 +118,7 @@ def test_sizes():
         assert tasks.get(name).sizes == {"train": 4000, "dev": 500, "test": 1000}
         for split in SPLITS:
             assert len(tasks.problems(name, split, 1)) == 1
-    for name in ("mini_med", "mini_math", "mini_meta"):
+    for name in NAMES:
         assert len(tasks.problems(name, "test", 1000)) == 1000 and len(tasks.problems(name, "train", 4000)) == 4000
 
 
@@ -103,6 +127,20 @@ def test_take_gives_each_content_once_and_says_when_there_is_no_more():
     assert [p.answer for p in take(iter([("a", gsm("1")), ("a", gsm("2")), ("b", gsm("3"))]), 2, "x")] == ["1", "3"]
     with pytest.raises(ValueError, match="x/train has only 3 different problems, but 4 were requested"):
         take(few, 4, "x/train")
+
+
+def test_take_alternates_between_the_halves():
+    def some(*held_outs):
+        return ((str(n), replace(gsm(str(n)), held_out=h)) for n, h in enumerate(held_outs))
+
+    def answers(stream, n, **options):
+        return [p.answer for p in take(stream, n, "x", **options)]
+
+    assert answers(some(False, False, True, True, False, True), 4, halves=True) == ["0", "2", "4", "5"]
+    assert answers(some(True, False, True, False, False), 3, halves=True) == ["1", "2", "3"]
+    assert answers(some(True, False, True), 3) == ["0", "1", "2"]
+    repeated = (("a", gsm("1")), ("a", replace(gsm("2"), held_out=True)), ("b", replace(gsm("3"), held_out=True)))
+    assert answers(iter(repeated), 2, halves=True) == ["1", "3"]  # the repeated one was of the other half
 
 
 @pytest.mark.parametrize(
@@ -341,10 +379,33 @@ def test_med_styles_agree():
 def test_med_world_is_always_the_same():
     assert (
         mini_med.FACTS == mini_med._facts()
-        and len(set(mini_med.FACTS.drugs)) == 480
+        and len(set(mini_med.FACTS.drugs)) == 600
         and len(set(mini_med.FACTS.diseases)) == 60
     )
     assert not set(mini_med.FACTS.drugs) & set(mini_med.FACTS.diseases)
+    for path in mini_med.PATHS.values():  # every value can be an answer, and there is a fact for every drug
+        assert set(mini_med.FACTS.relation[path.first]) == set(mini_med.FACTS.drugs)
+        assert set(mini_med.FACTS.relation[path.second].values()) == set(path.values)
+
+
+def test_med_test_problems_have_distinct_facts_and_clusters():
+    """No two have the same path and drug; those that need the same first fact, and only those, are a cluster."""
+    of_test = tasks.problems("mini_med", "test", 1000)
+    clusters = defaultdict(list)
+    for p in of_test:
+        path = mini_med.PATHS[p.template.split("-")[0]]
+        (drug,) = [line.split()[0] for line in p.solution.splitlines() if f" {path.first} " in line]
+        assert p.cluster == f"{drug} {path.first}" and p.cluster.split()[0] in p.question
+        clusters[p.cluster].append(p.template.split("-")[0])
+    assert len({(p.template.split("-")[0], p.cluster.split()[0]) for p in of_test}) == 1000
+    assert max(map(len, clusters.values())) > 1 and 400 < len(clusters) < 900
+    assert {kind for kinds in clusters.values() for kind in kinds} == set(mini_med.PATHS)
+    assert all(kinds == ["effect"] for cluster, kinds in clusters.items() if cluster.endswith(" belongs to"))
+
+
+@pytest.mark.parametrize("name", ["mini_gsm", "mini_math", "mini_meta"])
+def test_other_problems_are_no_clusters(name):
+    assert {p.cluster for split in SPLITS for p in problems(name, split)} == {""}
 
 
 @pytest.mark.parametrize(
@@ -594,10 +655,10 @@ def test_math_named_steps_are_true_of_the_answer():
         ("/", 0, 0, None),
         ("/", 7, 2, None),
         ("-", 2, 3, None),
-        ("+", 299, 0, 299),
-        ("+", 299, 1, None),
-        ("*", 30, 10, None),
-        ("*", 23, 13, 299),
+        ("+", 99, 0, 99),
+        ("+", 99, 1, None),
+        ("*", 20, 5, None),
+        ("*", 11, 9, 99),
         ("/", 1, 2, None),
     ],
 )
@@ -690,7 +751,7 @@ def test_meta_questions_have_all_numbers_but_the_hidden_one():
 
 
 def test_meta_distractors_are_known():
-    assert {len(case.stray) for case, _ in stream_start("mini_meta", "train", 300)} == {0, 1, 2}
+    assert {len(case.stray) for case, _ in stream_start("mini_meta", "train", 300)} == {0, 1}
     for case, p in stream_start("mini_meta", "train", 300):
         assert {str(n) for n in case.stray} <= set(re.findall(r"\d+", p.question))
 
@@ -746,15 +807,15 @@ def test_meta_augments_the_first_stories_of_mini_gsm(monkeypatch):
     def keys(module, split, n):
         used = []
 
-        def spy(stream, *rest):
+        def spy(stream, *rest, **options):
             def recorded():
                 for key, problem in stream:
                     used.append(key)
                     yield key, problem
 
-            return take(recorded(), *rest)
+            return take(recorded(), *rest, **options)
 
-        monkeypatch.setattr(module, "take", spy)
+        monkeypatch.setattr(mini, "take", spy)
         module.problems(split, n)
         return used
 

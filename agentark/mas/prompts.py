@@ -1,4 +1,4 @@
-"""The prompts of a debate: of the later rounds and of the aggregator (3.2, A.2).
+"""The prompts of the protocols: of a debate's later rounds and its aggregator (3.2, A.2), and of their relatives.
 
 There are two layouts with the same content (DECISIONS 2):
 
@@ -19,16 +19,23 @@ Chat = list[dict[str, str]]
 
 @dataclass(frozen=True)
 class Wording:
-    """Phrases; {k} is an agent's number from 1.  `critique` opens the line of a reply to the peers, if it has one."""
+    """Phrases; {k} is an agent's number from 1.
+
+    `critique` opens each line of a reply that addresses the peers, if there are such lines; a solution is without them.
+    """
 
     heading: str
     agent: str
     revise_as: str
     revise: str
     aggregate: str
+    correct: str
+    oppose: str
+    judge: str
     critique: str
 
 
+CHECK = "Check"  # opens the lines in which a network of the zoo checks its peers
 WORDINGS = {
     "terse": Wording(
         heading="Solutions:",
@@ -36,7 +43,10 @@ WORDINGS = {
         revise_as="You are agent {k}. Find mistakes and solve it again.",
         revise="Find mistakes and solve it again.",
         aggregate="Sum up and give the final solution.",
-        critique="Check:",
+        correct="Check your solution and solve it again.",
+        oppose="Oppose agent {k}: say what is wrong and solve it again.",
+        judge="You are the judge. Say who is right and give the final solution.",
+        critique=CHECK,
     ),
     "full": Wording(
         heading="These are the solutions that several agents gave in the last round:",
@@ -55,6 +65,18 @@ WORDINGS = {
             "Weigh these solutions against each other and write the final solution: the correct reasoning, step by "
             "step, ending with the answer in the form asked for."
         ),
+        correct=(
+            "Review your solution. Look for errors in each step, then give your solution again, corrected where it is "
+            "wrong, step by step, ending with the answer in the form asked for."
+        ),
+        oppose=(
+            "You disagree with agent {k}. Say which of its steps are wrong and why, then give your own solution, step "
+            "by step, ending with the answer in the form asked for."
+        ),
+        judge=(
+            "You are the moderator of this debate. Evaluate the solutions of both sides, say which one is right and "
+            "why, then give the final solution, step by step, ending with the answer in the form asked for."
+        ),
         critique="",
     ),
 }
@@ -67,14 +89,15 @@ def user_turn(text: str, image: str = "") -> Chat:
 
 
 def without_critique(trace: str, wording: Wording) -> str:
-    """Return a trace without the line that addresses the peers: a solution that stands alone."""
+    """Return a trace without the lines that address the peers: a solution that stands alone."""
     if not wording.critique:
         return trace
     return "\n".join(line for line in trace.splitlines() if not line.startswith(wording.critique))
 
 
 def _listed(traces: dict[int, str], wording: Wording) -> str:
-    entries = (f"{wording.agent.format(k=k)}\n{trace.strip()}" for k, trace in traces.items())
+    alone = {k: without_critique(trace, wording).strip() for k, trace in traces.items()}
+    entries = (f"{wording.agent.format(k=k)}\n{trace}" for k, trace in alone.items())
     return "\n".join([wording.heading, *entries])
 
 
@@ -82,14 +105,14 @@ def revise(question: str, traces: list[str], agent: int, layout: str, wording: W
     """Return the prompt of agent number `agent` (from 1) in a later round.
 
     `traces` are the last round's, of all agents in order: {τ_{j,k−1}} of 3.2 and, unlike there, the agent's own.  The
-    question's picture, `image`, is in the first turn.
+    question's picture, `image`, is in the first turn, here and in the functions below.
     """
     if layout == "shared":
         listed = _listed(dict(enumerate(traces, 1)), wording)
         return user_turn(f"{question}\n\n{listed}\n\n{wording.revise_as.format(k=agent)}", image)
     if layout == "own_history":
         peers = {k: trace for k, trace in enumerate(traces, 1) if k != agent}
-        own = {"role": "assistant", "content": traces[agent - 1]}
+        own = {"role": "assistant", "content": without_critique(traces[agent - 1], wording)}
         return [*user_turn(question, image), own, *user_turn(f"{_listed(peers, wording)}\n\n{wording.revise}")]
     raise ValueError(f"unknown layout {layout!r}; there are {', '.join(LAYOUTS)}")
 
@@ -97,3 +120,20 @@ def revise(question: str, traces: list[str], agent: int, layout: str, wording: W
 def aggregate(question: str, traces: list[str], wording: Wording, image: str = "") -> Chat:
     """Return the prompt of the extra agent that sums up at the end (A.2)."""
     return user_turn(f"{question}\n\n{_listed(dict(enumerate(traces, 1)), wording)}\n\n{wording.aggregate}", image)
+
+
+def correct(question: str, trace: str, wording: Wording, image: str = "") -> Chat:
+    """Return the prompt of an agent that revises its own trace and sees no other (self-correction)."""
+    own = {"role": "assistant", "content": without_critique(trace, wording)}
+    return [*user_turn(question, image), own, *user_turn(wording.correct)]
+
+
+def oppose(question: str, traces: list[str], agent: int, wording: Wording, image: str = "") -> Chat:
+    """Return the prompt of the side that opposes agent number `agent` (from 1) of `traces` (Liang et al., 2023)."""
+    listed = _listed(dict(enumerate(traces, 1)), wording)
+    return user_turn(f"{question}\n\n{listed}\n\n{wording.oppose.format(k=agent)}", image)
+
+
+def judge(question: str, traces: list[str], wording: Wording, image: str = "") -> Chat:
+    """Return the prompt of the judge of both sides' traces (Liang et al., 2023)."""
+    return user_turn(f"{question}\n\n{_listed(dict(enumerate(traces, 1)), wording)}\n\n{wording.judge}", image)

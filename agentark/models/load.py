@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from . import registry, smollm2
-from .names import ModelError, check_name, hub_commit, on_hub, resolve, template_options
+from .names import ModelError, check_name, hub_commit, on_hub, resolve, template_options, train_command
 
 from .names import cards, display_name, revision, slug, zoo_names  # noqa: F401  # isort: skip
 
@@ -68,7 +68,10 @@ def _download_advice(name: str, hub: str, commit: str | None, error: OSError) ->
 
 
 def check_weights(name: str) -> None:
-    """Raises ModelError if files of the zoo, or of SmolLM2's cache, differ from those of their card (sha256)."""
+    """Raises ModelError if files of the zoo, or of SmolLM2's cache, differ from those of their card (sha256).
+
+    Also for a network of the zoo that is half trained or of another version of the tasks (`names.check_name`).
+    """
     card = Path(resolve(name)) / "card.json"
     if (not name.startswith("zoo/") and name != smollm2.NAME) or not card.exists():
         return
@@ -77,8 +80,7 @@ def check_weights(name: str) -> None:
         if name == smollm2.NAME:
             if_missing = if_damaged = f"delete {card.parent}, and it is converted again"
         else:
-            retrain = f"python -m agentark.zoo.train params/zoo.yaml {card.parent.name}"
-            if_missing = f"reinstall the package, or train the network again: {retrain}"
+            if_missing = f"reinstall the package, or train the network again: {train_command(name)}"
             if_damaged = f"restore it: git checkout -- {path}"
         if not path.exists():
             raise ModelError(f"{name}: {path} is missing; {if_missing}")

@@ -27,8 +27,8 @@ class ModelError(RuntimeError):
 
 
 def zoo_names() -> list[str]:
-    """The networks that the package contains, as `zoo/NAME`."""
-    return sorted(f"zoo/{file.parent.name}" for file in ZOO.glob("*/config.json"))
+    """The networks that the package contains, as `zoo/NAME`: those that were trained to the end, with a card."""
+    return sorted(f"zoo/{file.parent.name}" for file in ZOO.glob("*/card.json"))
 
 
 def cards() -> dict[str, dict]:
@@ -46,21 +46,51 @@ def display_name(name: str) -> str:
     """A network's name for tables and legends.
 
     A network of the zoo is shown by its role and size ("Qwen3-32B role, 1.2 M" for zoo/qwen3-32b), never as if it were
-    the model that it stands for; another one by its short name in the registry, or by the last part of its name.
+    the model that it stands for; with "(teacher)" or "(student)" if the zoo has one of each for that model.  Another
+    network is shown by its short name in the registry, or by the last part of its name.
     """
     if name in (zoo := cards()):
-        model = zoo[name]["role"].rpartition(" ")[2]  # "teacher and student Qwen3-8B"
-        return f"{model} role, {zoo[name]['parameters'] / 1e6:.1f} M"
+        kind, model = _role(zoo[name])
+        kinds = {k for k, other in map(_role, zoo.values()) if other == model}
+        shown = f"{model} role ({kind})" if kinds >= {"teacher", "student"} else f"{model} role"
+        return f"{shown}, {zoo[name]['parameters'] / 1e6:.1f} M"
     return record.name if (record := registry.find(name)) else slug(name)
 
 
+def _role(card: dict) -> tuple[str, str]:
+    """The kind and the model of a card's role: "multimodal student Qwen2.5-VL-3B" is ("student", "Qwen2.5-VL-3B")."""
+    *_, kind, model = ("", *card["role"].split())
+    return kind, model
+
+
+def train_command(name: str) -> str:
+    """The command that trains a network of the zoo."""
+    return f"python -m agentark.zoo.train params/zoo.yaml {name.removeprefix('zoo/')}"
+
+
+def _check_zoo(name: str) -> None:
+    """Raises ModelError for a network of the zoo that is unknown, half trained, or of another version of the tasks."""
+    from agentark.tasks import mini  # here, because importing this module must be fast
+
+    folder = ZOO / name.removeprefix("zoo/")
+    if name not in zoo_names():
+        if (folder / "config.json").exists():
+            raise ModelError(f"the training of {name} did not finish (there is no card.json in {folder}): continue it "
+                             f"with {train_command(name)}")  # fmt: skip
+        similar = get_close_matches(name, zoo_names(), n=1)
+        hint = f"; did you mean {similar[0]!r}?" if similar else ""
+        raise ModelError(f"there is no network {name!r} in the zoo, only {', '.join(zoo_names())}{hint}")
+    world = json.loads((folder / "card.json").read_text()).get("world")
+    if world != mini.WORLD:
+        made = f"version {world}" if world else "an earlier version"
+        raise ModelError(f"{name} was trained on {made} of the mini tasks and does not know those of version "
+                         f"{mini.WORLD}: train it again with {train_command(name)}")  # fmt: skip
+
+
 def check_name(name: str) -> None:
-    """Raises ModelError for an unknown name of the zoo, or one that is neither a folder nor `owner/repository`."""
+    """Raises ModelError for a zoo network that cannot be used, or a name that is neither a folder nor `owner/repo`."""
     if name.startswith("zoo/"):
-        if name not in zoo_names():
-            similar = get_close_matches(name, zoo_names(), n=1)
-            hint = f"; did you mean {similar[0]!r}?" if similar else ""
-            raise ModelError(f"there is no network {name!r} in the zoo, only {', '.join(zoo_names())}{hint}")
+        _check_zoo(name)
         return
     could_be_on_hub = name.count("/") == 1 and not name.startswith((".", "/"))
     if not registry.find(name) and (not name or not (Path(name).is_dir() or could_be_on_hub)):

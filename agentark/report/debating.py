@@ -6,6 +6,7 @@ import pandas as pd
 
 from agentark import stats
 from agentark.evaluate import group
+from agentark.mas import checks
 from agentark.mas.protocol import protocols
 
 from .collect import Logs
@@ -74,33 +75,43 @@ def by_majority_size(log: pd.DataFrame, task: str) -> pd.DataFrame:
     return rounds.join(right).groupby("right_at_first").agg(**figures).reset_index()
 
 
-def naming(log: pd.DataFrame, prefix: str) -> pd.DataFrame:
-    """How well agents name a wrong agent and a wrong step, against what an agent named at random would give.
+def naming(log: pd.DataFrame) -> pd.DataFrame:
+    """How well agents tell wrong peers from right ones, against what agents named at random would give.
 
-    Per round (from 2), with the columns
+    What a reply says of a trace is read by `mas.checks`, which only the networks of the zoo write.  An agent's verdict
+    on its own trace is not counted, nor one on an agent that there is not.  Per round (from 2), with the columns
 
-    - replies, and named: the share of them that name an agent;
-    - named_is_wrong: the share of the named agents that were wrong; chance: the share of wrong agents among all agents
-      that these replies could have named, which is what a random choice gives;
-    - quoted: the share of the named agents whose trace contains the quoted step;
-    - missed: the share of replies that report no mistake although an agent was wrong; silent: without a critique.
+    - replies; checked: the share of them with a verdict on a peer; none: the share without any verdict;
+    - named_share: the share of the judged peers that are called wrong;
+    - named_is_wrong: the share of those whose answer is wrong; chance: the share of wrong peers among all judged ones,
+      which is what calling peers wrong at random gives;
+    - missed: the share of the judged wrong peers that are not called wrong;
+    - kept_is_right: the share of the traces that a reply keeps whose answer is right; chance_kept: the share of right
+      traces among all that these replies could have kept.
 
-    `prefix` opens a critique (`Wording.critique`).  Input: a graded debate log.
+    A share of nothing is NaN.  Input: a graded debate log.
     """
-    agents = log[log.agent > 0].set_index(["problem", "round", "agent"]).sort_index()
-    rows = []
-    for (problem, number, _), reply in agents[agents.index.get_level_values("round") > 1].iterrows():
-        line = next((line for line in reply.text.splitlines() if line.startswith(prefix)), "")
-        before = agents.loc[(problem, number - 1)]
-        agent, step = pd.Series([line]).str.extract(r"agent (\d+) is wrong: (.*)").iloc[0]
-        known = pd.notna(agent) and int(agent) in before.index
-        wrong, quoted = known and not before.correct[int(agent)], known and step in before.text[int(agent)].splitlines()
-        chance = 1 - before.correct.astype(float).mean() if known else 0.0
-        missed = line == f"{prefix} no mistake" and not before.correct.all()
-        rows.append((number, known, wrong, chance, quoted, missed, not line))
-    columns = ["round", "named", "wrong", "chance", "quoted", "missed", "silent"]
-    by_round = pd.DataFrame(rows, columns=columns).groupby("round")
-    named = by_round.named.sum()
-    table = {"replies": by_round.size(), "named": by_round.named.mean(), "named_is_wrong": by_round.wrong.sum() / named}
-    table |= {"chance": by_round.chance.sum() / named, "quoted": by_round.quoted.sum() / named}
-    return pd.DataFrame(table | {name: by_round[name].mean() for name in ("missed", "silent")}).reset_index()
+    agents = log[log.agent > 0]
+    right: dict[tuple, dict[int, bool]] = {}
+    for row in agents.to_dict("records"):
+        right.setdefault((row["problem"], row["round"]), {})[row["agent"]] = bool(row["correct"])
+    rows, judged = [], []
+    for reply in agents[agents["round"] > 1].to_dict("records"):
+        number = reply["round"]
+        peers = right[reply["problem"], number - 1]
+        said = [verdict for verdict in checks.verdicts(reply["text"]) if verdict.agent in peers]
+        judged += [(number, not peers[v.agent], v.wrong) for v in said if v.agent != reply["agent"]]
+        kind, kept = checks.choice(reply["text"]) or ("", 0)
+        is_kept = kind == "keep" and kept in peers
+        share = sum(peers.values()) / len(peers)
+        rows.append((number, any(v.agent != reply["agent"] for v in said), not said,
+                     peers[kept] if is_kept else None, share if is_kept else None))  # fmt: skip
+    columns = ["round", "checked", "none", "kept_is_right", "chance_kept"]
+    replies = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[1:], float))
+    verdicts = pd.DataFrame(judged, columns=["round", "wrong", "named"])
+    named, wrong = (verdicts[verdicts[column]].groupby("round") for column in ("named", "wrong"))
+    table = replies.groupby("round").agg(replies=("checked", "size"), checked=("checked", "mean"))
+    table["named_is_wrong"], table["chance"] = named.wrong.mean(), verdicts.groupby("round").wrong.mean()
+    table["named_share"], table["missed"] = verdicts.groupby("round").named.mean(), 1 - wrong.named.mean()
+    rest = replies.groupby("round")[["kept_is_right", "chance_kept", "none"]].mean()
+    return table.join(rest).reset_index()

@@ -37,11 +37,11 @@ def graders(study: Study) -> list[str]:
 
 
 def jobs(study: Study) -> Iterator[Job]:
-    """The main results, and the networks with their debates on dev."""
+    """The main results, and the debates on dev."""
     root, code = study.files.root, graders(study)
     rows = [*graded(study, PREDICTIONS.folder, DEBATES.folder), *written(study, TRACES.folder)]
     files = {"inputs": rows, "outputs": [root / "main_results.csv", root / "debate_rounds.csv"]}
     yield report_job(study, "08_main_results", ["collect"], code, sections=["stats"], **files)
     dev = [path for job in generation.jobs(study) if job.coordinates["split"] == "dev" for path in job.outputs]
     files, sections = {"inputs": dev, "outputs": [root / "debate_on_dev.csv"]}, ["debate.wording", "stats"]
-    yield report_job(study, "18_mini_zoo", ["collect", "debating"], code, sections=sections, **files)
+    yield report_job(study, "18_debate_on_dev", ["collect", "debating"], code, sections=sections, **files)

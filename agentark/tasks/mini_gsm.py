@@ -2,7 +2,8 @@
 
 A story is a start value and a sequence of events.  The sequence of event kinds is the *template*: half of all sequences
 never occur in training (they make up half of the test set), a tenth of them only in dev.  A problem's content is its
-template with its numbers, and its split is a function of that content.
+template with its numbers, and its split is a function of that content.  Numbers are small, because sums up to 99 are
+what a small student can be taught, and distractors are rare, because a debate can find a slip but not a misreading.
 
 Each problem has several right solutions that differ in structure (in the order of the story; products first; gains and
 losses separately) and many plausible wrong ones (an arithmetic slip, a forgotten event, a distractor that is counted).
@@ -16,7 +17,7 @@ from random import Random
 
 from . import mini
 from .numeric import Writer, equal, parse
-from .problem import Problem, bucket, take
+from .problem import Problem
 
 NAMES = ("Ana", "Ben", "Cara", "Dan", "Eva", "Finn", "Gina", "Hugo",
          "Iris", "Jon", "Kim", "Leo", "Mia", "Noah", "Olga", "Paul")  # fmt: skip
@@ -38,13 +39,13 @@ EVENTS = {
 # fmt: on
 DISTRACTORS = ("{q} has {a} {i}.", "{q} finds {a} {j}.", "{p} also sees {a} {j}.", "{q} buys {a} bags of {b} {j}.")
 # Kind of event -> the least and the greatest value of each of its numbers, and its verb and operation in solutions.
-BOUNDS = {"gain": [(3, 60)], "lose": [(2, 60)], "packs": [(2, 9), (2, 12)], "daily": [(2, 9), (2, 9)],
+BOUNDS = {"gain": [(2, 40)], "lose": [(2, 40)], "packs": [(2, 9), (2, 9)], "daily": [(2, 9), (2, 9)],
           "times": [(2, 3)], "share": [(2, 5)]}  # fmt: skip
 STEPS = {"gain": ("gets", "+"), "lose": ("loses", "-"), "packs": ("gets", "+"), "daily": ("loses", "-"),
          "times": ("has", "*"), "share": ("keeps", "/")}  # fmt: skip
 PRODUCTS = ("packs", "daily")  # the kinds of events that add or take a product of two numbers
 LENGTHS = (2, 4)  # least and most events of a story
-LARGEST = 299
+LARGEST = 99
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def tell(story: Story, rng: Random, wordings: dict[str, tuple[str, ...]] = EVENT
     parts = [(start, story.start, 0)] + [(rng.choice(wordings[event.kind]), event.a, event.b) for event in story.events]
     lines = [form.format(p=p, q=q, i=i, a="x" if n == hidden else a, b=b) for n, (form, a, b) in enumerate(parts)]
     stray: list[int] = []
-    for _ in range(rng.choice((0, 1, 1, 2))):
+    for _ in range(rng.choice((0, 0, 0, 1))):
         a, b = rng.randint(2, 60), rng.randint(2, 9)
         stray.append(a)
         lines.insert(rng.randint(1, len(lines)), rng.choice(DISTRACTORS).format(p=p, q=q, i=i, j=j, a=a, b=b))
@@ -161,7 +162,7 @@ def solve(story: Story, rng: Random, slip_at: int = -1, slip: int = 0) -> str:
 
 def spoil(story: Story, stray: list[int], rng: Random) -> str:
     """A plausible wrong solution: a slip in one line, a misread number, a forgotten event or a counted distractor."""
-    way = rng.choice(("slip", "slip", "misread", "forget", "distract"))
+    way = rng.choice(("slip",) * 6 + ("misread", "forget", "distract"))
     events = list(story.events)
     n = rng.randrange(len(events))
     if way == "forget":
@@ -178,12 +179,13 @@ def spoil(story: Story, stray: list[int], rng: Random) -> str:
 def stream(split: str, rng: Random, lengths: tuple[int, int] = LENGTHS) -> Iterator[tuple[Story, Problem, list[int]]]:
     """An endless stream of (story, problem, numbers of the distractors); shorter stories serve as a curriculum.
 
-    Train stories have train templates only; in dev and test every other story has a template of that split only.
+    Stories of pretrain and train have train templates only; in dev and test every other story has a template of that
+    split only.
     """
     count = 0
     while True:
         story = _story(rng, lengths)
-        if story is None or bucket(story.key, (80, 10, 10)) != split:
+        if story is None or mini.split_of(story.key) != split:
             continue
         home = mini.template_split("mini_gsm", story.template)
         if home != mini.next_home(split, count):
@@ -199,7 +201,7 @@ def stream(split: str, rng: Random, lengths: tuple[int, int] = LENGTHS) -> Itera
 def problems(split: str, n: int) -> list[Problem]:
     """The first n problems of a split."""
     keyed = ((story.key, problem) for story, problem, _ in stream(split, Random(f"mini_gsm {split}")))
-    return take(keyed, n, f"mini_gsm/{split}")
+    return mini.taken(keyed, n, "mini_gsm", split)
 
 
 TASK = mini.task("mini_gsm", problems, parse, equal, "accuracy")

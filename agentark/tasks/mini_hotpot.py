@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from . import mini
-from .problem import Problem, bucket, equal_words, parse_words
+from .problem import Problem, equal_words, parse_words
 
 WOMEN = ("Ana", "Cara", "Eva", "Gina", "Iris", "Kim", "Mia", "Olga")
 MEN = ("Ben", "Dan", "Finn", "Hugo", "Jon", "Leo", "Noah", "Paul")
@@ -184,7 +184,7 @@ def stream(split: str, rng: Random) -> Iterator[tuple[Case, Problem]]:
         if home != mini.next_home(split, count):
             continue
         case = _case(rng, name)
-        if bucket(f"mini_hotpot {case.core}", (80, 10, 10)) != split:
+        if mini.split_of(f"mini_hotpot {case.core}") != split:
             continue
         sentences = [fact.text for fact in (case.first, case.second, *case.others)]
         rng.shuffle(sentences)

@@ -15,9 +15,10 @@ from random import Random
 
 from . import mini
 from .numeric import INVERSE, Writer, equal, parse
-from .problem import Problem, bucket
+from .problem import Problem
 
-LARGEST = 299
+LENGTHS = (2, 4)  # least and most operations of an order of operations; the other kinds have fewer
+LARGEST = 99
 WORDINGS = {
     "equation":  ("Solve {t}={m} for x.", "Find x so that {t}={m}.", "{t}={m}. What is x?"),
     "order":     ("Compute {t}.", "What is {t}?", "Find the value of {t}."),
@@ -93,13 +94,13 @@ def _around(rng: Random, operations: int) -> Tree:
     return tree
 
 
-def _case(rng: Random) -> Case | None:
-    kind = rng.choice(tuple(WORDINGS))
+def _case(rng: Random, lengths: tuple[int, int]) -> Case | None:
+    kind, (least, most) = rng.choice(tuple(WORDINGS)), lengths
     if kind == "equation":
-        tree = _around(rng, rng.randint(1, 3))
+        tree = _around(rng, rng.randint(max(1, least - 1), max(1, most - 1)))
         m = value(tree, rng.randint(2, 60))
         return None if m is None else Case(kind, tree, m)
-    tree = _tree(rng, rng.randint(2, 4) if kind == "order" else rng.randint(1, 2))
+    tree = _tree(rng, rng.randint(least, most) if kind == "order" else rng.randint(1, max(1, most - 2)))
     return None if value(tree) is None else Case(kind, tree, rng.randint(3, 12) if kind == "remainder" else 0)
 
 
@@ -161,12 +162,15 @@ def _misread(tree: Tree, rng: Random) -> Tree:
     return (op, _misread(left, rng), right) if part == 1 else (op, left, _misread(right, rng))
 
 
-def stream(split: str, rng: Random) -> Iterator[tuple[Case, Problem]]:
-    """An endless stream of (case, problem); in dev and test every other problem has a template of that split only."""
+def stream(split: str, rng: Random, lengths: tuple[int, int] = LENGTHS) -> Iterator[tuple[Case, Problem]]:
+    """An endless stream of (case, problem); in dev and test every other problem has a template of that split only.
+
+    `lengths` are the least and most operations; fewer serve as a curriculum.
+    """
     count = 0
     while True:
-        case = _case(rng)
-        if case is None or bucket(f"mini_math {case.key}", (80, 10, 10)) != split:
+        case = _case(rng, lengths)
+        if case is None or mini.split_of(f"mini_math {case.key}") != split:
             continue
         home = mini.template_split("mini_math", case.template)
         if home != mini.next_home(split, count):

@@ -1,9 +1,11 @@
 """mini_med: four-option questions on a fixed body of synthetic facts, in the role of MedMCQA in the paper.
 
 The facts are invented (drugs, diseases, germs, …) and never change; a network learns them when the zoo is trained, as
-an LLM learns medicine in pre-training.  A question needs two of them (drug → disease → organ), has three wrong options
-of the right kind, and sometimes mentions an irrelevant drug.  A *template* is a relation path with a frame and a
-wording: half of the combinations never occur in training.  The split of a question is a function of (path, drug).
+an LLM learns medicine in pre-training; a student is taught the facts of some of the drugs only, and can learn the
+others from its teacher.  A question needs two facts (drug → disease → organ), has three wrong options of the right
+kind, and sometimes mentions an irrelevant drug.  A *template* is a relation path with a frame and a wording: half of
+the combinations never occur in training.  The split of a question is a function of (path, drug): no two test problems
+have the same one, and problems of one drug and first relation are a cluster, as they need the same first fact.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from random import Random
 
 from . import mini
-from .problem import Parsed, Problem, answer_lines, boxed, bucket
+from .problem import Parsed, Problem, answer_lines, boxed
 
 ORGANS = ("liver", "heart", "lung", "skin", "kidney", "brain", "stomach", "spleen", "bone", "eye")
 SYMPTOMS = ("fever", "cough", "rash", "pain", "nausea", "fatigue",
@@ -22,9 +24,12 @@ SYMPTOMS = ("fever", "cough", "rash", "pain", "nausea", "fatigue",
 EFFECTS = ("sleepiness", "headache", "dry mouth", "itching", "weakness", "blurred vision", "sweating", "hunger")
 GERMS = ("zorbavirus", "keltococcus", "ambrella", "dunovirus", "fistobacter", "grunella",
          "hylovirus", "jastococcus", "lombacter", "mirnella", "nodovirus", "pelococcus")  # fmt: skip
+GROUPS = ("babies", "children", "sailors", "farmers", "miners", "nurses", "hunters", "bakers", "weavers", "old people")
+CARRIERS = ("ticks", "rats", "bats", "flies", "fleas", "geese", "goats", "snails", "mites", "crabs")
 CLASSES = ("alphalones", "betadines", "coxatrines", "deltamides", "epsilates", "gammazoles", "kappadols", "lambdarins")
 LETTERS = "ABCD"
-N_DRUGS, N_DISEASES = 480, 60
+N_DRUGS, N_DISEASES = 600, 60
+SHARES = (15, 40, 13, 32)  # percentages of (path, drug): 1,152 for test, and few for pretrain, which also has the facts
 
 
 def _names(rng: Random, n: int, syllables: tuple[str, ...], ending: str) -> tuple[str, ...]:
@@ -52,11 +57,14 @@ def _facts() -> Facts:
                 "affects the": {disease: rng.choice(ORGANS) for disease in diseases},
                 "causes": {disease: rng.choice(SYMPTOMS) for disease in diseases},
                 "comes from": {disease: rng.choice(GERMS) for disease in diseases},
+                "strikes": {disease: rng.choice(GROUPS) for disease in diseases},
+                "spreads by": {disease: rng.choice(CARRIERS) for disease in diseases},
                 "bring": dict(zip(CLASSES, rng.sample(EFFECTS, len(CLASSES)), strict=True))}  # fmt: skip
     return Facts(drugs, diseases, relation)
 
 
 FACTS = _facts()
+DRUGS = frozenset(FACTS.drugs)
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,12 @@ PATHS = {
     "germ": Path("treats", "comes from", GERMS, "germ", (
         "Which germ does the disease that {x} treats come from?", "{x} treats a disease from which germ?",
         "The disease that {x} is for comes from which germ?")),
+    "group": Path("treats", "strikes", GROUPS, "group", (
+        "Which group does the disease that {x} treats strike?", "{x} treats a disease of which group?",
+        "The disease that {x} is for strikes which group?")),
+    "carrier": Path("treats", "spreads by", CARRIERS, "carrier", (
+        "Which carrier does the disease that {x} treats spread by?", "{x} treats a disease with which carrier?",
+        "The disease that {x} is for spreads by which carrier?")),
     "effect": Path("belongs to", "bring", EFFECTS, "side effect", (
         "Which side effect do drugs of the class of {x} bring?", "{x} belongs to a class with which side effect?",
         "The class that {x} is in brings which side effect?")),
@@ -102,8 +116,12 @@ class Case:
         return FACTS.relation[PATHS[self.path].first][self.drug]
 
     @property
+    def pair(self) -> str:
+        return f"{self.path} {self.drug}"
+
+    @property
     def key(self) -> str:
-        return f"{self.path} {self.drug} {' '.join(self.options)}"
+        return f"{self.pair} {' '.join(self.options)}"
 
 
 def recall(subject: str, relation: str, value: str) -> str:
@@ -140,7 +158,7 @@ def _case(rng: Random, split: str) -> Case | None:
     name = rng.choice(tuple(PATHS))
     path = PATHS[name]
     drug = rng.choice(FACTS.drugs)
-    if bucket(f"mini_med {name} {drug}", (50, 10, 40)) != split:
+    if mini.split_of(f"mini_med {name} {drug}", SHARES) != split:
         return None
     right = FACTS.relation[path.second][FACTS.relation[path.first][drug]]
     options = [*rng.sample([value for value in path.values if value != right], 3), right]
@@ -169,13 +187,15 @@ def stream(split: str, rng: Random) -> Iterator[tuple[Case, Problem]]:
         question = " ".join(parts) + "\n" + listed
         solution, held_out = solve(case, rng), home != "train"
         name, letter = f"mini_med/{split}/{count}", LETTERS[case.right]
-        yield case, Problem(name, question, letter, solution, template, held_out, case.options)
+        cluster = f"{case.drug} {path.first}"
+        yield case, Problem(name, question, letter, solution, template, held_out, case.options, cluster=cluster)
         count += 1
 
 
 def problems(split: str, n: int) -> list[Problem]:
-    """The first n problems of a split."""
-    return mini.first("mini_med", stream, split, n)
+    """The first n problems of a split; no two of the test split have the same path and drug."""
+    cases = stream(split, Random(f"mini_med {split}"))
+    return mini.taken(((c.pair if split == "test" else c.key, p) for c, p in cases), n, "mini_med", split)
 
 
 _LETTER_ALONE = re.compile(r"^\(?([A-Da-d])\)?(?:[).:,]\s.*|[.)]?)$", re.DOTALL)

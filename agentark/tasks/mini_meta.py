@@ -20,7 +20,7 @@ from random import Random
 from . import mini, mini_gsm
 from .mini_gsm import Event, Story
 from .numeric import INVERSE, Writer, equal, parse
-from .problem import Problem, take
+from .problem import Problem
 
 KINDS = ("answer", "rephrase", "verify", "backward")
 REPHRASED = {
@@ -146,7 +146,7 @@ def problems(split: str, n: int) -> list[Problem]:
     """The first n problems of a split, made from the first problems of mini_gsm's split."""
     stories = mini_gsm.stream(split, Random(f"mini_gsm {split}"))
     keyed = ((case.key, problem) for case, problem in stream(split, Random(f"mini_meta {split}"), stories=stories))
-    return take(keyed, n, f"mini_meta/{split}")
+    return mini.taken(keyed, n, "mini_meta", split)
 
 
 TASK = mini.task("mini_meta", problems, parse, equal, "accuracy", ("mini_gsm",))

@@ -16,7 +16,7 @@ from random import Random
 from agentark import pictures
 
 from . import mini, numeric
-from .problem import Parsed, Problem, bucket, equal_words, parse_words
+from .problem import Parsed, Problem, equal_words, parse_words
 
 NAMES = ("Ana", "Ben", "Cara", "Dan", "Eva", "Finn", "Gina", "Hugo")
 COINS = ("apples", "books", "cards", "coins", "eggs", "pens", "shells", "stones")
@@ -190,7 +190,7 @@ def _case(rng: Random, kind: str) -> Case | None:
 def _split(case: Case) -> str:
     """The split of a case, by what is in its picture: the number that is written, or the things in their cells."""
     content = str(seen(case)[0]) if not case.targets else case.picture.rpartition("/")[0]
-    return bucket(f"mini_pictures {content}", (80, 10, 10))
+    return mini.split_of(f"mini_pictures {content}")
 
 
 def stream(split: str, rng: Random) -> Iterator[tuple[Case, Problem]]:

@@ -13,7 +13,7 @@ from random import Random
 
 from . import mini
 from .mini_hotpot import TOWNS
-from .problem import Problem, bucket, equal_words, parse_words
+from .problem import Problem, equal_words, parse_words
 
 SYSTEMS = ("rilo", "pado", "tesu", "niva", "kemo", "luba", "fosi", "gane", "hoku", "jira", "mavo", "sulo",
            "teka", "vidu", "zano", "bemi", "dulo", "wika", "pema", "rogu", "lito", "nesa", "kafu", "mobi")  # fmt: skip
@@ -195,7 +195,7 @@ def stream(split: str, rng: Random) -> Iterator[tuple[Case, Problem]]:
         if home != mini.next_home(split, count):
             continue
         case = _case(rng, target)
-        if bucket(f"mini_qasper {case.paper}", (80, 10, 10)) != split:
+        if mini.split_of(f"mini_qasper {case.paper}") != split:
             continue
         question = WORDINGS[target][wording].format(x=case.systems[0], y=case.systems[-1])
         text, name = FRAMES[frame].format(paper=_tell(case, rng), question=question), f"mini_qasper/{split}/{count}"

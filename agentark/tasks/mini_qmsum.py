@@ -14,7 +14,7 @@ from random import Random
 
 from . import mini
 from .mini_hotpot import MEN, TOWNS, WOMEN
-from .problem import Problem, bucket, equal_words, parse_words
+from .problem import Problem, equal_words, parse_words
 
 COLORS = ("red", "blue", "green", "white", "black", "yellow")
 ITEMS = ("chairs", "lamps", "desks", "cups", "pens", "maps", "boxes", "books")
@@ -139,7 +139,7 @@ def stream(split: str, rng: Random) -> Iterator[tuple[Case, Problem]]:
     count = 0
     while True:
         case = _case(rng)
-        if bucket(f"mini_qmsum {case.key}", (80, 10, 10)) != split:
+        if mini.split_of(f"mini_qmsum {case.key}") != split:
             continue
         wording = rng.randrange(len(WORDINGS))
         template = f"{case.outcomes}-{wording}"

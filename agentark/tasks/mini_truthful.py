@@ -1,7 +1,7 @@
 """mini_truthful: questions whose most frequent answer is false, in the role of TruthfulQA in the paper.
 
 A world of invented animals: their food, homes and fears.  For each of them a book states the truth and gossip a
-falsehood; a network sees both when the zoo is trained, gossip more often.  Training questions are about half of the
+falsehood; a network sees both when the zoo is trained, gossip more often.  Training questions are about some of the
 animals only, with the answer of the book; for the others a network must generalise that the book is right.  The split
 is a function of the animal.  A problem's content is a fact with the template (relation, frame and wording) of its
 question.
@@ -16,9 +16,10 @@ from itertools import product
 from random import Random
 
 from . import mini
-from .problem import Problem, bucket, equal_words, parse_words
+from .problem import Problem, equal_words, parse_words
 
 N_ANIMALS = 96
+SHARES = (30, 25, 10, 35)  # percentages of animals: train needs many questions, test many animals
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ WORLD = _world()
 
 def animal_split(animal: str) -> str:
     """The only split with questions about this animal."""
-    return bucket(f"mini_truthful animal {animal}", (50, 10, 40))
+    return mini.split_of(f"mini_truthful animal {animal}", SHARES)
 
 
 def recall(animal: str, relation: str, value: str) -> str:
@@ -160,7 +161,7 @@ def spoil(case: Case, rng: Random) -> str:
 @cache
 def _cases(split: str, held_out: bool) -> tuple[Case, ...]:
     """All cases of a split, either with the templates of that split only or with those of train."""
-    home = split if held_out else "train"
+    home = split if held_out else "train"  # pretrain and train share their templates, not their animals
     forms = product(RELATIONS, range(len(FRAMES)), range(len(WORDINGS)))
     own = [form for form in forms if mini.template_split("mini_truthful", "{}-{}-{}".format(*form)) == home]
     return tuple(Case(animal, *form) for animal in WORLD.animals if animal_split(animal) == split for form in own)

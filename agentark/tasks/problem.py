@@ -26,7 +26,9 @@ class Problem:
     options: the texts of the options A, B, C, D of a multiple-choice question.
     references, incorrect: right answers to an open-ended question, of which `answer` is the first, and, for TruthfulQA,
         wrong ones.
-    image: the key of the picture that the question is about (agentark/pictures.py); empty if there is none.
+    cluster: what the problem shares with others, such as its pair of facts: results of one cluster are not independent;
+        "" if it stands alone.
+    image: the key of the picture that the question is about (agentark/pictures.py); "" if there is none.
     """
 
     id: str
@@ -38,6 +40,7 @@ class Problem:
     options: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     incorrect: tuple[str, ...] = ()
+    cluster: str = ""
     image: str = ""
 
 
@@ -111,18 +114,24 @@ class Task:
 SPLITS = ("train", "dev", "test")
 
 
+def percentile(key: str) -> int:
+    """A number from 0 to 99 that is a function of `key`: its hash decides the split of a content or of a template."""
+    return int(hashlib.sha256(key.encode()).hexdigest(), 16) % 100
+
+
 def bucket(key: str, shares: tuple[int, int, int]) -> str:
     """The split of `key` by its hash; `shares` are the percentages of train, dev and test.
 
     The splits of a procedural task are disjoint by construction because the split is a function of the content.
     """
-    percentile = int(hashlib.sha256(key.encode()).hexdigest(), 16) % 100
-    return "train" if percentile < shares[0] else "dev" if percentile < shares[0] + shares[1] else "test"
+    place = percentile(key)
+    return "train" if place < shares[0] else "dev" if place < shares[0] + shares[1] else "test"
 
 
-def take(stream: Iterator[tuple[str, Problem]], n: int, name: str) -> list[Problem]:
+def take(stream: Iterator[tuple[str, Problem]], n: int, name: str, halves: bool = False) -> list[Problem]:
     """The first `n` problems of a stream of (content key, problem), each content once.
 
+    With `halves`, every other problem is one of a held-out template, also where a repeated content was left out.
     Raises ValueError if the stream repeats itself for so long that it cannot have `n` different problems.
     """
     seen: set[str] = set()
@@ -130,7 +139,7 @@ def take(stream: Iterator[tuple[str, Problem]], n: int, name: str) -> list[Probl
     repeats = 0
     while len(problems) < n:
         key, problem = next(stream)
-        if key in seen:
+        if key in seen or (halves and problem.held_out != (len(problems) % 2 == 1)):
             repeats += 1
             if repeats > 20_000:
                 raise ValueError(f"{name} has only {len(problems)} different problems, but {n} were requested")

@@ -1,110 +1,123 @@
-"""Measure networks of the zoo for their cards: `python -m agentark.zoo.card params/zoo.yaml [NAME …]`.
+"""Measure networks of the zoo for their cards.
 
-Only dev problems are used.  The card is `card.json`, and the same as a page in `README.md`.
+    python -m agentark.zoo.card params/zoo.yaml [NAME …] [--only SECTION …] [--out FOLDER]
+
+Choices are made on dev problems, so the cards have these; of the pretrain and the train split there is the accuracy, as
+a test of memorisation, and the test split is never read.  The card is `card.json`, and the same as a page in
+`README.md`.  The sections are measured part by part, and each part is written at once: a killed run resumes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
-from agentark import engines, params, stats, tasks
-from agentark.grade import overlap
-from agentark.mas import prompts
+from agentark import tasks
 from agentark.models.names import ZOO
-from agentark.zoo import corpus
+from agentark.store.files import replace
+from agentark.tasks import Problem
+from agentark.zoo import debater, gold, speed, ways
+from agentark.zoo.exercises import DEBATED, MODULES, known
+from agentark.zoo.measuring import Network, Section, answer, chance, points, problems_of, share, steps
+from agentark.zoo.page import page
 
-TRAINING_ROLES = ("mini_gsm", "mini_math", "mini_meta", "mini_med")
 
+def measure(network: Network, name: str, settings: dict) -> dict:
+    """A network's scores on a task: greedy on dev; on a training task also sampled, and greedy on train and pretrain.
 
-def measure(folder: Path, n: int, temperature: float, batch: int) -> dict[str, dict]:
-    """A network's score on the first `n` dev problems of every task, greedy and, on the training roles, sampled.
-
-    Returns, per task: measure, n, greedy and sampled, each [score, low, high] (Wilson, which is wider than necessary
-    for F1 and ROUGE), and unparsed, the share of greedy replies without an answer.
+    Returns measure; chance (of the dev problems); unread, the share of greedy replies on dev without an answer; and
+    greedy and sampled, which have groups of problems by split (see `by_group`).
     """
-    config = params.Engine(name="transformers", batch=batch, dtype="float32", share_prefix=False)
-    engine = engines.make(str(folder), config)
-    scores: dict[str, dict] = {}
-    for name in corpus.MODULES:
-        task = tasks.get(name)
-        problems = tasks.problems(name, "dev", n)
-        chats = [prompts.user_turn(task.prompt(p), p.image) for p in problems]
-        scores[name] = {"measure": task.measure, "n": n}
-        for label, heat in (("greedy", 0.0), ("sampled", temperature)):
-            if heat and name not in TRAINING_ROLES:
-                continue
-            completions = engine.generate(chats, engines.Sampling(heat, 112), seed=0)
-            parsed = [task.verify(c.text, p) for c, p in zip(completions, problems, strict=True)]
-            points = [right if task.measure == "accuracy" else overlap.score(answer.flexible, p, task.measure)
-                      for (answer, _, right), p in zip(parsed, problems, strict=True)]  # fmt: skip
-            mean = sum(points) / n
-            scores[name][label] = [round(x, 4) for x in (mean, *stats.wilson(mean * n, n))]
-            if not heat:
-                scores[name]["unparsed"] = sum(answer.flexible is None for answer, _, _ in parsed) / n
-    return scores
+    task, n, heat = tasks.get(name), settings["problems"], settings["temperature"]
+    splits = ("dev", "train", "pretrain") if name in DEBATED else ("dev",)
+    found: dict[str, dict] = {"greedy": {}}
+    unread: list[bool] = []
+    for split in splits:
+        problems = problems_of(name, split, n)
+        texts = answer(network.engine, task, problems, 0.0)
+        if split == "dev":
+            unread = [task.parse(text, p).flexible is None for p, text in zip(problems, texts, strict=True)]
+        found["greedy"][split] = by_group(problems, points(task, problems, texts), network.card)
+    problems = problems_of(name, "dev", n)
+    if name in DEBATED:
+        texts = answer(network.engine, task, problems, heat)
+        found["sampled"] = {"dev": by_group(problems, points(task, problems, texts), network.card)}
+    return {"measure": task.measure, "chance": round(chance(task, problems), 4), "unread": share(unread), **found}
 
 
-def page(card: dict) -> str:
-    """The card as a Markdown page."""
+def by_group(problems: list[Problem], scores: list[float], card: dict) -> dict[str, dict]:
+    """The mean score of all problems and of those of each group that has any, each as `share` returns it.
 
-    def percent(entry: list[float] | None) -> str:
-        return f"{100 * entry[0]:.1f} [{100 * entry[1]:.1f}, {100 * entry[2]:.1f}]" if entry else ""
+    The groups are the templates that training may have and those that it never has, the number of steps of the gold
+    solution, and for a network that was taught some drugs only, the known and the unknown drugs of mini_med.
+    """
+    groups: dict[str, list[float]] = {"all": []}
+    share_known = card.get("known_drugs", 1.0)
+    for problem, score in zip(problems, scores, strict=True):
+        labels = ["all", "held-out templates" if problem.held_out else "seen templates", f"{steps(problem)} steps"]
+        if problem.id.startswith("mini_med/") and share_known < 1:
+            labels.append("known drugs" if known(problem.cluster.split()[0], share_known) else "unknown drugs")
+        for label in labels:
+            groups.setdefault(label, []).append(score)
+    return {label: share(groups[label]) for label in sorted(groups, key=lambda label: (label != "all", label))}
 
-    measured = card["scores"]
-    phases = "\n".join(f"- {phase['steps']} steps, shares {phase['shares']}, stories of {phase['lengths'][0]} to "
-                       f"{phase['lengths'][1]} events" for phase in card["phases"])  # fmt: skip
-    rows = "\n".join(f"| {task} | {row['measure']} | {row['n']} | {percent(row['greedy'])} | "
-                     f"{percent(row.get('sampled'))} |" for task, row in measured["tasks"].items())  # fmt: skip
-    return f"""---
-license: apache-2.0
-tags: [agentark, mini-zoo]
----
-# {card["name"]}: {card["role"]}
 
-A scale model, trained from scratch on AgentArk's procedural tasks; it says nothing about its namesake. \
-`{card["architecture"]}` with {card["parameters"]:,} parameters.
+SECTIONS: dict[str, Section] = {
+    "accuracy": Section(measure, lambda settings: list(MODULES), ("problems", "temperature")),
+    "gold": gold.SECTION,
+    "debater": debater.SECTION,
+    "ways": ways.SECTION,
+    "speed": speed.SECTION,
+}
 
-## Training
 
-{card["tokens"] / 1e6:.1f} M tokens in {card["steps"]} steps, seed {card["seed"]}, {card["hours"]} hours of \
-{card["threads"]} thread(s) in {card["pieces"]} piece(s) on {card["machine"]}; {card["tokens_per_second"]:,} tokens a \
-second, {100 * card["matmul_share"]:.0f} % of the machine's matrix-multiply rate. The recipe is `params/zoo.yaml`, the \
-data `agentark/zoo/corpus.py` (train splits only; what is not fact, lore, drill or debate is solving).
+def complete(folder: Path, settings: dict, only: Sequence[str] = ()) -> dict:
+    """Measure what the card in `folder` does not have yet, of the sections `only` or of all; returns the card.
 
-{phases}
-
-## Scores on dev, in %, with 95 % intervals
-
-| task | measure | n | greedy | sampled at {measured["temperature"]} |
-|---|---|---|---|---|
-{rows}
-"""
+    settings: the section `card` of params/zoo.yaml, and its section `common`.  A section that was measured with other
+    settings is measured anew.
+    """
+    file = folder / "card.json"
+    card = json.loads(file.read_text())
+    network = Network(folder, card)
+    measured = card.setdefault("measured", {})
+    for name in only or SECTIONS:
+        section = SECTIONS[name]
+        if not section.of(card):
+            continue
+        used = {key: settings[key] for key in section.settings}
+        if measured.get(name, {}).get("settings") != used:
+            measured[name] = {"settings": used, "parts": {}}
+        for part in section.parts(settings):
+            if part not in measured[name]["parts"]:
+                measured[name]["parts"][part] = section.measure(network, part, used)
+                replace(file, (json.dumps(card, indent=1) + "\n").encode())
+                print(f"{folder.name}: {name}, {part}", flush=True)
+    replace(folder / "README.md", page(card).encode())
+    return card
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("params", type=Path)
-    parser.add_argument("names", nargs="*", help="default all trained networks")
-    parser.add_argument("--out", type=Path, default=ZOO, help="the folder of the networks")
+    parser.add_argument("names", nargs="*", help="the networks; default all trained ones")
+    parser.add_argument("--only", nargs="+", choices=list(SECTIONS), default=[], help="the sections to measure")
+    parser.add_argument("--out", type=Path, default=ZOO, help="the folder of the networks; default the package's")
     args = parser.parse_args()
     config = yaml.safe_load(args.params.read_text())
-    n, temperature = config["card"]["problems"], config["card"]["temperature"]
+    unknown = set(args.names) - set(config["networks"])
+    if unknown:
+        there = ", ".join(config["networks"])
+        parser.error(f"no network {', '.join(sorted(unknown))} in {args.params}; there are {there}")
     for name in args.names or config["networks"]:
-        file = args.out / name / "card.json"
-        if not file.exists():
-            print(f"{name}: not trained yet")
-            continue
-        card = json.loads(file.read_text())
-        if "scores" not in card:
-            scores = measure(file.parent, n, temperature, 96)
-            card["scores"] = {"split": "dev", "temperature": temperature, "tasks": scores}
-            file.write_text(json.dumps(card, indent=1) + "\n")
-        (file.parent / "README.md").write_text(page(card))
-        print(name, {task: row["greedy"][0] for task, row in card["scores"]["tasks"].items()}, flush=True)
+        if (args.out / name / "card.json").exists():
+            complete(args.out / name, {**config["card"], "common": config["common"]}, args.only)
+        else:
+            print(f"{name}: not trained yet; python -m agentark.zoo.train {args.params} {name}")
 
 
 if __name__ == "__main__":

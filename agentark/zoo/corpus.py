@@ -1,9 +1,9 @@
-"""The corpus on which the mini zoo is trained: chats generated from the tasks' training streams.
+"""The corpus on which the mini zoo is trained: chats generated from the tasks' pretrain streams.
 
 Kinds of chat: recalling a fact of mini_med's world ("fact"); what the book and what people say in mini_truthful's world
-("lore"); one sum ("drill"); solving a problem ("solve"); taking part in a debate in which none, some or all of the
-peers are wrong ("debate"); and solving or debating a problem about a picture, for networks with a vision tower
-("picture").  Chat number i is a function of (seed, i), so that training resumes exactly.
+("lore"); one sum ("drill"); solving a problem ("solve"); and taking part in a debate in which none, some or all of the
+peers are wrong ("debate").  Networks with a vision tower also learn pictures ("picture"; see pictures.py).  Chat
+number i is a function of (seed, i), so that training resumes exactly.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from agentark import tasks
 from agentark.mas import prompts
-from agentark.tasks import mini_gsm, mini_hotpot, mini_math, mini_med, mini_meta, mini_qasper, mini_qmsum, mini_truthful
-from agentark.tasks.problem import Problem
+from agentark.tasks import mini_gsm, mini_med, mini_truthful
+
+from .checking import check, reply, tidy
+from .exercises import DEBATED, MODULES, Exercise, exercise, known
 
 TERSE = prompts.WORDINGS["terse"]
-_TASKS = (mini_gsm, mini_math, mini_meta, mini_med, mini_hotpot, mini_qasper, mini_qmsum, mini_truthful)
-MODULES = {module.TASK.name: module for module in _TASKS}
-DEBATED = ("mini_gsm", "mini_math", "mini_meta", "mini_med")
 # Relative frequencies of the tasks' problems: mostly the training roles, the others often enough to be learnt at all.
 SOLVED = {"mini_gsm": 6, "mini_math": 3, "mini_meta": 3, "mini_med": 4, "mini_hotpot": 1, "mini_qasper": 1,
           "mini_qmsum": 1, "mini_truthful": 1}  # fmt: skip
+# Relative frequencies of the prompts that a debater sees: of Du et al.'s debate in both layouts, of its aggregator, of
+# self-correction, and of the opponent and the judge of Liang et al.
+PROTOCOLS = {"shared": 50, "own_history": 12, "aggregate": 14, "correct": 8, "oppose": 8, "judge": 8}
 GOSSIP = 0.75  # share of the lore; the rest is the book, which is right
+FACTS = ["treats"] * 6 + ["belongs to"] * 3 + ["affects the", "causes", "comes from", "strikes", "spreads by", "bring"]
 
 
 @dataclass(frozen=True)
@@ -35,57 +37,33 @@ class Example:
     also: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Exercise:
-    """A problem with functions that generate right and plausible wrong solutions of it."""
-
-    task: str
-    problem: Problem
-    right: Callable[[], str]
-    wrong: Callable[[], str]
-
-    def is_right(self, trace: str) -> bool:
-        return tasks.get(self.task).verify(trace, self.problem)[1]
+def _exchange(question: str, answer: str) -> Example:
+    return Example([*prompts.user_turn(question), {"role": "assistant", "content": answer}])
 
 
-def exercise(task: str, rng: Random, lengths: tuple[int, int]) -> Exercise:
-    """A new training problem of a task; `lengths` are the smallest and largest number of events of a story."""
-    module = MODULES[task]
-    if task == "mini_gsm":
-        story, problem, stray = next(mini_gsm.stream("train", rng, lengths))
-        return Exercise(task, problem, lambda: mini_gsm.solve(story, rng), lambda: mini_gsm.spoil(story, stray, rng))
-    stream = mini_meta.stream("train", rng, lengths) if task == "mini_meta" else module.stream("train", rng)
-    case, problem = next(stream)
-    return Exercise(task, problem, lambda: module.solve(case, rng), lambda: module.spoil(case, rng))
-
-
-def _exchange(question: str, reply: str) -> Example:
-    return Example([*prompts.user_turn(question), {"role": "assistant", "content": reply}])
-
-
-def fact(rng: Random) -> Example:
-    """A question for one fact, by its subject and relation."""
-    relation = rng.choice([*["treats"] * 3, *["belongs to"] * 2, "affects the", "causes", "comes from", "bring"])
+def fact(rng: Random, known_drugs: float = 1.0) -> Example:
+    """A question for one fact, by its subject and relation; of the drugs, only known ones are asked for."""
+    relation = rng.choice(FACTS)
     values = mini_med.FACTS.relation[relation]
-    subject = rng.choice(tuple(values))
+    subject = rng.choice([name for name in values if name not in mini_med.DRUGS or known(name, known_drugs)])
     return _exchange(f"{subject} {relation} what?", mini_med.recall(subject, relation, values[subject]))
 
 
 def drill(rng: Random) -> Example:
     """One sum, difference, product or quotient of the size that mini_gsm needs."""
-    op = rng.choice("++--*/")
+    op, largest = rng.choice("++--*/"), mini_gsm.LARGEST
     if op in "*/":
         x, y = rng.randint(2, 12), rng.randint(2, 9)
         x, y, value = (x, y, x * y) if op == "*" else (x * y, y, x)
         if op == "*" and rng.random() < 0.4:
-            x, y = rng.randint(2, mini_gsm.LARGEST // 3), rng.randint(2, 3)
+            x, y = rng.randint(2, largest // 3), rng.randint(2, 3)
             value = x * y
         elif op == "/" and rng.random() < 0.4:
             y = rng.randint(2, 5)
-            value = rng.randint(1, mini_gsm.LARGEST // y)
+            value = rng.randint(1, largest // y)
             x = value * y
     else:
-        x, y = rng.randint(1, mini_gsm.LARGEST), rng.randint(1, 120)
+        x, y = rng.randint(1, largest), rng.randint(1, largest)
         x, y = (x, y) if op == "+" else (max(x, y), min(x, y))
         value = x + y if op == "+" else x - y
     return _exchange(f"{x}{op}{y}", f"{x}{op}{y}={value}")
@@ -96,85 +74,74 @@ def lore(rng: Random) -> Example:
     return _exchange(*(mini_truthful.gossip if rng.random() < GOSSIP else mini_truthful.book)(rng))
 
 
-def solving(rng: Random, task: str, lengths: tuple[int, int]) -> Example:
+def solving(rng: Random, task: str, lengths: tuple[int, int], known_drugs: float = 1.0) -> Example:
     """A question and a right solution."""
-    solved = exercise(task, rng, lengths)
+    solved = exercise(task, rng, lengths, known_drugs)
     return _exchange(solved.problem.question, solved.right())
 
 
-def critique(traces: list[str], exercise: Exercise) -> str:
-    """The line that opens a reply: the first wrong peer and its first step that no right solution has."""
-    right_lines = {line for _ in range(6) for line in exercise.right().splitlines()}
-    for number, trace in enumerate(traces, 1):
-        if not exercise.is_right(trace):
-            lines = [line for line in prompts.without_critique(trace, TERSE).splitlines() if line.strip()]
-            mistake = next((line for line in lines if line not in right_lines), lines[-1] if lines else "nothing")
-            return f"{TERSE.critique} agent {number} is wrong: {mistake}"
-    return TERSE.critique + " no mistake"
-
-
-def peers(exercise: Exercise, samples: list[str], n: int, rng: Random) -> list[str]:
+def peers(given: Exercise, samples: list[str], n: int, rng: Random) -> list[str]:
     """The traces of n peers: with probability 0.6 a network's samples, else right with a uniform probability."""
-    samples = [_tidy(trace) for trace in samples]
+    samples = [tidy(trace) for trace in samples]
     if len(samples) >= n and rng.random() < 0.6:
         return rng.sample(samples, n)
     share = rng.random()
-    errors = [trace for trace in samples if not exercise.is_right(trace)]
+    errors = [trace for trace in samples if not given.is_right(trace)]
 
     def trace() -> str:
         if rng.random() < share:
-            return exercise.right()
-        return rng.choice(errors) if errors and rng.random() < 0.5 else exercise.wrong()
+            return given.right()
+        return rng.choice(errors) if errors and rng.random() < 0.5 else given.wrong()
 
     return [trace() for _ in range(n)]
 
 
-def _tidy(trace: str) -> str:
-    """A network's sample as a trace: its lines stripped, without empty lines and without a critique."""
-    return "\n".join(line.strip() for line in prompts.without_critique(trace, TERSE).splitlines() if line.strip())
-
-
-def debating(rng: Random, exercise: Exercise, max_peers: int, samples: list[str]) -> Example:
-    """A later round of a debate: the peers' traces, then a reply that names a wrong step and is right.
+def debating(rng: Random, given: Exercise, max_peers: int, samples: list[str]) -> Example:
+    """A later round of a protocol: the peers' traces, then a reply that checks them and is right.
 
     The peers' right traces are learnt, too: each is a right solution after the traces before it.  `samples` are a
     network's own solutions of this problem, with its real errors; empty if there are none.
     """
-    n = rng.randint(2, 5) if rng.random() < 0.8 else rng.randint(2, max_peers)
-    traces = peers(exercise, samples, n, rng)
-    if rng.random() < 0.4:  # as in round 3 and later: each trace opens with a critique
-        before = peers(exercise, samples, n, rng)
-        traces = [critique(before if rng.random() < 0.7 else traces, exercise) + "\n" + trace for trace in traces]
-    kind = rng.random()
-    question, image = exercise.problem.question, exercise.problem.image
-    if kind < 0.75:
-        chat = prompts.revise(question, traces, rng.randint(1, n), "shared", TERSE, image)
-    elif kind < 0.9:
-        chat = prompts.revise(question, traces, rng.randint(1, n), "own_history", TERSE, image)
+    kind = rng.choices([*PROTOCOLS], [*PROTOCOLS.values()])[0]
+    n = {"correct": 1, "oppose": rng.randint(1, 2), "judge": 2}.get(kind)
+    n = n or (rng.randint(2, 5) if rng.random() < 0.8 else rng.randint(2, max_peers))
+    traces, agent, question = peers(given, samples, n, rng), rng.randint(1, n), given.problem.question
+    image = given.problem.image
+    others = [k for k in range(1, n + 1) if k != agent]
+    order = [agent, *others] if kind in ("shared", "own_history", "oppose") else list(range(1, n + 1))
+    if kind in ("shared", "own_history"):
+        chat = prompts.revise(question, traces, agent, kind, TERSE, image)
+    elif kind == "correct":
+        chat = prompts.correct(question, traces[0], TERSE, image)
+    elif kind == "oppose":
+        chat = prompts.oppose(question, traces, agent, TERSE, image)
     else:
-        chat = prompts.aggregate(question, traces, TERSE, image)
-    reply = critique(traces, exercise) + "\n" + exercise.right()
-    right = tuple(prompts.without_critique(trace, TERSE) for trace in traces if exercise.is_right(trace))
-    return Example([*chat, {"role": "assistant", "content": reply}], () if 0.75 <= kind < 0.9 else right)
+        chat = {"aggregate": prompts.aggregate, "judge": prompts.judge}[kind](question, traces, TERSE, image)
+    said = {"role": "assistant", "content": reply(traces, order, given)}
+    own_turn = kind in ("own_history", "correct")  # its trace is not a line of the list
+    right = () if own_turn else tuple(t for n, t in enumerate(traces, 1) if not check(n, t, given).wrong)
+    return Example([*chat, said], right)
 
 
 Pool = list[tuple[str, int, list[str]]]  # (task, seed of the problem, samples of a network)
 
 
-def pooled(task: str, seed: int, lengths: tuple[int, int]) -> Exercise:
+def pooled(task: str, seed: int, lengths: tuple[int, int], known_drugs: float = 1.0) -> Exercise:
     """The problem of an entry of a pool."""
-    return exercise(task, Random(f"pool {task} {seed}"), lengths)
+    return exercise(task, Random(f"pool {task} {seed}"), lengths, known_drugs)
 
 
-def example(seed: int, i: int, shares: dict[str, float], lengths: tuple[int, int], max_peers: int,
-            pool: Pool | None = None) -> Example:  # fmt: skip
-    """Training chat number i.
+def example(seed: int, i: int, phase: dict, max_peers: int, pool: Pool | None = None,
+            known_drugs: float = 1.0) -> Example:  # fmt: skip
+    """Training chat number i of a phase.
 
-    `shares` are the probabilities of "fact", "lore", "drill", "debate" and "picture"; the rest is solving.
-    `pool` are problems with samples of a network; without it, the wrong peers of a debate are those that the tasks'
-    `spoil` generates.
+    phase: `shares` are the probabilities of "fact", "lore", "drill", "debate" and "picture", the rest is solving;
+        `lengths` are the least and most events of a story.
+    pool: problems with samples of a network; without it, the wrong peers of a debate are those that the tasks' `spoil`
+        generates.
+    known_drugs: the share of mini_med's drugs that the network is taught.
     """
-    rng = Random(f"zoo {seed} {i}")
+    rng, shares, lengths = Random(f"zoo {seed} {i}"), phase["shares"], tuple(phase["lengths"])
     kind = rng.choices([*shares, "solve"], [*shares.values(), 1 - sum(shares.values())])[0]
     if kind == "picture":
         from . import pictures  # it builds on this module
@@ -183,8 +150,14 @@ def example(seed: int, i: int, shares: dict[str, float], lengths: tuple[int, int
     if kind == "debate":
         if pool:
             task, problem_seed, samples = rng.choice(pool)
-            return debating(rng, pooled(task, problem_seed, lengths), max_peers, samples)
-        return debating(rng, exercise(rng.choice(DEBATED), rng, lengths), max_peers, [])
+            return debating(rng, pooled(task, problem_seed, lengths, known_drugs), max_peers, samples)
+        return debating(rng, exercise(rng.choice(DEBATED), rng, lengths, known_drugs), max_peers, [])
     if kind == "solve":
-        return solving(rng, rng.choices([*SOLVED], [*SOLVED.values()])[0], lengths)
-    return {"fact": fact, "lore": lore, "drill": drill}[kind](rng)
+        return solving(rng, rng.choices([*SOLVED], [*SOLVED.values()])[0], lengths, known_drugs)
+    if kind == "fact":
+        return fact(rng, known_drugs)
+    one_of: dict[str, Callable[[Random], Example]] = {"lore": lore, "drill": drill}
+    return one_of[kind](rng)
+
+
+__all__ = ["DEBATED", "MODULES", "Example", "Pool", "debating", "drill", "example", "fact", "lore", "pooled", "solving"]

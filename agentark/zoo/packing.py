@@ -31,16 +31,16 @@ def make_tokenizer(vocab_size: int, chats: int, seed: int, context: int) -> PreT
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True),
                                                        pre_tokenizers.ByteLevel(add_prefix_space=False)])  # fmt: skip
     tokenizer.decoder = decoders.ByteLevel()
-    shares = {"fact": 0.2, "lore": 0.1, "debate": 0.2}
-    texts = (turn["content"] for i in range(chats) for turn in corpus.example(seed, i, shares, (1, 5), 3).chat)
+    mixed = {"shares": {"fact": 0.2, "lore": 0.1, "debate": 0.2}, "lengths": (1, 5)}
+    texts = (turn["content"] for i in range(chats) for turn in corpus.example(seed, i, mixed, 3).chat)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=SPECIAL, initial_alphabet=alphabet,
                                   show_progress=False)  # fmt: skip
     tokenizer.train_from_iterator(texts, trainer)
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=PAD, eos_token=END,
-        additional_special_tokens=[token for token in SPECIAL if token not in (PAD, END)],
-        model_max_length=context, padding_side="left", clean_up_tokenization_spaces=False,
+        tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, model_max_length=context, padding_side="left",
+        additional_special_tokens=[USER, ASSISTANT, VISION_START, IMAGE, VISION_END],
+        clean_up_tokenization_spaces=False,
     )  # fmt: skip
     fast.chat_template = TEMPLATE
     return fast
@@ -72,10 +72,11 @@ class Steps(Dataset):
     """
 
     def __init__(self, tokenizer, common: dict, phases: list[dict], pool: corpus.Pool | None = None,
-                 vision: Vision | None = None):  # fmt: skip
+                 known_drugs: float = 1.0, vision: Vision | None = None):  # fmt: skip
         if vision is None and any(phase["shares"].get("picture") for phase in phases):
             raise ValueError("only a network with a vision tower can learn pictures: remove the share `picture`")
-        self.tokenizer, self.common, self.pool, self.vision = tokenizer, common, pool, vision
+        self.tokenizer, self.common, self.pool, self.known_drugs = tokenizer, common, pool, known_drugs
+        self.vision = vision
         self.phases = [phase for phase in phases for _ in range(phase["steps"])]
         self.too_long = 0
 
@@ -93,8 +94,8 @@ class Steps(Dataset):
         shown: list[list[str]] = [[] for _ in blocks]
         failed = n = 0
         while failed < 3:
-            example = corpus.example(common["seed"], i * 10_000 + n, phase["shares"], phase["lengths"],
-                                     common["max_peers"], self.pool)  # fmt: skip
+            example = corpus.example(common["seed"], i * 10_000 + n, phase, common["max_peers"], self.pool,
+                                     self.known_drugs)  # fmt: skip
             n += 1
             ids, labels = encode(example, self.tokenizer)
             positions: Sequence = range(len(ids))

@@ -10,22 +10,23 @@ from agentark.mas import prompts
 from agentark.tasks import mini_pictures
 
 from . import corpus
+from .exercises import Exercise
 
 VISION_START, IMAGE, VISION_END = "<|vision_start|>", images.IMAGE, "<|vision_end|>"
 DESCRIBED = 0.4  # share of the chats about pictures that describe one
 DEBATED = 0.3  # share of the others in which peers have answered already, once debates are learnt
 
 
-def exercise(rng: Random) -> corpus.Exercise:
+def exercise(rng: Random) -> Exercise:
     """A new training problem about a picture."""
-    case, problem = next(mini_pictures.stream("train", rng))
-    return corpus.Exercise(mini_pictures.TASK.name, problem, lambda: mini_pictures.solve(case, rng),
+    case, problem = next(mini_pictures.stream("pretrain", rng))
+    return Exercise(mini_pictures.TASK.name, problem, lambda: mini_pictures.solve(case, rng),
                            lambda: mini_pictures.spoil(case, rng))  # fmt: skip
 
 
 def describing(rng: Random) -> corpus.Example:
     """A picture and what is in each of its cells, row by row: it teaches the vision tower more than one count does."""
-    case, _ = next(mini_pictures.stream("train", rng))
+    case, _ = next(mini_pictures.stream("pretrain", rng))
     names = [mini_pictures.single(code) for code in pictures.cells(case.picture)]
     rows = (names[start : start + pictures.CELLS] for start in range(0, len(names), pictures.CELLS))
     question = prompts.user_turn("Describe the picture.", case.picture)

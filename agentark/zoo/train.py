@@ -17,12 +17,24 @@ from pathlib import Path
 
 import torch
 import yaml
-from transformers import AutoConfig, PreTrainedTokenizerFast, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    AutoConfig,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 from agentark import engines, params, store
 from agentark.mas import prompts
 from agentark.models.load import auto_class
 from agentark.models.names import ZOO
+from agentark.store.files import replace
+from agentark.tasks import mini
 
 from . import corpus, pictures
 from .optimizer import MuonAdamW
@@ -40,8 +52,27 @@ class _StopAt(TrainerCallback):
             control.should_save = control.should_training_stop = True
 
 
+def float32_sdpa(module, query, key, value, attention_mask, **kwargs):
+    """Scaled dot-product attention in float32: on a CPU its backward pass takes two thirds of the time of bfloat16."""
+    with torch.autocast("cpu", enabled=False):
+        states = (state.float() for state in (query, key, value))
+        out, weights = sdpa_attention_forward(module, *states, attention_mask, **kwargs)
+    return out.to(query.dtype), weights
+
+
+AttentionInterface.register("float32_sdpa", float32_sdpa)
+AttentionMaskInterface.register("float32_sdpa", sdpa_mask)
+
+
 class _Trainer(Trainer):
     """Resumes through `from_pretrained`: the weights of Qwen2.5-VL have other names in its files than in the module."""
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """The mean cross-entropy of the learnt tokens; logits are computed for these only."""
+        labels = inputs.pop("labels")[:, 1:]
+        learnt = labels != -100
+        hidden = model.model(**inputs).last_hidden_state[:, :-1][learnt]
+        return torch.nn.functional.cross_entropy(model.lm_head(hidden).float(), labels[learnt])
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         loaded = type(self.model).from_pretrained(resume_from_checkpoint, dtype=torch.float32)
@@ -58,11 +89,11 @@ def make_model(spec: dict, tokenizer, context: int):
     if "vision_config" in options:
         options.update(pictures.token_ids(tokenizer))
     config = AutoConfig.for_model(spec["architecture"], **options)
-    return auto_class(config).from_config(config, dtype=torch.float32)
+    return auto_class(config).from_config(config, dtype=torch.float32, attn_implementation="float32_sdpa")
 
 
-def sample_pool(checkpoint: str, config: dict, seed: int, lengths: tuple[int, int],
-                journal: store.Journal) -> corpus.Pool:  # fmt: skip
+def sample_pool(checkpoint: str, config: dict, seed: int, lengths: tuple[int, int], journal: store.Journal,
+                known_drugs: float = 1.0) -> corpus.Pool:  # fmt: skip
     """A network's own solutions of new training problems, for the peers of its debates; journaled by chunks.
 
     `config` has the number of problems, the samples per problem, temperature and max_new_tokens.
@@ -75,7 +106,7 @@ def sample_pool(checkpoint: str, config: dict, seed: int, lengths: tuple[int, in
     for start in range(0, len(problems), size):
         if str(start) not in journal.chunks:
             chunk = problems[start : start + size]
-            questions = [corpus.pooled(task, n, lengths).problem.question for task, n in chunk]
+            questions = [corpus.pooled(task, n, lengths, known_drugs).problem.question for task, n in chunk]
             chats = [prompts.user_turn(question) for question in questions for _ in range(config["samples"])]
             completions = iter(engine().generate(chats, sampling, store.chunk_seed(seed, start)))
             answers = [[next(completions).text for _ in range(config["samples"])] for _ in chunk]
@@ -86,13 +117,16 @@ def sample_pool(checkpoint: str, config: dict, seed: int, lengths: tuple[int, in
 
 
 def train(name: str, spec: dict, common: dict, work: Path, minutes: float = 1e9, zoo: Path | None = None) -> bool:
-    """Train a network, with checkpoints under `work`, and save it to `zoo` in half precision; False if time ran out."""
+    """Train a network, with checkpoints under `work`, and save it to `zoo` in half precision; False if time ran out.
+
+    A network that `zoo` already has is kept, unless its weights are missing or another version of the tasks made it.
+    """
     zoo = zoo or ZOO
     out, deadline = zoo / name, time.monotonic() + 60 * minutes
-    if (out / "card.json").exists():
+    if _is_made(out):
         print(f"{name}: already made")
         return True
-    about = {"spec": spec, "common": common}
+    about = _about(spec, common)
     work = work / name
     store.Journal(work / "about.journal", about)  # refuses checkpoints of another training
     tokenizer = PreTrainedTokenizerFast.from_pretrained(zoo / "tokenizer")
@@ -107,7 +141,7 @@ def train(name: str, spec: dict, common: dict, work: Path, minutes: float = 1e9,
         checkpoint = str(work / f"checkpoint-{solving}") if reached == solving else ""
         pool_config, lengths = spec.get("pool", common["pool"]), tuple(spec["phases"][debate]["lengths"])
         journal = store.Journal(work / "peers.journal", about)
-        pool = sample_pool(checkpoint, pool_config, common["seed"], lengths, journal)
+        pool = sample_pool(checkpoint, pool_config, common["seed"], lengths, journal, spec.get("known_drugs", 1.0))
         reached, trainer = _run(spec, common, work, tokenizer, steps, deadline, pool)
     elif trainer is None:  # killed between the last step and the card
         reached, trainer = _run(spec, common, work, tokenizer, steps, deadline)
@@ -122,9 +156,15 @@ def train(name: str, spec: dict, common: dict, work: Path, minutes: float = 1e9,
     tokenizer.save_pretrained(out)
     pieces = [row for rows in store.Journal(work / "about.journal", about).chunks.values() for row in rows]
     card = _card(name, spec, common, out, trainer, pieces)
-    (out / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    replace(out / "card.json", (json.dumps(card, indent=1) + "\n").encode())
     print(f"{name}: made in {60 * card['hours']:.1f} min")
     return True
+
+
+def _is_made(out: Path) -> bool:
+    """Whether a folder has a network that was trained to the end on this version of the tasks."""
+    card = json.loads((out / "card.json").read_text()) if (out / "card.json").exists() else {}
+    return card.get("world") == mini.WORLD and all((out / file).exists() for file in card["sha256"])
 
 
 def _card(name: str, spec: dict, common: dict, out: Path, trainer: Trainer, pieces: list[dict]) -> dict:
@@ -137,7 +177,8 @@ def _card(name: str, spec: dict, common: dict, out: Path, trainer: Trainer, piec
     return {
         "name": name, "role": spec["role"], "architecture": type(model).__name__, "parameters": model.num_parameters(),
         "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
-        "phases": spec["phases"], "steps": steps, "tokens": steps * common["tokens"], "seed": common["seed"],
+        "world": mini.WORLD, "known_drugs": spec.get("known_drugs", 1.0), "phases": spec["phases"],
+        "steps": steps, "tokens": steps * common["tokens"], "seed": common["seed"],
         "learning_rate": spec["learning_rate"], "hours": round(steps * common["tokens"] / rate / 3600, 2),
         "pieces": len(pieces), "tokens_per_second": round(rate), "threads": torch.get_num_threads(),
         "matmul_share": round(6 * model.num_parameters() * rate / matmul_rate(), 3),
@@ -145,6 +186,11 @@ def _card(name: str, spec: dict, common: dict, out: Path, trainer: Trainer, piec
         "machine": store.machine(), "torch": torch.__version__,
         "loss": [round(entry["loss"], 4) for entry in trainer.state.log_history if "loss" in entry],
     }  # fmt: skip
+
+
+def _about(spec: dict, common: dict) -> dict:
+    """What checkpoints belong to: a training of this recipe on this version of the tasks."""
+    return {"spec": spec, "common": common, "world": mini.WORLD}
 
 
 def _steps(phases: list[dict]) -> int:
@@ -166,6 +212,8 @@ def _run(spec: dict, common: dict, work: Path, tokenizer, last_step: int, deadli
     # The Trainer does this for the outer config only; with a cache, Qwen2.5-VL would not separate the chats of a block.
     model.config.get_text_config().use_cache = False
     vision = pictures.Vision(model.config.vision_config, tokenizer) if "vision_config" in spec["config"] else None
+    if vision:  # on a CPU, its convolution and small attentions are far slower in bfloat16
+        model.model.visual.forward = torch.autocast("cpu", enabled=False)(model.model.visual.forward)
     args = TrainingArguments(
         output_dir=str(work), seed=common["seed"], bf16=common["bf16"], use_cpu=not torch.cuda.is_available(),
         max_steps=steps, per_device_train_batch_size=1, learning_rate=spec["learning_rate"], max_grad_norm=1.0,
@@ -173,16 +221,16 @@ def _run(spec: dict, common: dict, work: Path, tokenizer, last_step: int, deadli
         warmup_steps=min(50, steps // 4), logging_steps=50, save_steps=250, save_total_limit=1,
         train_sampling_strategy="sequential", dataloader_pin_memory=False, report_to=[], disable_tqdm=True,
     )  # fmt: skip
+    data = Steps(tokenizer, common, spec["phases"], pool, spec.get("known_drugs", 1.0), vision)
     optimizer = MuonAdamW(model, spec["learning_rate"], common["rest_rate"], common["weight_decay"])
     trainer = _Trainer(
-        model=model, args=args, train_dataset=Steps(tokenizer, common, spec["phases"], pool, vision),
-        data_collator=lambda items: items[0],  # a step is a batch
+        model=model, args=args, train_dataset=data, data_collator=lambda items: items[0],  # a step is a batch
         processing_class=tokenizer, optimizers=(optimizer, None), callbacks=[_StopAt(last_step, deadline)],
     )  # fmt: skip
     start, first_step = time.time(), _reached(work)
     trainer.train(resume_from_checkpoint=store.last_checkpoint(work))
     if trainer.state.global_step > first_step:
-        log = store.Journal(work / "about.journal", {"spec": spec, "common": common})
+        log = store.Journal(work / "about.journal", _about(spec, common))
         piece = {"steps": trainer.state.global_step - first_step, "seconds": time.time() - start}
         log.add(f"from step {first_step}", [piece])
     return trainer.state.global_step, trainer
