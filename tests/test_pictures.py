@@ -132,9 +132,11 @@ def test_problems_are_what_they_should_be():
             assert len(pictures.cells(p.image)) == 16 and hash(p)
             parsed, strict, flexible = TASK.verify(p.solution, p)
             assert strict and flexible and parsed.strict == p.answer
-            for x, op, y, value in re.findall(r"(\d+)([-+*])(\d+)=(\d+)", p.solution):
-                x, y = int(x), int(y)
-                assert {"+": x + y, "-": x - y, "*": x * y}[op] == int(value)
+            for formula, value in re.findall(r"(\d+(?:[-+*]\d+)+)=(\d+)", p.solution):
+                terms = [int(x) for x in re.findall(r"\d+", formula)]
+                minus, times = "-" in formula, "*" in formula
+                result = terms[0] - terms[1] if minus else terms[0] * terms[1] if times else sum(terms)
+                assert result == int(value)
 
 
 def test_spoiled_solutions_are_wrong_and_look_like_right_ones():
@@ -157,7 +159,7 @@ def test_both_answers_of_a_comparison_are_equally_frequent():
 
 def test_splits():
     content, templates = defaultdict(set), defaultdict(set)
-    for split in SPLITS:
+    for split in ("pretrain", *SPLITS):
         for case, p in islice(mini_pictures.stream(split, Random(split)), 400):
             number = mini_pictures.seen(case)[0] if not case.targets else case.picture.split("/")[0]
             content[number].add(split)
@@ -183,6 +185,9 @@ def test_the_picture_is_in_the_first_turn(layout):
         lambda image: prompts.user_turn("2+3?", image),
         lambda image: prompts.revise("2+3?", ["5", "6"], 1, layout, terse, image),
         lambda image: prompts.aggregate("2+3?", ["5", "6"], terse, image),
+        lambda image: prompts.correct("2+3?", "5", terse, image),
+        lambda image: prompts.oppose("2+3?", ["5"], 1, terse, image),
+        lambda image: prompts.judge("2+3?", ["5", "6"], terse, image),
     ):
         with_picture, without = make(KEY), make("")
         assert [turn.get("image") for turn in with_picture] == [KEY] + [None] * (len(without) - 1)
@@ -394,14 +399,14 @@ def test_descriptions_are_those_of_the_pictures():
 
 
 def test_chats_about_pictures():
-    kinds = Counter()
+    kinds, phase = Counter(), {"shares": {"picture": 1.0}, "lengths": [1, 2]}
     for i in range(150):
-        example = corpus.example(0, i, {"picture": 1.0, "debate": 0.0}, (1, 2), 3)
-        assert example == corpus.example(0, i, {"picture": 1.0, "debate": 0.0}, (1, 2), 3)
+        example = corpus.example(0, i, phase, 3)
+        assert example == corpus.example(0, i, phase, 3)
         assert len(images.keys(example.chat)) == 1 and example.also == ()
     for i in range(150):
-        example = corpus.example(0, i, {"picture": 0.9, "debate": 0.1}, (1, 2), 3)
-        kinds[bool(images.keys(example.chat)), example.chat[-1]["content"].startswith("Check:")] += 1
+        example = corpus.example(0, i, {**phase, "shares": {"picture": 0.9, "debate": 0.1}}, 3)
+        kinds[bool(images.keys(example.chat)), example.chat[-1]["content"].startswith("Check ")] += 1
     assert kinds[True, True] > 10 and kinds[True, False] > 50
 
 

@@ -105,7 +105,7 @@ def revise(question: str, traces: list[str], agent: int, layout: str, wording: W
     """Return the prompt of agent number `agent` (from 1) in a later round.
 
     `traces` are the last round's, of all agents in order: {τ_{j,k−1}} of 3.2 and, unlike there, the agent's own.  The
-    question's picture, `image`, is in the first turn.
+    question's picture, `image`, is in the first turn, here and in the functions below.
     """
     if layout == "shared":
         listed = _listed(dict(enumerate(traces, 1)), wording)

@@ -212,6 +212,8 @@ def _run(spec: dict, common: dict, work: Path, tokenizer, last_step: int, deadli
     # The Trainer does this for the outer config only; with a cache, Qwen2.5-VL would not separate the chats of a block.
     model.config.get_text_config().use_cache = False
     vision = pictures.Vision(model.config.vision_config, tokenizer) if "vision_config" in spec["config"] else None
+    if vision:  # on a CPU, its convolution and small attentions are far slower in bfloat16
+        model.model.visual.forward = torch.autocast("cpu", enabled=False)(model.model.visual.forward)
     args = TrainingArguments(
         output_dir=str(work), seed=common["seed"], bf16=common["bf16"], use_cpu=not torch.cuda.is_available(),
         max_steps=steps, per_device_train_batch_size=1, learning_rate=spec["learning_rate"], max_grad_norm=1.0,
