@@ -10,7 +10,7 @@ import yaml
 from agentark import engines, stats, tasks
 from agentark.engines import Completion
 from agentark.models import load
-from agentark.tasks import Problem
+from agentark.tasks import Problem, mini
 from agentark.zoo import card, debater, gold, measuring, speed, ways
 from agentark.zoo.checking import reply
 from agentark.zoo.corpus import Example
@@ -70,6 +70,15 @@ class Oracle:
             text = "Answer: -5" if wrong else self.gold[question]
             replies.append(Completion(text, (1,), "stop", 1, 0, 1, (-0.7 if wrong else 0.0,)))
         return replies
+
+
+@pytest.fixture(autouse=True)
+def few_dev_problems(monkeypatch):
+    """Chance is counted on 40 problems of dev instead of all: making them takes most of the time."""
+    monkeypatch.setitem(mini.SIZES, "dev", 40)
+    measuring.dev_chance.cache_clear()
+    yield
+    measuring.dev_chance.cache_clear()
 
 
 @pytest.fixture
