@@ -82,17 +82,29 @@ def single(code: str) -> str:
 
 def seen(case: Case) -> list[int]:
     """What is to be seen in the picture: the number of things of each target, or the number that is written."""
-    codes = [code for code in pictures.cells(case.picture) if code != pictures.EMPTY]
-    if not case.targets:
-        return [int("".join(code[1] for code in codes if code[1].isdigit()))]
-    return [sum(all(x in ("?", y) for x, y in zip(target, code, strict=True)) for code in codes)
+    if case.targets:
+        return [sum(rows) for rows in by_row(case)]
+    return [int("".join(code[1] for code in pictures.cells(case.picture) if code[1].isdigit()))]
+
+
+def by_row(case: Case) -> list[list[int]]:
+    """For each target, the number of its things in each row of the picture."""
+    codes, n = pictures.cells(case.picture), pictures.CELLS
+    fits = [[code != pictures.EMPTY and all(x in ("?", y) for x, y in zip(target, code, strict=True)) for code in codes]
             for target in case.targets]  # fmt: skip
+    return [[sum(cells[start : start + n]) for start in range(0, n * n, n)] for cells in fits]
 
 
-def _solution(case: Case, values: list[int], slip: int = 0) -> str:
-    """What is seen, as lines, then the sum, and the answer; the result of the sum is wrong by `slip`."""
-    labels = [name(target) for target in case.targets] or ["number"]
-    lines = [f"{label}: {value}" for label, value in zip(labels, values, strict=True)]
+def _solution(case: Case, rows: list[list[int]], number: int = 0, slip: int = 0) -> str:
+    """What is seen, as lines, then the sum, and the answer; the result of the sum is wrong by `slip`.
+
+    Things are counted row by row; `number` is the number that is read.
+    """
+    labels, values = [name(target) for target in case.targets], [sum(counts) for counts in rows]
+    lines = [f"{label}: {'+'.join(map(str, counts))}={value}"
+             for label, counts, value in zip(labels, rows, values, strict=True)]  # fmt: skip
+    if not rows:
+        lines, values = [f"number: {number}"], [number]
     op = case.kind[-1]
     if op in STEPS:
         write = numeric.Writer(0, slip)
@@ -106,28 +118,28 @@ def _solution(case: Case, values: list[int], slip: int = 0) -> str:
 
 def solve(case: Case, rng: Random) -> str:
     """The solution: what is seen, one line for each target, and the sum of it if there is one."""
-    return _solution(case, seen(case))
+    return _solution(case, by_row(case), 0 if case.targets else seen(case)[0])
 
 
 def spoil(case: Case, rng: Random) -> str:
-    """A plausible wrong solution: a thing too many or too few, a misread digit, or a slip in the sum."""
-    right = seen(case)
+    """A plausible wrong solution: a thing too many or too few in a row, a misread digit, or a slip in the sum."""
+    answer = solve(case, rng).rsplit(": ", 1)[1]
     while True:
-        values, slip = list(right), 0
+        rows, number, slip = by_row(case), 0 if case.targets else seen(case)[0], 0
         if case.kind[-1] in STEPS and rng.random() < 0.3:
             slip = rng.choice((-2, -1, 1, 2, 10))
         elif not case.targets:
-            digits = list(str(right[0]))
+            digits = list(str(number))
             digits[rng.randrange(len(digits))] = rng.choice("123456789")
-            values = [int("".join(digits))]
+            number = int("".join(digits))
+        elif case.kind == "compare" and rng.random() < 0.5:
+            rows.reverse()  # each kind is taken for the other: a miscount alone may leave the answer
         else:
-            n = rng.randrange(len(values))
-            values[n] = max(0, values[n] + rng.choice((-2, -1, 1, 2)))
-            if case.kind == "compare":  # a miscount that changes the answer, or makes it a guess
-                values = values[::-1] if values[0] == values[1] or rng.random() < 0.5 else values
-        wrong = _solution(case, values, slip)
-        answer = wrong.rsplit(": ", 1)[1]
-        if answer != _solution(case, right).rsplit(": ", 1)[1] and not answer.startswith("-"):
+            counts = rng.choice(rows)
+            at = rng.randrange(len(counts))
+            counts[at] = min(pictures.CELLS, max(0, counts[at] + rng.choice((-1, 1))))
+        wrong = _solution(case, rows, number, slip)
+        if wrong.rsplit(": ", 1)[1] != answer and not wrong.rsplit(": ", 1)[1].startswith("-"):
             return wrong
 
 
