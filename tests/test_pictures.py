@@ -132,9 +132,11 @@ def test_problems_are_what_they_should_be():
             assert len(pictures.cells(p.image)) == 16 and hash(p)
             parsed, strict, flexible = TASK.verify(p.solution, p)
             assert strict and flexible and parsed.strict == p.answer
-            for x, op, y, value in re.findall(r"(\d+)([-+*])(\d+)=(\d+)", p.solution):
-                x, y = int(x), int(y)
-                assert {"+": x + y, "-": x - y, "*": x * y}[op] == int(value)
+            for formula, value in re.findall(r"(\d+(?:[-+*]\d+)+)=(\d+)", p.solution):
+                terms = [int(x) for x in re.findall(r"\d+", formula)]
+                minus, times = "-" in formula, "*" in formula
+                result = terms[0] - terms[1] if minus else terms[0] * terms[1] if times else sum(terms)
+                assert result == int(value)
 
 
 def test_spoiled_solutions_are_wrong_and_look_like_right_ones():
