@@ -43,7 +43,7 @@ SETTINGS = {
     "problems": 6,
     "temperature": 0.8,
     "debated": 4,
-    "gold": {"examples": [8], "learning_rate": 1e-3, "epochs": 2},
+    "gold": {"learning_rate": {8: 1e-3}, "epochs": 2},
     "common": COMMON,
 }
 

@@ -90,8 +90,9 @@ def complete(folder: Path, settings: dict, only: Sequence[str] = ()) -> dict:
         if not section.of(card):
             continue
         used = {key: settings[key] for key in section.settings}
-        if measured.get(name, {}).get("settings") != used:
-            measured[name] = {"settings": used, "parts": {}}
+        written = json.loads(json.dumps(used))  # JSON has no numbers as keys
+        if measured.get(name, {}).get("settings") != written:
+            measured[name] = {"settings": written, "parts": {}}
         for part in section.parts(settings):
             if part not in measured[name]["parts"]:
                 measured[name]["parts"][part] = section.measure(network, part, used)

@@ -29,7 +29,7 @@ Encoded = tuple[list[int], list[int]]  # token ids and labels (-100: not learnt)
 
 def parts(settings: dict) -> list[str]:
     """The trainings: each task with each number of solutions."""
-    return [f"{task} {size}" for task in DEBATED for size in settings["gold"]["examples"]]
+    return [f"{task} {size}" for task in DEBATED for size in settings["gold"]["learning_rate"]]
 
 
 def measure(network: Network, part: str, settings: dict) -> dict:
@@ -50,7 +50,7 @@ def measure(network: Network, part: str, settings: dict) -> dict:
         for p in tasks.problems(name, "train", int(size))
     ]
     start = time.perf_counter()
-    losses = teach(model, solutions, settings["gold"]["learning_rate"], settings["gold"]["epochs"])
+    losses = teach(model, solutions, settings["gold"]["learning_rate"][int(size)], settings["gold"]["epochs"])
     seconds = time.perf_counter() - start
     tenth = max(1, len(losses) // 10)
     engine = TransformersEngine.around(model, tokenizer, ENGINE)
