@@ -8,31 +8,46 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-RIGHT, WRONG = "ok", "no"
+AGAIN = " again "
+WORDS = {True: "ok", False: "no"}
 _LINE = re.compile(r"^Check (\d+): *(.*)$", re.MULTILINE)
+_STEP = re.compile(rf"^(.+){AGAIN}(.+) ({'|'.join(WORDS.values())})$")
 _CHOICE = re.compile(r"^Check: (keep|repair) (\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
+class Step:
+    """A step of a trace as a reply quotes it, its result as the reply computes it again, and whether it calls it right."""
+
+    step: str
+    again: str
+    right: bool
+
+    def __str__(self) -> str:
+        return f"{self.step}{AGAIN}{self.again} {WORDS[self.right]}"
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """What a reply says of one trace: its steps, computed again, each with whether the trace's is the same."""
+    """What a reply says of one trace."""
 
     agent: int
-    steps: tuple[tuple[str, bool], ...]
+    steps: tuple[Step, ...]
 
     @property
     def wrong(self) -> bool:
         """Whether the trace is said to have a wrong step."""
-        return any(not right for _, right in self.steps)
+        return any(not step.right for step in self.steps)
 
 
 def verdicts(text: str) -> list[Verdict]:
     """The verdicts of a reply, first to last; a line that does not have the form is not one."""
     found = []
     for agent, said in _LINE.findall(text):
-        parts = [part.rpartition(" ") for part in said.split(", ")]
-        if all(step and word in (RIGHT, WRONG) for step, _, word in parts):
-            found.append(Verdict(int(agent), tuple((step, word == RIGHT) for step, _, word in parts)))
+        steps = [_STEP.match(part) for part in said.split(", ")]
+        if all(steps):
+            quoted = (Step(match[1], match[2], match[3] == WORDS[True]) for match in steps if match)
+            found.append(Verdict(int(agent), tuple(quoted)))
     return found
 
 

@@ -1,10 +1,11 @@
 """How a network of the zoo is taught to check the traces of its peers: step by step, then copy or repair.
 
-A reply to the peers begins with checks, in the form that `agentark.mas.checks` reads: of each trace, its steps computed
-again, up to the first that comes out otherwise; then what follows from them; then the solution.
+A reply to the peers begins with checks, in the form that `agentark.mas.checks` reads.  Each step of a trace is copied and
+its result computed again beside it, up to the first that comes out otherwise; so a network has to copy, to compute and
+to compare two neighbours, each of which it can learn.  Then it says what follows, and writes the solution.
 
-    Check 2: each 3*4=12 ok, gets 45+12=57 no
-    Check 1: each 3*4=12 ok, gets 45+12=57 ok
+    Check 2: each 3*4=12 again 12 ok, gets 45+12=67 again 57 no
+    Check 1: each 3*4=12 again 12 ok, gets 45+12=57 again 57 ok
     Check: keep 1
     each 3*4=12
     gets 45+12=57
@@ -13,36 +14,41 @@ again, up to the first that comes out otherwise; then what follows from them; th
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from agentark.mas import checks, prompts
+from agentark.tasks import mini_med
 
 from .exercises import Exercise
 
 MOST = 5  # traces that a reply checks, its own first
+NOTHING = "nothing"  # stands for the next step of a trace that ends too early
+_RESULT = re.compile(rf"^(.*=|Answer:|.* (?:{'|'.join(mini_med.FACTS.relation)}))\s*(.*)$")
 
 
 @dataclass(frozen=True)
 class Check:
-    """A checked trace: the steps computed again, whether the last of them differs, and the solution that it leads to.
+    """A checked trace: its steps with their results computed again, and the solution that it leads to.
 
-    `solution` is the right solution that begins with the most steps of the trace; `steps` has those steps and, if the
-    trace then differs, the next step of the solution.
+    `solution` is the right solution that begins with the most steps of the trace; `steps` are those steps and, if the
+    trace then differs, its next one, which is wrong.
     """
 
     agent: int
-    steps: tuple[str, ...]
-    wrong: bool
+    steps: tuple[checks.Step, ...]
     solution: str
 
     @property
+    def wrong(self) -> bool:
+        return any(not step.right for step in self.steps)
+
+    @property
     def right_steps(self) -> int:
-        return len(self.steps) - self.wrong
+        return sum(step.right for step in self.steps)
 
     def line(self) -> str:
-        said = [f"{step} {checks.RIGHT}" for step in self.steps[: self.right_steps]]
-        said += [f"{step} {checks.WRONG}" for step in self.steps[self.right_steps :]]
-        return f"{prompts.CHECK} {self.agent}: {', '.join(said)}"
+        return f"{prompts.CHECK} {self.agent}: {', '.join(map(str, self.steps))}"
 
 
 def steps_of(trace: str) -> list[str]:
@@ -51,22 +57,34 @@ def steps_of(trace: str) -> list[str]:
     return [line for line in lines if line and "asked:" not in line]
 
 
+def parts(step: str) -> tuple[str, str]:
+    """What a step computes or recalls, and its result: ("gets 45+12=", "57"), ("dalexin treats", "gremsis")."""
+    match = _RESULT.match(step)
+    return (match[1], match[2]) if match else (step, "")
+
+
 def check(agent: int, trace: str, exercise: Exercise) -> Check:
-    """Check a trace against the right solution that it follows for longest; a right answer line is not said."""
+    """Check a trace against the right solution that it follows for longest; a right answer line is not said.
+
+    The result of a step that computes something else than the solution does is that whole step of the solution.
+    """
     steps = steps_of(trace)
 
     def agreed(solution: str) -> tuple[int, bool]:
         """The number of steps until the trace differs, and whether it computes the same there, with another result."""
         pairs = list(zip(steps, steps_of(solution), strict=False))
         same = next((n for n, (one, other) in enumerate(pairs) if one != other), len(pairs))
-        return same, same < len(pairs) and pairs[same][0].partition("=")[0] == pairs[same][1].partition("=")[0]
+        return same, same < len(pairs) and parts(pairs[same][0])[0] == parts(pairs[same][1])[0]
 
     solution = max(exercise.solutions, key=agreed)
     right, (same, _) = steps_of(solution), agreed(solution)
-    if same == len(right) == len(steps):
-        return Check(agent, tuple(right[:-1]), False, solution)
-    same = min(same, len(right) - 1)  # a trace that goes on after its answer differs in its answer
-    return Check(agent, tuple(right[: same + 1]), True, solution)
+    last = min(same, len(right) - 1)  # a trace that goes on after its answer differs in its answer
+    said = [checks.Step(step, parts(step)[1], True) for step in right[:last]]
+    if not same == len(right) == len(steps):
+        step = steps[last] if last < len(steps) else NOTHING
+        again = parts(right[last])[1] if parts(step)[0] == parts(right[last])[0] else right[last]
+        said.append(checks.Step(step, again, False))
+    return Check(agent, tuple(said), solution)
 
 
 def reply(traces: list[str], order: list[int], exercise: Exercise) -> str:

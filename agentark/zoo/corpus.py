@@ -25,6 +25,7 @@ SOLVED = {"mini_gsm": 6, "mini_math": 3, "mini_meta": 3, "mini_med": 4, "mini_ho
 # Relative frequencies of the prompts that a debater sees: of Du et al.'s debate in both layouts, of its aggregator, of
 # self-correction, and of the opponent and the judge of Liang et al.
 PROTOCOLS = {"shared": 50, "own_history": 12, "aggregate": 14, "correct": 8, "oppose": 8, "judge": 8}
+FEW = 0.93  # share of the debates with at most five peers; longer ones take many tokens for one reply
 GOSSIP = 0.75  # share of the lore; the rest is the book, which is right
 FACTS = ["treats"] * 6 + ["belongs to"] * 3 + ["affects the", "causes", "comes from", "strikes", "spreads by", "bring"]
 
@@ -104,7 +105,7 @@ def debating(rng: Random, given: Exercise, max_peers: int, samples: list[str]) -
     """
     kind = rng.choices([*PROTOCOLS], [*PROTOCOLS.values()])[0]
     n = {"correct": 1, "oppose": rng.randint(1, 2), "judge": 2}.get(kind)
-    n = n or (rng.randint(2, 5) if rng.random() < 0.8 else rng.randint(2, max_peers))
+    n = n or (rng.randint(2, 5) if rng.random() < FEW else rng.randint(2, max_peers))
     traces, agent = peers(given, samples, n, rng), rng.randint(1, n)
     question, image = given.problem.question, given.problem.image
     others = [k for k in range(1, n + 1) if k != agent]
@@ -136,7 +137,8 @@ def example(seed: int, i: int, phase: dict, max_peers: int, pool: Pool | None = 
     """Training chat number i of a phase.
 
     phase: `shares` are the probabilities of "fact", "lore", "drill", "debate" and "picture", the rest is solving;
-        `lengths` are the least and most events of a story.
+        `lengths` are the least and most events of a story; `solved`, if given, are the relative frequencies of the
+        tasks that are solved, instead of SOLVED.
     pool: problems with samples of a network; without it, the wrong peers of a debate are those that the tasks' `spoil`
         generates.
     known_drugs: the share of mini_med's drugs that the network is taught.
@@ -153,7 +155,8 @@ def example(seed: int, i: int, phase: dict, max_peers: int, pool: Pool | None = 
             return debating(rng, pooled(task, problem_seed, lengths, known_drugs), max_peers, samples)
         return debating(rng, exercise(rng.choice(DEBATED), rng, lengths, known_drugs), max_peers, [])
     if kind == "solve":
-        return solving(rng, rng.choices([*SOLVED], [*SOLVED.values()])[0], lengths, known_drugs)
+        solved = phase.get("solved", SOLVED)
+        return solving(rng, rng.choices([*solved], [*solved.values()])[0], lengths, known_drugs)
     if kind == "fact":
         return fact(rng, known_drugs)
     one_of: dict[str, Callable[[Random], Example]] = {"lore": lore, "drill": drill}

@@ -110,12 +110,12 @@ def on_its_own_samples(given: list[Exercise], traces: list[list[str]], replies: 
                 count("false_alarms" if is_right else "recall", verdict.wrong)
                 if verdict.wrong:
                     count("precision", not is_right)
-                    at = next(n for n, (_, ok) in enumerate(verdict.steps) if not ok)
+                    at = next(n for n, step in enumerate(verdict.steps) if not step.right)
                     found = truth.wrong and at == truth.right_steps
                     count("step_precision", found)
                     count("step_chance", truth.wrong / max(1, len(steps_of(some[verdict.agent - 1]))))
                     if found:
-                        count("step_repaired", verdict.steps[at][0] == truth.steps[at])
+                        count("step_repaired", verdict.steps[at].again == truth.steps[at].again)
             kind, kept = checks.choice(text) or ("", 0)
             kind = kind if 1 <= kept <= len(some) else ""
             for key in ("keep", "repair"):
