@@ -17,7 +17,7 @@ _CHOICE = re.compile(r"^Check: (keep|repair) (\d+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a trace as a reply quotes it, its result as the reply computes it again, and whether it calls it right."""
+    """A step as a reply quotes it, its result as the reply computes it again, and whether the reply calls it right."""
 
     step: str
     again: str

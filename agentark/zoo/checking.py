@@ -1,8 +1,8 @@
 """How a network of the zoo is taught to check the traces of its peers: step by step, then copy or repair.
 
-A reply to the peers begins with checks, in the form that `agentark.mas.checks` reads.  Each step of a trace is copied and
-its result computed again beside it, up to the first that comes out otherwise; so a network has to copy, to compute and
-to compare two neighbours, each of which it can learn.  Then it says what follows, and writes the solution.
+A reply to the peers begins with checks, in the form that `agentark.mas.checks` reads.  Each step of a trace is copied
+and its result computed again beside it, up to the first that comes out otherwise; so a network has to copy, to compute
+and to compare two neighbours, each of which it can learn.  Then it says what follows, and writes the solution.
 
     Check 2: each 3*4=12 again 12 ok, gets 45+12=67 again 57 no
     Check 1: each 3*4=12 again 12 ok, gets 45+12=57 again 57 ok

@@ -16,7 +16,7 @@ from agentark.tasks import Problem, Task
 from agentark.zoo.exercises import MODULES
 
 ENGINE = params.Engine(name="transformers", batch=96, dtype="float32", share_prefix=True)
-ALONE, TO_PEERS = 112, 400  # most tokens of a solution, and of a reply that checks five traces first
+ALONE, TO_PEERS = 112, 480  # most tokens of a solution, and of a reply that checks five traces first
 
 
 @dataclass(frozen=True)
