@@ -180,7 +180,7 @@ def test_a_bad_critic_by_hand():
     (exercise,) = debater.exercises("mini_gsm", 1)
     ((_, one, other),), _ = debater.injected([exercise], ["Answer: -5"])
     right, wrong = (one, other) if exercise.is_right(one) else (other, one)
-    said = "Check 2: x=1 ok\nCheck 3: x=1 no\nCheck 1: x=1 no\nCheck: keep 2\n" + wrong
+    said = "Check 2: x=1 again 1 ok\nCheck 3: x=1 again 2 no\nCheck 1: x=1 again 2 no\nCheck: keep 2\n" + wrong
     counted = debater.on_its_own_samples(
         [exercise], [[right, wrong, right]], [[said, "", "Check: none is right\n" + right]]
     )
@@ -190,7 +190,7 @@ def test_a_bad_critic_by_hand():
         "keep": (0.3333, 3), "repair": (0, 3), "anew": (0.3333, 3), "kept_is_right": (0, 1),
         "chance_kept": (0.6667, 1), "before": (0.6667, 3), "after": (0.3333, 3),
     }  # fmt: skip
-    control = debater.on_injected_errors([said, "Check 3: x=1 ok"], [2, 2])
+    control = debater.on_injected_errors([said, "Check 3: x=1 again 1 ok"], [2, 2])
     assert [control[key]["value"] for key in ("found", "passed", "balanced", "no_verdict")] == [0, 0.5, 0.25, 0.25]
 
 

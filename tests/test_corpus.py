@@ -249,13 +249,13 @@ def test_what_a_reply_says_can_be_read_back(task):
         right_steps = {}
         for verdict in verdicts:
             steps = checking.steps_of(traces[verdict.agent])
-            said = [step for step, _ in verdict.steps]
-            right_steps[verdict.agent] = n = sum(right for _, right in verdict.steps)
-            assert (
-                said[:n] == steps[:n] and [right for _, right in verdict.steps] == [True] * n + [False] * verdict.wrong
-            )
+            said = [step.step for step in verdict.steps]
+            right_steps[verdict.agent] = n = sum(step.right for step in verdict.steps)
+            assert said == (steps + [checking.NOTHING])[: len(said)]  # the trace is quoted
+            assert [step.right for step in verdict.steps] == [True] * n + [False] * verdict.wrong
             assert verdict.wrong or (given.is_right(traces[verdict.agent]) and n == len(steps) - 1)
-            assert not verdict.wrong or steps[n : n + 1] != said[n:]
+            for step in verdict.steps:
+                assert step.right == (checking.parts(step.step)[1] == step.again)
         kept = [verdict.agent for verdict in verdicts if not verdict.wrong]
         best = max(right_steps, key=lambda k: right_steps[k])  # the first of the best
         solution = prompts.without_critique(reply, corpus.TERSE)
@@ -272,16 +272,21 @@ def test_what_a_reply_says_can_be_read_back(task):
 
 
 @pytest.mark.parametrize("task", corpus.DEBATED)
-def test_the_recomputed_steps_are_right(task):
-    """Also that in which a trace differs: each is a line of a right solution, its sum is true, its fact is one."""
+def test_what_is_computed_again_is_right(task):
+    """Each result, put in the place of the quoted one, makes a step of a right solution: a true sum, a true fact."""
     values = {"+": lambda x, y: x + y, "-": lambda x, y: x - y, "*": lambda x, y: x * y, "/": lambda x, y: x / y}
     facts = {mini_med.recall(subject, relation, value).removesuffix(".")
              for relation, of in mini_med.FACTS.relation.items() for subject, value in of.items()}  # fmt: skip
     for given, example in debates(task):
         right = {step for solution in given.solutions for step in checking.steps_of(solution)}
         for verdict in checks.verdicts(reply_of(example)):
-            for step, _ in verdict.steps:
-                assert step in right
+            for said in verdict.steps:
+                expression, _ = checking.parts(said.step)
+                fits = [
+                    step for step in right if step == said.again or checking.parts(step) == (expression, said.again)
+                ]
+                assert fits and (said.right <= (said.step in fits))
+                step = fits[0]
                 if task == "mini_med":
                     assert step in facts or given.is_right(step)
                 for x, op, y, result in SUM.findall(step):
@@ -296,13 +301,14 @@ def test_a_right_trace_is_found_right(task):
             check = checking.check(3, trace, given)
             assert (check.agent, check.wrong) == (3, False)
             assert checking.steps_of(check.solution) == checking.steps_of(trace)
-            assert list(check.steps) == checking.steps_of(trace)[:-1]  # the answer follows from the steps
-            assert check.line() == f"Check 3: {', '.join(f'{step} ok' for step in check.steps)}"
+            steps = checking.steps_of(trace)[:-1]  # the answer follows from the steps
+            assert [step.step for step in check.steps] == steps
+            assert check.line() == f"Check 3: {', '.join(f'{s} again {checking.parts(s)[1]} ok' for s in steps)}"
 
 
 @pytest.mark.parametrize("task", corpus.DEBATED)
 def test_a_slip_is_found_at_its_line(task):
-    """A right solution with one wrong result, from which it goes on: the steps before it are ok, the right one is said."""
+    """A right solution with one wrong result, from which it goes on: the steps before it are ok, it is computed again."""
     slips = 0
     for i in range(30):
         given = corpus.exercise(task, Random(i), (1, 4))
@@ -314,11 +320,12 @@ def test_a_slip_is_found_at_its_line(task):
             if steps.count(step) > 1 or slipped == trace:
                 continue
             check = checking.check(1, slipped, given)
-            assert check.wrong and check.right_steps == n and list(check.steps[:n]) == steps[:n]
-            # Another order of the same steps may be the right solution, unless the left side says which step it is.
-            assert check.steps[n] == step or step.partition("=")[0] != check.steps[n].partition("=")[0]
-            assert check.solution in given.solutions and checking.steps_of(check.solution)[: n + 1] == list(check.steps)
-            assert check.line().endswith(f"{check.steps[n]} no")
+            said = [part.step for part in check.steps]
+            assert check.wrong and check.right_steps == n and said == [*steps[:n], wrong]
+            # The right result, or a whole step if another order of the same steps is nearer.
+            assert check.steps[n].again in (checking.parts(step)[1], checking.steps_of(check.solution)[n])
+            assert check.solution in given.solutions and checking.steps_of(check.solution)[:n] == steps[:n]
+            assert check.line().endswith(f"{wrong} again {check.steps[n].again} no")
             slips += 1
     assert slips > 60
 
@@ -337,11 +344,12 @@ def test_keep_repair_or_anew():
     right = given.right()
     first, second, answer = right.splitlines()
     early, late = f"{first}0\n{second}\n{answer}", f"{first}\n{second}0\n{answer}0"
+    one, two = (checking.parts(step)[1] for step in (first, second))
     said = {
-        early: f"{first} no",
-        late: f"{first} ok, {second} no",
-        right: f"{first} ok, {second} ok",
-        "": f"{first} no",
+        early: f"{first}0 again {one} no",
+        late: f"{first} again {one} ok, {second}0 again {two} no",
+        right: f"{first} again {one} ok, {second} again {two} ok",
+        "": f"nothing again {first} no",
     }
 
     def reply(*traces, order=None):
@@ -366,10 +374,13 @@ def test_a_trace_that_ends_too_early_or_goes_on():
     given = a_story()
     first, second, answer = given.right().splitlines()
     short, long = (checking.check(1, trace, given) for trace in (f"{first}\n{second}", f"{given.right()}\nso what"))
-    for check in (short, long):  # without the answer line, or with more after it: the answer is what differs
-        assert check.wrong and check.line() == f"Check 1: {first} ok, {second} ok, {answer} no"
-    assert checking.check(1, first, given).line() == f"Check 1: {first} ok, {second} no"
-    assert checking.check(1, answer, given).line() == f"Check 1: {first} no"  # an answer alone is not enough
+    one, two = (f"{step} again {checking.parts(step)[1]} ok" for step in (first, second))
+    # Without the answer line, or with more after it: the answer is what differs.
+    assert short.wrong and short.line() == f"Check 1: {one}, {two}, nothing again {answer} no"
+    assert long.wrong and long.line() == f"Check 1: {one}, {two}, {answer} again {answer.removeprefix('Answer: ')} no"
+    assert checking.check(1, first, given).line() == f"Check 1: {one}, nothing again {second} no"
+    alone = checking.check(1, answer, given)  # an answer alone is not enough
+    assert alone.line() == f"Check 1: {answer} again {first} no"
     assert not checking.check(1, f"  {first}. \nasked: the apples.\n\n{second}\n{answer}.", given).wrong
 
 
@@ -382,10 +393,12 @@ def test_tidy():
 
 
 def test_verdicts_are_lines_of_their_form():
-    text = "Check 2: each 3*4=12 ok, gets 45+12=57 no\nCheck 10: a b ok\nCheck: repair 2\neach 3*4=12\nAnswer: 57"
+    text = "Check 2: each 3*4=12 again 12 ok, gets 45+12=67 again 57 no\nCheck 10: a b again b ok\nCheck: repair 2\nso"
     two, ten = checks.verdicts(text)
-    assert (two.agent, two.steps, two.wrong) == (2, (("each 3*4=12", True), ("gets 45+12=57", False)), True)
-    assert (ten.agent, ten.steps, ten.wrong) == (10, (("a b", True),), False)
+    steps = checks.Step("each 3*4=12", "12", True), checks.Step("gets 45+12=67", "57", False)
+    assert (two.agent, two.steps, two.wrong) == (2, steps, True)
+    assert (ten.agent, ten.steps, ten.wrong) == (10, (checks.Step("a b", "b", True),), False)
+    assert f"Check 2: {', '.join(map(str, two.steps))}" == text.splitlines()[0]
     assert checks.choice(text) == ("repair", 2)
 
 
@@ -396,12 +409,14 @@ def test_verdicts_are_lines_of_their_form():
         "Check 1:",
         "Check 1: ok",
         "Check 1: gets 1+1=2",
-        "Check 1: gets 1+1=2 ok, gets 2+2=4",
-        "Check 1: gets 1+1=2 okay",
-        "Check: gets 1+1=2 ok",
-        "check 1: gets 1+1=2 ok",
-        "so Check 1: gets 1+1=2 ok",
-        "Check one: gets 1+1=2 ok",
+        "Check 1: gets 1+1=2 ok",
+        "Check 1: gets 1+1=2 again 2",
+        "Check 1: gets 1+1=2 again 2 ok, gets 2+2=4",
+        "Check 1: gets 1+1=2 again 2 okay",
+        "Check: gets 1+1=2 again 2 ok",
+        "check 1: gets 1+1=2 again 2 ok",
+        "so Check 1: gets 1+1=2 again 2 ok",
+        "Check one: gets 1+1=2 again 2 ok",
         "Check: keep",
         "Check: keep one",
         "Check: none is right",
