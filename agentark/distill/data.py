@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _ANSWER_LINE = re.compile(r"^[^\n]*\banswer\b[^\n]*\Z", re.IGNORECASE | re.MULTILINE)
 
@@ -22,11 +26,25 @@ class Example:
     weight: float = 1.0
 
 
+def check_columns(traces: pd.DataFrame) -> None:
+    """Raise DistillError if a table of traces is older than its controls, and does not say what was cut off."""
+    if "finish" not in traces:
+        raise DistillError(
+            "these traces do not say which of them were cut off and which are the controls of DA (they have no column "
+            "`finish`): an earlier version made them; extract them anew (notebook 02_filtering)"
+        )
+
+
+def token_counts(examples: list[Example], tokenizer) -> list[int]:
+    """The number of tokens of each completion, without the end of the turn."""
+    if not examples:
+        return []
+    return [len(ids) for ids in tokenizer([e.completion for e in examples], add_special_tokens=False).input_ids]
+
+
 def completion_tokens(examples: list[Example], tokenizer) -> int:
     """The number of tokens of the completions, without the end of the turn."""
-    if not examples:
-        return 0
-    return sum(len(ids) for ids in tokenizer([e.completion for e in examples], add_special_tokens=False).input_ids)
+    return sum(token_counts(examples, tokenizer))
 
 
 def encode(example: Example, tokenizer, answer_weight: float) -> dict[str, list]:
