@@ -109,7 +109,7 @@ def test_dropping_everything_is_an_error(tokenizer):
 # Examples
 
 
-def trace(problem, source, agent, text, rsft=False, rank=-1):
+def trace(problem, source, agent, text, rsft=False, rank=-1, finish="stop"):
     return {
         "problem": PROBLEMS[problem].id,
         "source": source,
@@ -121,6 +121,7 @@ def trace(problem, source, agent, text, rsft=False, rank=-1):
         "kind": "direct",
         "rsft": rsft,
         "diversity_rank": rank,
+        "finish": finish,
     }
 
 
@@ -136,6 +137,10 @@ TRACES = pd.DataFrame(
         trace(0, "single", 1, "zero single", rsft=True),
         trace(3, "single", 1, "three single", rsft=True),
         trace(3, "single", 2, "three other"),
+        trace(3, "debate", 1, "three breaks", finish="length"),
+        trace(4, "debate", 1, "four breaks", finish="length"),
+        trace(4, "debate", 2, "four wrong"),
+        trace(4, "single", 1, "four sing", finish="length"),
     ]
 )
 
@@ -165,6 +170,51 @@ def test_the_examples_of_each_method():
         *[(2, text, 0.333333) for text in ("two one", "two two", "two three")],
     ]
     assert contents(examples_of("rsft_single")) == [(0, "zero single", 1.0), (3, "three single", 1.0)]
+    ranks = [0 if source == "single" and problem != PROBLEMS[4].id else rank for problem, source, rank in
+             zip(TRACES.problem, TRACES.source, TRACES.diversity_rank)]  # fmt: skip
+    with_control = TRACES.assign(diversity_rank=ranks)
+    alone = [(0, "zero single", 1.0), (3, "three single", 0.5), (3, "three other", 0.5)]
+    assert contents(examples_of("da_single", with_control)) == alone
+    assert examples_of("da", with_control) == examples_of("da")
+
+
+def test_one_unselected_trace_of_each_problem():
+    """Of any answer, but none that was cut off; the same for every seed, as the traces of R-SFT are."""
+    texts = {n: {t.text.strip() for t in TRACES.itertuples() if t.problem == p.id} for n, p in enumerate(PROBLEMS)}
+    for method, problems in (("unfiltered", [0, 1, 2, 4]), ("teacher_sample", [0, 3])):
+        found = contents(examples_of(method))
+        assert [n for n, _, _ in found] == problems and {weight for _, _, weight in found} == {1.0}
+        assert all(text in texts[n] and "breaks" not in text for n, text, _ in found)
+        assert examples_of(method) == examples_of(method, seed=1)
+    many = pd.DataFrame([trace(0, "debate", agent, f"agent {agent}", rsft=agent == 1) for agent in range(6)])
+    many = pd.concat([many.assign(problem=p.id) for p in PROBLEMS])
+    assert len({text for _, text, _ in contents(examples_of("unfiltered", many))}) > 1  # not always the same agent's
+    rewritten = TRACES.assign(kind="distilled")
+    with pytest.raises(DistillError, match="nothing to learn"):
+        students.examples(CELL.but(method="unfiltered"), rewritten, 6, None)
+
+
+@pytest.mark.parametrize("method", ["da_single", "teacher_sample", "unfiltered"])
+def test_traces_of_an_earlier_version_have_no_controls(method):
+    with pytest.raises(DistillError, match="extract them anew"):
+        examples_of(method, TRACES.drop(columns="finish"))
+    assert examples_of("da", TRACES.drop(columns="finish")) == examples_of("da")  # which needs no such column
+
+
+@pytest.mark.parametrize(("method", "partner"), [("gold_rsft", "rsft"), ("gold_da", "da"), ("rsft_tokens", "da")])
+@pytest.mark.parametrize("length", [1, 40])
+def test_controls_of_equal_tokens(tokenizer, method, partner, length):
+    traces = TRACES.assign(text=[t + " plums" * length for t in TRACES.text])
+    found, equal = (examples_of(name, traces, 0, tokenizer) for name in (method, partner))
+    once = examples_of("rsft", traces) if method == "rsft_tokens" else [
+        Example(p.id, TASK.prompt(p), p.solution) for p in PROBLEMS
+    ]  # fmt: skip
+    excess = data.completion_tokens(found, tokenizer) - data.completion_tokens(equal, tokenizer)
+    assert 0 <= excess < max(data.token_counts(once, tokenizer))
+    times = [found.count(example) for example in once]
+    assert sum(times) == len(found) and max(times) - min(times) <= 1
+    assert found == examples_of(method, traces, 0, tokenizer)
+    assert (method == "gold_rsft") <= (found == examples_of("continued", traces, 0, tokenizer))
 
 
 @pytest.mark.parametrize("length", [1, 40, 400])  # 400: more than all six gold solutions have
@@ -180,7 +230,10 @@ def test_continued_has_as_many_tokens_as_rsft(tokenizer, length):
     assert continued == examples_of("continued", traces, 0, tokenizer) != examples_of("continued", traces, 1, tokenizer)
 
 
-@pytest.mark.parametrize("method", ["rsft", "da", "rsft_single", "continued"])
+IMITATING = ["rsft", "da", "rsft_single", "continued", "da_single", "gold_rsft", "gold_da", "rsft_tokens"]
+
+
+@pytest.mark.parametrize("method", IMITATING)
 def test_nothing_to_learn(tokenizer, method):
     nothing = TRACES.assign(rsft=False, diversity_rank=-1)
     for traces in (nothing, nothing[:0]):
@@ -188,12 +241,12 @@ def test_nothing_to_learn(tokenizer, method):
             students.examples(CELL.but(method=method), traces, 6, tokenizer)
 
 
-@pytest.mark.parametrize("method", ["sft", "continued"])
+@pytest.mark.parametrize("method", ["sft", "continued", "gold_da"])
 def test_problems_that_extraction_left_out_teach_no_method(tokenizer, method):
     """Not even the methods that learn from gold solutions, which need no trace."""
     traces = TRACES.assign(text="plums " * 120)
     examples = students.examples(CELL.but(method=method), traces, 6, tokenizer)
-    assert {n for n, _, _ in contents(examples)} == {0, 1, 2, 3}
+    assert {n for n, _, _ in contents(examples)} == {0, 1, 2, 3, 4}
 
 
 # The loss

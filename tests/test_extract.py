@@ -28,8 +28,9 @@ def text(problem: tasks.Problem, code: str) -> str:
     """The reply of an agent.
 
     R is right, R1, R2, … right in another structure, S right in other words, B right in a box alone, W wrong, N has no
-    answer, T is cut off before its answer.
+    answer, T is cut off before its answer; any other reply is cut off with a "!" at the end of its code.
     """
+    code = code.rstrip("!")
     if code == "W":
         return f"gets 1+{int(problem.answer)}={int(problem.answer) + 1}\nAnswer: {int(problem.answer) + 1}"
     if code == "B":
@@ -58,7 +59,7 @@ def log_of(*debates: list[str], aggregator: str = "W") -> pd.DataFrame:
                     "round": number,
                     "agent": agent,
                     "text": reply,
-                    "finish": "length" if code == "T" else "stop",
+                    "finish": "length" if code == "T" or code.endswith("!") else "stop",
                     "tokens_in": 9,
                     "tokens_cached": 0,
                     "tokens_out": len(reply.split()),
@@ -119,6 +120,18 @@ def test_reasons(extract, tmp_path, from_file):
     assert [counts[f"final traces dropped: {reason}"] for reason in debate(traces).reason[1:]] == [1, 1, 1]
 
 
+def test_traces_that_were_cut_off_never_teach(extract):
+    """Not even one whose answer is right: students would learn to break off."""
+    traces, counts = extract(log_of(["R! R R1 W!"], ["W R! T N", "R! R! R R1!"], ["R R1 W W"]))
+    cut = traces[traces.finish == "length"]
+    assert set(cut.reason) == {"truncated"} and not cut.rsft.any() and (cut.diversity_rank == -1).all()
+    assert list(debate(cut).correct) == [True, False, True, True, True]
+    assert counts["final traces dropped: truncated"] == 5 and counts["final traces dropped: wrong answer"] == 2
+    assert counts["of these truncated with the right answer"] == 4 and counts["correct final traces (T)"] == 2 + 1 + 2
+    assert counts["problems with one correct trace (no DA)"] == 1 and counts["DA problems"] == 2
+    assert counts["round-1 traces truncated"] == 4 and counts["correct round-1 traces"] == 4
+
+
 # What is chosen
 
 
@@ -161,8 +174,8 @@ def test_da_needs_two_correct_and_takes_different_ones(extract, most):
         assert len({diverse.signature(trace) for trace in group.text}) == len(group)
     assert counts["DA traces"] == len(da) and counts["DA problems"] == 3
     assert counts["problems with one correct trace (no DA)"] == 1 and counts["problems without a correct trace"] == 1
-    single = traces[traces.source == "single"]
-    assert (single.diversity_rank == -1).all()
+    alone = traces[(traces.source == "single") & (traces.diversity_rank >= 0)]  # the same traces: they do not debate
+    assert alone.groupby("problem").size().reindex(problems, fill_value=0).tolist() == sizes.tolist()
 
 
 def test_choose_goes_for_the_farthest():
@@ -211,6 +224,26 @@ def test_rsft_single_spreads_before_it_takes_a_second(extract, seed):
     assert len(single) == 10 and single.problem.nunique() == 4
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_da_single_is_as_many_from_round_1(extract, seed):
+    debates = ["R R1 R2 W", "R R1 R2 W"], ["R W W W", "R R1 W W"], ["R R1 R R2!", "W W W R"], ["W W W W", "R R1 W W"]
+    traces, counts = extract(log_of(*debates), seed)
+    problems = [p.id for p in problems_of(4)]
+    sizes = {}
+    for source in ("debate", "single"):
+        chosen = traces[(traces.source == source) & (traces.diversity_rank >= 0)]
+        assert (chosen.reason == "").all()
+        for _, group in chosen.groupby("problem"):
+            assert sorted(group.diversity_rank) == list(range(len(group)))
+            assert len({diverse.signature(trace) for trace in group.text}) == len(group)
+        sizes[source] = chosen.groupby("problem").size().reindex(problems, fill_value=0).tolist()
+    # the second and the fourth problem have too few: the third, which has none for DA, makes up for them
+    assert sizes == {"debate": [3, 2, 0, 2], "single": [3, 1, 2, 0]}
+    assert set(traces[(traces.source == "single") & (traces.diversity_rank >= 0)]["round"]) == {1}
+    assert counts["da_single traces"] == 6 and counts["DA traces"] == 7  # there is no seventh that is another one
+    assert counts["da_single traces beyond DA's of the problem"] == 2
+
+
 # The stitched form
 
 
@@ -232,6 +265,13 @@ def test_stitched_without_a_right_peer(extract):
     traces, _ = extract(log_of(["W W", "R W"]), corrective_form="stitched")
     trace, [problem] = debate(traces).set_index("agent").text[1], problems_of(1)
     assert text(problem, "W") in trace and "peer" not in trace and GSM.verify(trace, problem)[1]
+
+
+def test_stitched_passes_over_what_was_cut_off(extract):
+    traces, _ = extract(log_of(["W! W R! R2", "R R1 R W"]), corrective_form="stitched")
+    final, [problem] = debate(traces).set_index("agent"), problems_of(1)
+    assert final.text[1] == problem.solution and final.kind[1] == "corrective"  # its only attempt breaks off
+    assert text(problem, "W") in final.text[2] and text(problem, "R2") in final.text[2]
 
 
 def test_stitched_is_still_right_if_the_repair_has_no_answer_line(extract):
@@ -292,6 +332,7 @@ def test_a_second_run_reads_the_files(extract, monkeypatch, capsys):
         "rsft",
         "diversity_rank",
         "reason",
+        "finish",
         "tokens_out",
         "gold",
         "template",
@@ -305,7 +346,7 @@ def test_a_run_with_other_parameters_recomputes(extract, capsys, change):
     _, counts = extract(log, name="x", **change)
     assert "made from other parameters" in capsys.readouterr().err
     if "max_traces" in change:
-        assert counts["DA traces"] == 1 and (traces.diversity_rank >= 0).sum() == 3
+        assert counts["DA traces"] == 1 and (debate(traces).diversity_rank >= 0).sum() == 3
 
 
 def test_lost_counts_are_recomputed(extract, tmp_path):
@@ -336,7 +377,7 @@ def test_traces_and_counts_are_always_of_the_same_parameters(extract, monkeypatc
         patch.setattr(store.tables, "write_manifest", killed(store.tables.write_manifest))
         extract(log, name="x", max_traces=1)
     traces, again = extract(log, name="x")
-    assert again == counts and again["DA traces"] == 3 == (traces.diversity_rank >= 0).sum()
+    assert again == counts and again["DA traces"] == 3 == (debate(traces).diversity_rank >= 0).sum()
 
 
 # How different two traces are
@@ -355,12 +396,18 @@ def test_signature():
 
 def test_distance_by_hand():
     a, b = diverse.signature("1+1=2\n2+3=5\n5*2=10"), diverse.signature("2+3=5\n5*2=10\n10-1=9\n9-9=0")
-    assert diverse.distance(a, b) == 3 / 4  # one step away, two more
+    assert diverse.distance(a, b) == diverse.distance(b, a) == 2 / 4  # two of b's four steps are not in a
     assert diverse.distance(a, a) == diverse.distance((), ()) == 0
     assert diverse.distance(a, ()) == diverse.distance((), b) == 1
-    assert (
-        diverse.distance(diverse.signature("1+1=2\n2*2=4"), diverse.signature("2*2=4\n1+1=2")) == 1
-    )  # the order is structure
+
+
+def test_the_order_of_the_steps_is_no_structure():
+    trace, other = "a gets 1+1=2\nb is small\nc 2*2=4\nAnswer: 4", "c 2*2=4\nb is small\nb: 1+1=2\nAnswer: 4"
+    assert diverse.signature(trace) == diverse.signature(other)
+    assert diverse.distance(diverse.signature(trace), diverse.signature(other)) == 0
+    assert diverse.choose([trace, other], [False, False], 2, Random(0)) in ([0], [1])
+    once, twice = diverse.signature("1+1=2"), diverse.signature("1+1=2\n1+1=2")
+    assert once != twice and diverse.distance(once, twice) == 1 / 2  # a step that is repeated counts twice
 
 
 def test_distance_of_real_solutions():
@@ -430,7 +477,7 @@ def test_a_language_model_verifies_and_chooses(tmp_path, monkeypatch):
     config = MINI.model_copy(update={"extract": but(MINI.extract, diversity="judge"), "judges": judges})
     traces, counts = extraction.run(tmp_path / "t.parquet", log, "x", CELL, config)
     assert not log.correct.any() and traces[traces.source == "debate"].correct.all()  # the verifier decides
-    assert sorted(traces[traces.diversity_rank >= 0].groupby("problem").size()) == [2, 2]
+    assert sorted(debate(traces)[debate(traces).diversity_rank >= 0].groupby("problem").size()) == [2, 2]
     assert counts["LLM verifier, traces: correct"] == 4 and counts["LLM diversity judge, kept"] == 4
     overlapping = {problems[0].id: "shares 8 words"}
     traces, counts = extraction.run(tmp_path / "u.parquet", log, "x", CELL, config, overlapping)

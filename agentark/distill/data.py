@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 from agentark.engines.tokens import content
 from agentark.mas import prompts
@@ -28,11 +32,25 @@ class Example:
     image: str = ""
 
 
+def check_columns(traces: pd.DataFrame) -> None:
+    """Raise DistillError if a table of traces is older than its controls, and does not say what was cut off."""
+    if "finish" not in traces:
+        raise DistillError(
+            "these traces do not say which of them were cut off and which are the controls of DA (they have no column "
+            "`finish`): an earlier version made them; extract them anew (notebook 02_filtering)"
+        )
+
+
+def token_counts(examples: list[Example], tokenizer) -> list[int]:
+    """The number of tokens of each completion, without the end of the turn."""
+    if not examples:
+        return []
+    return [len(ids) for ids in tokenizer([e.completion for e in examples], add_special_tokens=False).input_ids]
+
+
 def completion_tokens(examples: list[Example], tokenizer) -> int:
     """The number of tokens of the completions, without the end of the turn."""
-    if not examples:
-        return 0
-    return sum(len(ids) for ids in tokenizer([e.completion for e in examples], add_special_tokens=False).input_ids)
+    return sum(token_counts(examples, tokenizer))
 
 
 def refuse_pictures(problems: Iterable[Problem], what: str) -> None:

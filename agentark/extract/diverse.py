@@ -1,12 +1,14 @@
 """Measures how much the structure of two traces differs, and chooses different traces (A.4, DECISIONS 10).
 
-The signature of a trace is the sequence of its steps: for an arithmetic step the operation with its result, whatever
-the wording around it, for any other step its words.
+The signature of a trace is the multiset of its steps: for an arithmetic step the operation with its result, whatever
+the wording around it, for any other step its words.  The order of the steps does not count: the same steps in another
+order say nothing else.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from random import Random
 
 _EQUATION = re.compile(r"(\d+)\s*([-+*/×÷])\s*(\d+)\s*=\s*(\d+)")
@@ -16,7 +18,7 @@ Signature = tuple[tuple[str, ...], ...]
 
 
 def signature(trace: str) -> Signature:
-    """Return the steps of a trace without its answer line.
+    """Return the steps of a trace without its answer line, sorted: traces with the same steps have the same signature.
 
     An arithmetic step gives the operator, the operands (sorted if their order does not matter) and the result.
     """
@@ -31,19 +33,14 @@ def signature(trace: str) -> Signature:
             steps.append((op, *operands, result))
         if not equations:
             steps.append(tuple(re.findall(r"\w+", line.lower())))
-    return tuple(steps)
+    return tuple(sorted(steps))
 
 
 def distance(a: Signature, b: Signature) -> float:
-    """Return the Levenshtein distance of two step sequences over the longer length, from 0 (equal) to 1."""
-    if not a and not b:
-        return 0.0
-    row = list(range(len(b) + 1))
-    for i, step in enumerate(a, 1):
-        above, row[0] = row[0], i
-        for j, other in enumerate(b, 1):
-            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (step != other))
-    return row[-1] / max(len(a), len(b))
+    """Return the share of the steps of the longer trace that the other one does not have, from 0 (equal) to 1."""
+    longer = max(len(a), len(b))
+    common = (Counter(a) & Counter(b)).total()
+    return 1 - common / longer if longer else 0.0
 
 
 def choose(traces: list[str], preferred: list[bool], max_traces: int, rng: Random) -> list[int]:

@@ -1,7 +1,8 @@
 """Extraction: a graded log goes in, the table `traces` and the counts of everything that was dropped come out.
 
-A trace is kept if its own parsed answer is right (3.2, A.3).  Then per problem: one trace for R-SFT (DECISIONS 9), up
-to k diverse ones for DA (DECISIONS 10), and for the control `rsft_single` as many correct traces of round 1.
+A trace is kept if its own parsed answer is right (3.2, A.3) and it was not cut off.  Then per problem: one trace for
+R-SFT (DECISIONS 9), up to k diverse ones for DA (DECISIONS 10), and for their controls `rsft_single` and `da_single` as
+many kept traces of round 1.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from . import diverse, llm_diverse, llm_verify
 from .jobs import TRACES
 
 COLUMNS = ["problem", "source", "agent", "round", "text", "answer", "correct", "kind", "rsft", "diversity_rank"]
-COLUMNS += ["reason", "tokens_out", "gold", "template"]
+COLUMNS += ["reason", "finish", "tokens_out", "gold", "template"]
 
 
 def final_traces(log: pd.DataFrame, aggregator: bool = False) -> pd.DataFrame:
@@ -45,13 +46,20 @@ def final_traces(log: pd.DataFrame, aggregator: bool = False) -> pd.DataFrame:
 
 
 def stitch(log: pd.DataFrame, problem: str, agent: int) -> str:
-    """Return a corrective trace as one text: last wrong attempt, a right peer's solution, the repair (DECISIONS 8)."""
+    """Return a corrective trace as one text: last wrong attempt, a right peer's solution, the repair (DECISIONS 8).
+
+    Attempts and solutions that were cut off are passed over; if there is no other attempt, it is the repair alone.
+    """
     debate = log[(log.problem == problem) & (log.agent > 0)]
-    own = debate[debate.agent == agent].sort_values("round")
-    wrong = own[~own.correct].iloc[-1]
+    repair = debate[debate.agent == agent].sort_values("round").iloc[-1]
+    debate = debate[debate.finish != "length"]
+    attempts = debate[(debate.agent == agent) & ~debate.correct].sort_values("round")
+    if attempts.empty:
+        return repair.text
+    wrong = attempts.iloc[-1]
     peers = debate[(debate["round"] == wrong["round"]) & (debate.agent != agent) & debate.correct]
     critique = f"\nA peer's solution:\n{peers.iloc[0].text}" if len(peers) else ""
-    return f"First attempt:\n{wrong.text}{critique}\nThat attempt was wrong. Again:\n{own.iloc[-1].text}"
+    return f"First attempt:\n{wrong.text}{critique}\nThat attempt was wrong. Again:\n{repair.text}"
 
 
 def run(
@@ -70,8 +78,9 @@ def run(
     peers is not part of a trace: a student has no peers.
 
     Returns (traces, counts).  traces: problem, source ("debate": final traces; "single": round 1), agent, round, text,
-    answer, correct, kind, rsft (chosen for R-SFT or its control), diversity_rank (0, 1, 2 for DA; -1: not chosen),
-    reason (why a trace is not kept).  counts: what was dropped, by reason.  Raises ValueError if no problem is left.
+    answer, correct, kind, rsft (chosen for R-SFT or its control), diversity_rank (0, 1, 2 for DA or its control; -1:
+    not chosen), reason (why a trace is not kept), finish ("length" if it was cut off).  counts: what was dropped, by
+    reason.  Raises ValueError if no problem is left.
     """
     extract, judges, wording = config.extract, config.judges, config.debate.wording
     overlapping = overlapping or {}
@@ -112,6 +121,7 @@ def run(
     if extract.diversity != "structural":
         traces, chosen = _chosen_by_model(path, traces, whole, log_id, cell, config)
         counts |= chosen
+    _choose_alone(traces, extract.max_traces, cell.seed)
     traces = traces[COLUMNS].assign(**cell.log_columns())
     counts = count(log, traces) | counts
     if extract.decontaminate_words:
@@ -126,7 +136,7 @@ def _chosen_by_model(
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Return the traces with DA's chosen by the diversity judge, and counts; a rewritten trace is a new row."""
     judges, extract = config.judges, config.extract
-    kept = traces[traces.correct & (traces.source == "debate")]
+    kept = traces[(traces.reason == "") & (traces.source == "debate")]
     data: dict[str, Any] = {"log_id": log_id, "task": cell.task, "split": cell.split, "seed": cell.seed}
     data |= {"wording": config.debate.wording, "diversity": extract.diversity, "max_traces": extract.max_traces}
     models: dict[str, Any] = {"judge": judges.diversity, "distiller": judges.distiller}
@@ -149,16 +159,16 @@ def _chosen_by_model(
 
 
 def _reason(correct: bool, answer: str | None, finish: str) -> str:
+    if finish == "length":  # whatever its answer is: a trace that breaks off teaches students to break off
+        return "truncated"
     if correct:
         return ""
-    if pd.notna(answer):
-        return "wrong answer"
-    return "truncated" if finish == "length" else "no answer found"
+    return "wrong answer" if pd.notna(answer) else "no answer found"
 
 
 def _choose(traces: pd.DataFrame, config: params.Extract, seed: int) -> None:
-    """Mark the traces from which R-SFT, DA and the single-agent control learn."""
-    kept = traces[traces.correct & (traces.source == "debate")]
+    """Mark the traces of the debate from which R-SFT and DA learn."""
+    kept = traces[(traces.reason == "") & (traces.source == "debate")]
     for problem, group in kept.groupby("problem", sort=True):
         corrective = list(group.kind == "corrective")
         picked = diverse.choose(list(group.text), corrective, config.max_traces, Random(f"{seed} {problem}"))
@@ -166,19 +176,41 @@ def _choose(traces: pd.DataFrame, config: params.Extract, seed: int) -> None:
         if len(group) >= 2:  # |A_correct| >= 2 (A.3)
             for rank, i in enumerate(picked):
                 traces.loc[group.index[i], "diversity_rank"] = rank
-    # The control: as many correct traces from before the debate, spread over as many problems as there are.
-    alone = traces[traces.correct & (traces.source == "single")].sample(frac=1, random_state=seed)
-    turn = alone.groupby("problem").cumcount()
-    as_many = int(traces[traces.source == "debate"].rsft.sum())
-    traces.loc[turn.sort_values(kind="stable").index[:as_many], "rsft"] = True
+
+
+def _choose_alone(traces: pd.DataFrame, max_traces: int, seed: int) -> None:
+    """Mark the traces of the controls: as many kept ones from before the debate as R-SFT and DA have.
+
+    R-SFT's control is spread over as many problems as there are.  DA's takes as many diverse traces of a problem as DA,
+    and makes up for problems that have fewer with a further one of others, in seeded order and the lowest ranks first.
+    """
+    final, alone = traces[traces.source == "debate"], traces[(traces.reason == "") & (traces.source == "single")]
+    mixed = alone.sample(frac=1, random_state=seed)
+    turn = mixed.groupby("problem").cumcount()
+    traces.loc[turn.sort_values(kind="stable").index[: int(final.rsft.sum())], "rsft"] = True
+    of_da = final[final.diversity_rank >= 0].groupby("problem").size()
+    marked: list[tuple[int, int]] = []  # (rank, row)
+    spare: list[tuple[int, int]] = []
+    for problem, group in alone.groupby("problem", sort=True):
+        equal, rng = [False] * len(group), Random(f"{seed} single {problem}")
+        picked = enumerate(diverse.choose(list(group.text), equal, max_traces, rng))
+        for rank, i in picked:
+            (marked if rank < of_da.get(problem, 0) else spare).append((rank, group.index[i]))
+    Random(f"{seed} single").shuffle(spare)
+    spare.sort(key=lambda pair: pair[0])
+    for rank, row in marked + spare[: int(of_da.sum()) - len(marked)]:
+        traces.loc[row, "diversity_rank"] = rank
 
 
 def count(log: pd.DataFrame, traces: pd.DataFrame) -> dict[str, int]:
     """Count problems, completions, dropped traces by reason, and what is left (among them Table 3's Q and T)."""
     final, single = traces[traces.source == "debate"], traces[traces.source == "single"]
-    correct = final[final.correct].groupby("problem").size()
+    kept, alone = final[final.reason == ""], single[single.reason == ""]
+    correct = kept.groupby("problem").size()
     problems, reasons = log.problem.nunique(), final.reason.value_counts()
     dropped = {reason: int(reasons.get(reason, 0)) for reason in ("wrong answer", "no answer found", "truncated")}
+    of_da = final[final.diversity_rank >= 0].groupby("problem").size()
+    of_da_single = single[single.diversity_rank >= 0].groupby("problem").size()
     return {
         "problems (Q)": problems,
         "completions in the log": len(log),
@@ -186,16 +218,20 @@ def count(log: pd.DataFrame, traces: pd.DataFrame) -> dict[str, int]:
         "completions without an answer": int(log.answer.isna().sum()),
         "final traces": len(final),
         **{f"final traces dropped: {reason}": n for reason, n in dropped.items()},
-        "correct final traces (T)": int(final.correct.sum()),
-        "of these corrective": int((final.kind == "corrective").sum()),
+        "of these truncated with the right answer": int((final.correct & (final.reason == "truncated")).sum()),
+        "correct final traces (T)": len(kept),
+        "of these corrective": int((kept.kind == "corrective").sum()),
         "problems without a correct trace": problems - len(correct),
         "problems with one correct trace (no DA)": int((correct == 1).sum()),
         "R-SFT traces": int(final.rsft.sum()),
         "of these corrective, chosen first": int((final.rsft & (final.kind == "corrective")).sum()),
-        "DA traces": int((final.diversity_rank >= 0).sum()),
-        "DA problems": int(final[final.diversity_rank >= 0].problem.nunique()),
-        "correct round-1 traces": int(single.correct.sum()),
+        "DA traces": int(of_da.sum()),
+        "DA problems": len(of_da),
+        "correct round-1 traces": len(alone),
+        "round-1 traces truncated": int((single.reason == "truncated").sum()),
         "rsft_single traces": int(single.rsft.sum()),
         "rsft_single traces beyond a problem's first": int(single.rsft.sum() - single[single.rsft].problem.nunique()),
+        "da_single traces": int(of_da_single.sum()),
+        "da_single traces beyond DA's of the problem": int(of_da_single.sub(of_da, fill_value=0).clip(lower=0).sum()),
         "T of the paper's Table 3 (agents + 1 a problem, unfiltered)": problems * (int(log.agent.max()) + 1),
     }

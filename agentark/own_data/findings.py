@@ -28,7 +28,8 @@ NAMES = {
     "pad": "trained with PAD",
 }
 CHANGED_SHOWN = 6  # the number of held-out problems for which the report shows both answers
-CONTROLS = ("rsft_single", "correct round-1 traces", "T of the paper")  # counts for controls of the study
+# counts for controls of the study:
+CONTROLS = ("rsft_single", "da_single", "correct round-1 traces", "round-1 traces", "T of the paper")
 LICENCES = (
     "The student learnt from the outputs of the teacher. If the licence of the teacher has terms for models "
     "that are trained on its outputs (as those of Llama 3 and Gemma do), these terms apply to the student. This "

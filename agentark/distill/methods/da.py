@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from agentark import params
 from agentark.distill.data import Example
 from agentark.distill.method import Method
 
@@ -16,7 +17,11 @@ def examples(task, problems, traces, tokenizer, seed) -> list[Example]:
     return [Example(t.problem, prompts[t.problem], t.text.strip(), 1 / k[t.problem]) for t in ranked.itertuples()]
 
 
-LOOK, CONTROLS = ("DA", "#009E73", "X"), ("rsft_single", "continued", "base_majority", "rsft")
-METHOD = Method(
-    "da", *LOOK, 60, "05_da", controls=CONTROLS, examples=examples, copies=lambda config: config.extract.max_traces
-)
+def copies(config: params.Params) -> float:
+    """At most `extract.max_traces` traces per problem."""
+    return config.extract.max_traces
+
+
+LOOK = ("DA", "#009E73", "X")
+CONTROLS = ("rsft_single", "continued", "base_majority", "rsft", "da_single", "gold_da", "rsft_tokens")
+METHOD = Method("da", *LOOK, 60, "05_da", controls=CONTROLS, examples=examples, copies=copies)
