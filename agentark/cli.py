@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import notebook, params, store
+from . import claims, notebook, params, store
 from . import plan as costs
 from .distill.data import DistillError
 from .engines import EngineError
@@ -47,6 +47,7 @@ def _pending(path: Path, limit: int, teachers: list[str], jobs: list[Job]) -> se
 def _study(path: Path, limit: int | None, teachers: list[str]) -> tuple[params.Params, int, list[Job]]:
     """Return a study's params, the size of its slice, and its jobs, all of them checked."""
     config, coordinates = params.load(path)
+    claims.refuse(config)
     config = graph.of_teachers(config, teachers)
     if config.study.name != path.stem:
         name = f"study.name is {config.study.name!r}; it must be the file's name, {path.stem!r}"

@@ -62,7 +62,10 @@ def test_mini_loads():
     assert flat.limit == 0 and flat.inputs == "auto" and flat.method == "base"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "params").glob("*.yaml")), ids=lambda path: path.name)
+VALUES = sorted(path for path in (ROOT / "params").glob("*.yaml") if path.stem != "claims")  # claims give reasons
+
+
+@pytest.mark.parametrize("path", VALUES, ids=lambda path: path.name)
 def test_every_value_has_its_source(path):
     text = path.read_text(encoding="utf-8")
     lines = text.splitlines()

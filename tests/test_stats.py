@@ -230,3 +230,98 @@ def test_scores_between_0_and_1():
     assert stats.paired_p(other, right) == stats.mcnemar_exact(other, right) == 0.5
     assert stats.mean_interval(right) == stats.wilson(3, 4)
     assert stats.smallest_detectable_of(other, right) == stats.smallest_detectable(4, 0.5)
+
+
+def test_crossed_by_hand():
+    # Every seed wins the same quarter of 100 items: only items vary, their variance is 0.1875 · 100/99 / 100.
+    same = np.tile([1.0, 0.0, 0.0, 0.0], (3, 25))
+    found = stats.crossed(same)
+    assert found.difference == pytest.approx(0.25) and found.error == pytest.approx((0.1875 / 99) ** 0.5)
+    assert found.freedom == pytest.approx(99) and (found.seeds, found.clusters, found.debates) == (3, 100, 1)
+    reach = 1.98422 * (0.1875 / 99) ** 0.5
+    assert (found.low, found.high) == pytest.approx((0.25 - reach, 0.25 + reach), abs=1e-5)
+    # Only seeds vary: Student's interval of 0.1, 0.2, 0.3.
+    flat = stats.crossed(np.tile([[0.1], [0.2], [0.3]], (1, 50)))
+    assert flat[:4] == pytest.approx(stats.t_interval([0.1, 0.2, 0.3])) and flat.freedom == pytest.approx(2)
+    # One seed: Student's interval over the items.
+    items = np.array([1.0, 0, -1, 1, 1, 0, 1])
+    assert stats.crossed([items])[:4] == pytest.approx(stats.t_interval(items))
+
+
+def test_crossed_counts_an_item_in_copies_once():
+    rng = np.random.default_rng(1)
+    items = rng.integers(-1, 2, 40) + 0.1 * rng.standard_normal((3, 40))
+    copies = stats.crossed(np.repeat(items, 4, axis=1), np.repeat(np.arange(40), 4))
+    assert copies[:6] == pytest.approx(stats.crossed(items)[:6]) and copies.clusters == 40
+    assert stats.crossed(np.repeat(items, 4, axis=1)).error < 0.8 * copies.error
+
+
+def test_crossed_averages_and_subtracts_sets():
+    rng = np.random.default_rng(2)
+    first, second = rng.integers(-1, 2, (4, 30)) + 0.5, rng.integers(-1, 2, (4, 60)) + 0.0
+    sets, both = ["a"] * 30 + ["b"] * 60, np.hstack([first, second])
+    assert stats.crossed(both, sets=sets).difference == pytest.approx((first.mean() + second.mean()) / 2)
+    minus = stats.crossed(both, sets=sets, weights={"a": 1, "b": -1})
+    assert minus.difference == pytest.approx(first.mean() - second.mean())
+    # Of the same items in both sets, what they share cancels out.
+    sames = stats.crossed(
+        np.hstack([first, first]), [*range(30)] * 2, sets=["a"] * 30 + ["b"] * 30, weights={"a": 1, "b": -1}
+    )
+    assert (sames.difference, sames.error, sames.p) == (0, 0, 1)
+
+
+def test_crossed_has_no_smallest_p():
+    rng = np.random.default_rng(3)
+    lead = stats.crossed((rng.random((5, 1000)) < 0.05).astype(float))
+    assert 0 < lead.p < 1e-20
+    tie = stats.crossed(np.zeros((2, 10)))
+    assert tie[:4] == (0, 0, 0, 1) and tie.detectable(0.95) == np.inf
+    assert stats.crossed(np.ones((2, 4))).p == 2 / 2**4  # nothing varies: the sign test over four items
+
+
+@pytest.mark.parametrize(
+    ("values", "more", "message"),
+    [
+        (np.zeros((0, 5)), {}, "shape"),
+        (np.zeros(5), {}, "shape"),
+        (np.full((2, 2), np.nan), {}, "NaN"),
+        (np.zeros((2, 3)), {"clusters": [1, 2]}, "3 items need as many clusters"),
+        (np.zeros((2, 3)), {"debates": [1]}, "as many debates"),
+        (np.zeros((2, 3)), {"sets": "aab", "weights": {"a": 1}}, "weights are of the sets"),
+        (np.ones((1, 3)), {"clusters": [1, 1, 1]}, "one cluster of one seed"),
+        (np.zeros((2, 3)), {"level": 95}, "level"),
+    ],
+)
+def test_crossed_refuses(values, more, message):
+    with pytest.raises(ValueError, match=message):
+        stats.crossed(values, **more)
+
+
+def study_without_effect(rng, debates: int, seeds: int, clusters: int = 80):
+    """Scores of -1, 0 or 1 around 0 of `debates` × `seeds` students on clusters of one to three items.
+
+    Three sources of variance beside chance: the debate, the training seed and the cluster of items.
+    """
+    cluster = np.repeat(np.arange(clusters), np.arange(clusters) % 3 + 1)
+    debate = np.repeat(np.arange(debates), seeds)
+    size = (len(debate), len(cluster))
+    lean = rng.normal(0, 0.1, debates)[debate, None] + rng.normal(0, 0.1, (len(debate), 1))
+    lean = lean + rng.normal(0, 0.5, clusters)[cluster] + rng.normal(0, 0.3, size) + rng.logistic(0, 0.5, size)
+    return np.where(np.abs(lean) > 0.8, np.sign(lean), 0.0), cluster, debate
+
+
+@pytest.mark.parametrize(("debates", "seeds"), [(5, 1), (4, 2)])
+def test_false_alarms_of_crossed_with_three_sources_of_variance(debates, seeds):
+    rng = np.random.default_rng(0)
+    runs = (study_without_effect(rng, debates, seeds) for _ in range(1000))
+    alarms = np.mean([stats.crossed(d, clusters, debates=debate).p < 0.05 for d, clusters, debate in runs])
+    assert 0.03 < alarms < 0.07
+
+
+def test_what_a_test_without_its_sources_of_variance_finds_in_nothing():
+    """One debate, or items as if they stood alone: more false alarms than the level allows."""
+    rng = np.random.default_rng(0)
+    runs = [study_without_effect(rng, 1, 5) for _ in range(300)]
+    assert np.mean([stats.crossed(d, clusters).p < 0.05 for d, clusters, _ in runs]) > 0.09
+    runs = [study_without_effect(rng, 5, 1) for _ in range(300)]
+    assert np.mean([stats.crossed([d.mean(0)]).p < 0.05 for d, _, _ in runs]) > 0.15
