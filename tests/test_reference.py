@@ -94,6 +94,9 @@ def network(about: dict) -> str | None:
 
 def test_it_was_made_with_the_present_params_and_weights(reference):
     files, config = reference
+    former = files.root / cli.FORMER
+    if former.exists() and "former zoo" in former.read_text():
+        pytest.skip("its networks are no longer there, which `agentark report` says")
     paths = sorted(files.root.rglob("*.manifest.json"))
     assert paths
     for path in paths:

@@ -179,7 +179,7 @@ def solved(log: pd.DataFrame, task: str, split: str) -> pd.DataFrame:
     for p in tasks.problems(task, split, log.problem.nunique()):
         texts = {1: p.solution, 2: f"Let us see.\n{p.solution}", 3: "We guess.\nAnswer: nothing of that"}
         for agent, text in texts.items():
-            log.loc[(log.problem == p.id) & (log.agent == agent), "text"] = text
+            log.loc[(log.problem == p.id) & (log.agent == agent), ["text", "finish"]] = text, "stop"
     return tiny.graded(log, task, split)
 
 
