@@ -124,7 +124,8 @@ def report(path: Path, limit: int | None) -> None:
     """Print the main table of a finished run (else of the reference run), their comparison, and where the files are."""
     import pandas as pd
 
-    from .report import tables
+    from .cells import Files
+    from .report import collect, tables
 
     config, coordinates = params.load(path)
     name = output_name(config.study.name, coordinates.limit if limit is None else limit)
@@ -142,6 +143,8 @@ def report(path: Path, limit: int | None) -> None:
     print(shown[columns].to_string(index=False))
     if not ours.exists():
         return
+    for sentence in collect.training_warnings(Files(ours.parent)):
+        print(f"\nWarning: {sentence}.")
     for sentence in tables.findings(pd.read_csv(ours.with_name("comparisons.csv"))):
         print(f"\n{sentence}")
     if theirs.exists():

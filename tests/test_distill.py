@@ -19,6 +19,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from agentark import store, tasks
 from agentark.cells import Cell
 from agentark.distill import data, sft, students
+from agentark.distill.batches import ByLength
 from agentark.distill.data import DistillError, Example, encode, encode_all
 from agentark.distill.method import methods
 from agentark.models.load import ModelError, load, load_tokenizer
@@ -338,9 +339,9 @@ def test_with_all_weights_one_it_is_trls_loss(weighted, student, tokenizer, tmp_
     )
     plain.model.train()
     bare = [{k: row[k] for k in ("input_ids", "labels")} for row in rows]
-    assert loss_of(weighted, rows).item() == pytest.approx(loss_of(plain, bare).item(), rel=1e-6)
+    assert loss_of(weighted, rows).item() == pytest.approx(loss_of(plain, bare).item(), rel=1e-5)
     assert torch.allclose(
-        grads(weighted, loss_of(weighted, rows, 50)), grads(plain, loss_of(plain, bare, 50)), rtol=1e-5, atol=1e-7
+        grads(weighted, loss_of(weighted, rows, 50)), grads(plain, loss_of(plain, bare, 50)), rtol=1e-4, atol=1e-6
     )
 
 
@@ -383,6 +384,40 @@ def test_the_collator_pads_weights_with_zero(weighted, tokenizer):
     assert batch["weights"].shape == batch["input_ids"].shape == batch["labels"].shape
     assert batch["weights"][1].tolist() == [1.0] * short + [0.0] * (batch["weights"].shape[1] - short)
     assert (batch["labels"][1, short:] == -100).all() and batch["input_ids"][1, :short].tolist() == rows[1]["input_ids"]
+
+
+# Batches
+
+
+def test_batches_of_similar_length():
+    lengths = [10 + 7 * n % 90 for n in range(103)]
+
+    def order(seed=0, epoch=0):
+        return list(ByLength(lengths, 4, seed, lambda: epoch))
+
+    def padded(indices):
+        return sum(4 * max(lengths[i] for i in indices[start : start + 4]) for start in range(0, 103, 4))
+
+    assert sorted(order()) == list(range(103)) and len(ByLength(lengths, 4, 0, lambda: 0)) == 103
+    assert order() == order() and order() != order(epoch=1) and order() != order(seed=1)
+    assert padded(order()) < 1.1 * sum(lengths) < 1.3 * sum(lengths) < padded(range(103))
+    longest = [max(lengths[i] for i in order()[start : start + 4]) for start in range(0, 100, 4)]
+    assert longest != sorted(longest) and longest != sorted(longest, reverse=True)  # batches of all lengths are mixed
+
+
+@pytest.mark.parametrize(
+    ("save_steps", "steps", "expected"), [(50, 750, 25), (50, 100, 5), (50, 63, 2), (7, 100, 1), (2, 6, 1), (3, 0, 1)]
+)
+def test_the_loss_is_logged_at_least_twenty_times_and_at_each_checkpoint(save_steps, steps, expected):
+    assert sft.steps_per_log(save_steps, steps) == expected
+
+
+def test_first_and_last_loss():
+    fell = sft.first_and_last([3.0, 1.0, *[9.0] * 16, 1.0, 0.0])
+    assert fell == {"first_loss": 2.0, "last_loss": 0.5, "warning": ""}
+    for losses in ([1.0, 1.0], [0.5, 9.0, 0.6], [1.0, float("nan")]):
+        assert "the loss did not fall" in sft.first_and_last(losses)["warning"]
+    assert sft.first_and_last([1.0]) == {"first_loss": 1.0, "last_loss": 1.0, "warning": ""}  # nothing can be seen
 
 
 # Training
@@ -429,7 +464,10 @@ def test_the_training_log(whole, rows, networks):
     assert log["seconds"] > 0 and log["peak_memory_mb"] > 50
     assert log["parameters_trained"] == sum(p.numel() for p in load(networks["qwen3"])[0].parameters())
     assert log["loss"] and all(entry["loss"] > 0 for entry in log["loss"])
-    assert [entry["step"] for entry in log["loss"]] == sorted({entry["step"] for entry in log["loss"]})
+    each = sft.steps_per_log(DISTILL.save_steps, steps)
+    assert [entry["step"] for entry in log["loss"]] == sorted({*range(each, steps + 1, each), steps})
+    ends = sft.first_and_last([entry["loss"] for entry in log["loss"]])
+    assert {name: log[name] for name in ends} == ends
     assert sorted(p.name for p in out.parent.iterdir()) == ["student"]  # no other file is left
     assert not same(weights(out), weights(networks["qwen3"]))
 
@@ -450,6 +488,25 @@ def test_a_cut_training_ends_with_the_same_weights(whole, networks, rows, tmp_pa
 
 def test_a_cut_training_ends_with_the_same_log(whole, cut_off, networks, rows):
     assert sft.train(networks["qwen3"], rows, cut_off, ABOUT, DISTILL, 0)["loss"] == whole[1]["loss"]
+
+
+def test_a_log_of_several_steps_survives_an_interruption(networks, rows, tmp_path, monkeypatch):
+    """Its entries are means over two steps, and over the last step alone."""
+    monkeypatch.setattr(sft, "LOGGED", 3)
+    config, seven = but(DISTILL, epochs=1), (rows * 3)[:13]
+    with pytest.raises(KeyboardInterrupt):
+        sft.train(networks["qwen3"], seven, tmp_path / "a", ABOUT, config, 0, (Cut(),))
+    cut, whole = (sft.train(networks["qwen3"], seven, tmp_path / name, ABOUT, config, 0) for name in "ab")
+    assert cut["loss"] == whole["loss"] and [entry["step"] for entry in whole["loss"]] == [2, 4, 6, 7]
+
+
+def test_a_training_that_learns_nothing_has_a_warning(networks, rows, tmp_path):
+    config = but(DISTILL, learning_rate=1e-30, epochs=1)
+    one = sft.train(networks["qwen3"], rows[:1] * 4, tmp_path / "a", ABOUT, config, 0)
+    assert "the loss did not fall" in one["warning"]
+    config = but(DISTILL, epochs=4)
+    other = sft.train(networks["qwen3"], rows[:1] * 4, tmp_path / "b", ABOUT, config, 0)
+    assert other["warning"] == "" and other["last_loss"] < other["first_loss"]
 
 
 def test_other_seeds_and_the_same_seed(whole, networks, rows, tmp_path):

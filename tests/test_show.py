@@ -1,11 +1,14 @@
 """What notebooks show: folded tables are whole and escaped, code is the function's own, names are for readers."""
 
+import json
+
 import pandas as pd
 import pytest
 
-from agentark import notebook, stats
+from agentark import notebook, stats, store
+from agentark.cells import Files
 from agentark.distill import prm
-from agentark.report import overview, scorecard, show
+from agentark.report import collect, overview, scorecard, show
 from agentark.store import progress
 
 
@@ -33,6 +36,26 @@ def test_tables_for_reading_have_names_and_signs():
     assert table["difference (points) [95 %]"] == "-1.0 [-2.0, +0.5]"
     assert show.accuracies(pd.DataFrame([row])).iloc[0]["accuracy (%) [95 %]"] == "50.0 [40.0, 60.0]"
     assert show.accuracies(pd.DataFrame()).empty and show.own_task(pd.DataFrame()).empty
+
+
+def test_trainings_show_losses_and_warnings():
+    old = {"steps": 2, "loss": [{"step": 1, "loss": 3.0}, {"step": 2, "loss": 1.0}]}
+    new = {**old, "first_loss": 2.5, "last_loss": 2.25, "warning": ""}
+    table = show.trainings({"zoo/a": old, "zoo/b": new, "zoo/c": {"steps": 1}})
+    assert table["first loss"].tolist()[:2] == [3.0, 2.5] and table["last loss"].tolist()[:2] == [1.0, 2.25]
+    assert "warning" not in table and table["steps"].tolist() == [2, 2, 1]
+    table = show.trainings({"zoo/a": old, "zoo/b": {**new, "warning": "the loss did not fall"}})
+    assert table["warning"].tolist() == ["", "the loss did not fall"]
+
+
+def test_warnings_of_a_study_name_the_student(tmp_path):
+    for method, warning in (("rsft", ""), ("da", "the loss did not fall")):
+        folder = tmp_path / "students" / f"t.s.{method}.mini_gsm.s0"
+        folder.mkdir(parents=True)
+        (folder / "training.json").write_text(json.dumps({"warning": warning} if warning else {}))
+        about = {"student": "zoo/s", "method": method, "train": "mini_gsm", "seed": 3}
+        store.write_manifest(folder, about, 0.0)
+    assert collect.training_warnings(Files(tmp_path)) == ["zoo/s, da on mini_gsm, seed 3: the loss did not fall"]
 
 
 def test_rewards_first_and_last():

@@ -136,8 +136,8 @@ EDITS = [
     (
         "a constant in a loss",
         "distill/sft.py",
-        "-(weights_BT[:, 1:] * outputs.log_probs).sum()",
-        "-2 * (weights_BT[:, 1:] * outputs.log_probs).sum()",
+        "-(weights_BT[:, 1:] * log_probs_BT).sum()",
+        "-2 * (weights_BT[:, 1:] * log_probs_BT).sum()",
         TRAINED,
     ),
     (

@@ -19,13 +19,18 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import TrainerCallback
+from torch.nn.functional import cross_entropy
+from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from agentark import params, store
 from agentark.engines import images
 from agentark.models.load import load
+
+from .batches import ByLength
+
+LOGGED = 20  # the number of times that a training writes its loss, at least (if it has as many steps)
 
 
 class WeightedCollator(DataCollatorForLanguageModeling):
@@ -48,21 +53,74 @@ class WeightedCollator(DataCollatorForLanguageModeling):
         return {**batch, "weights": weights}
 
 
+def log_probs(model, inputs: dict):
+    """Return the log-probability of each next token, (B, T - 1) and 0 on the prompt, and the model's outputs.
+
+    On a GPU by TRL's fused head, which never holds the logits of a whole batch.  That head scores the prompt as well,
+    and all of it again in the backward pass, which a small network on a CPU would notice (benchmarks/speed/sft.py);
+    there, the positions of the completions alone are scored.
+    """
+    if inputs["input_ids"].is_cuda:
+        outputs = model(**inputs, use_cache=False, fused_lm_head=True)
+        return outputs.log_probs, outputs
+    labels_BT = inputs["labels"][:, 1:]
+    counted_BT = labels_BT != -100
+    start = int(counted_BT.any(0).int().argmax())  # no completion of the batch begins before
+    others = {name: value for name, value in inputs.items() if name != "labels"}
+    outputs = model(**others, use_cache=False, logits_to_keep=labels_BT.shape[1] + 1 - start)
+    logits_NV = outputs.logits[:, :-1][counted_BT[:, start:]]
+    scored_N = -cross_entropy(logits_NV.float(), labels_BT[counted_BT], reduction="none")
+    return scored_N.new_zeros(labels_BT.shape).masked_scatter(counted_BT, scored_N), outputs
+
+
 class WeightedSFTTrainer(SFTTrainer):
-    """SFTTrainer whose loss weighs each token."""
+    """SFTTrainer whose loss weighs each token, on batches of similar length."""
 
     def _set_signature_columns_if_needed(self):
         self._signature_columns = ["input_ids", "labels", "weights", "pictures"]
 
+    def _get_train_sampler(self, train_dataset=None):
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        batch = self._train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        steps = -(-len(rows) // batch)
+        lengths = [len(ids) for ids in rows["input_ids"]]
+        return ByLength(lengths, batch, self.args.data_seed or 0, lambda: self.state.global_step // steps)
+
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         weights_BT = inputs.pop("weights")
-        outputs = model(**inputs, use_cache=False, fused_lm_head=True)
-        tokens = outputs.label_mask.sum() if num_items_in_batch is None else num_items_in_batch
+        log_probs_BT, outputs = log_probs(model, inputs)
+        tokens = (inputs["labels"][:, 1:] != -100).sum() if num_items_in_batch is None else num_items_in_batch
         # Eq. 1 and 2: -sum_t w_t log p(y_t | y_<t, x); log_probs[:, t] belongs to token t + 1 and is 0 on the prompt.
-        loss = -(weights_BT[:, 1:] * outputs.log_probs).sum() / tokens
+        loss = -(weights_BT[:, 1:] * log_probs_BT).sum() / tokens
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes  # `tokens` counts all ranks, whose gradients are averaged
         return (loss, outputs) if return_outputs else loss
+
+
+class LogLast(TrainerCallback):
+    """Writes the loss after the last step, too."""
+
+    def on_step_end(self, args, state, control, **_):
+        control.should_log |= state.global_step >= state.max_steps
+
+
+def steps_per_log(save_steps: int, steps: int) -> int:
+    """Return how many steps have one loss in the log: as many as leave `LOGGED` of them, and a divisor of `save_steps`.
+
+    The loss since the last entry is no part of a checkpoint, so that a resumed training would lose it otherwise.
+    """
+    return max(n for n in range(1, max(1, steps // LOGGED) + 1) if save_steps % n == 0)
+
+
+def first_and_last(losses: list[float]) -> dict:
+    """Return the mean loss of the first and of the last tenth of a training, and a warning if it did not fall ("")."""
+    tenth = max(1, round(len(losses) / 10))
+    first, last = (sum(part) / tenth for part in (losses[:tenth], losses[-tenth:]))
+    warning = ""
+    if len(losses) > 1 and not last < first:
+        warning = f"the loss did not fall (first tenth {first:.3f}, last tenth {last:.3f}): the student knew its data "
+        warning += "already, or distill.learning_rate and distill.epochs do not suit it; sweep them on dev"
+    return {"first_loss": first, "last_loss": last, "warning": warning}
 
 
 def common_settings(work: Path, config: params.Distill | params.Rl, seed: int) -> dict:
@@ -92,8 +150,10 @@ def train(
     """Fine-tune `student` on encoded rows (see `data.encode`) and save a checkpoint, or an adapter, to `out`.
 
     `about` describes the training. A killed training resumes from its last checkpoint under `out`.work. Returns the
-    training log: loss per logging step, steps, examples, epochs, tokens, completion_tokens, seconds, peak_memory_mb and
-    parameters_trained. Raises StoreError if the checkpoints are those of another training, ModelError as `load` does.
+    training log: loss (a mean over the steps since the entry before), first_loss and last_loss (means over a tenth of
+    the training), warning (if the loss did not fall, else ""), steps, examples, epochs, tokens, completion_tokens,
+    seconds, peak_memory_mb and parameters_trained. Raises StoreError if the checkpoints are those of another training,
+    ModelError as `load` does.
     """
     work = out.with_name(out.name + ".work")
     if not (work / "about.journal").exists():  # the user deleted it in order to start over
@@ -101,10 +161,11 @@ def train(
     journal = store.Journal(work / "about.journal", about)  # refuses the checkpoints of another training
     started = time.time()
     model, tokenizer = load(student, "bfloat16" if torch.cuda.is_available() else "float32")
-    warmup = round(config.warmup_share * config.epochs * -(-len(rows) // config.batch))
+    steps = config.epochs * -(-len(rows) // config.batch)
+    warmup = round(config.warmup_share * steps)
     schedule = dict(lr_scheduler_type="cosine", weight_decay=config.weight_decay, warmup_steps=warmup)
     data = dict(per_device_train_batch_size=config.batch, num_train_epochs=config.epochs, packing=False)
-    settings = common_settings(work, config, seed)
+    settings = {**common_settings(work, config, seed), "logging_steps": steps_per_log(config.save_steps, steps)}
     args = SFTConfig(**settings, **schedule, **data, max_length=None, bf16=torch.cuda.is_available())
     lora = None
     if config.lora:
@@ -119,11 +180,14 @@ def train(
         processing_class=tokenizer,
         peft_config=lora,
         data_collator=collator,
-        callbacks=list(callbacks),
+        callbacks=[LogLast(), *callbacks],
     )
+    trainer.remove_callback(PrinterCallback)  # it prints every entry; training.json has them
     trainer.train(resume_from_checkpoint=store.last_checkpoint(work))
+    losses = [{"step": e["step"], "loss": e["loss"]} for e in trainer.state.log_history if "loss" in e]
     log = {
-        "loss": [{"step": e["step"], "loss": e["loss"]} for e in trainer.state.log_history if "loss" in e],
+        "loss": losses,
+        **first_and_last([entry["loss"] for entry in losses]),
         "steps": trainer.state.global_step,
         "examples": len(rows),
         "epochs": config.epochs,

@@ -117,6 +117,13 @@ def training_logs(files: Files, method: str) -> list[tuple[dict, dict]]:
     return [pair for pair in _trainings(files, "students") if pair[0].pop("method") == method]
 
 
+def training_warnings(files: Files) -> list[str]:
+    """Return a sentence for each student whose training has a warning: its loss did not fall."""
+    found = [(place, log["warning"]) for place, log in _trainings(files, "students") if log.get("warning")]
+    places = ("{student}, {method} on {task}, seed {seed}".format(**place) for place, _ in found)
+    return [f"{place}: {warning}" for place, (_, warning) in zip(places, found, strict=True)]
+
+
 def examinations(files: Files) -> pd.DataFrame:
     """Return the examination of each reward model of a study; empty, with a sentence, if the study has none.
 

@@ -139,12 +139,19 @@ def _each(values: list[float]) -> str:
 
 
 def trainings(logs: dict[str, dict]) -> pd.DataFrame:
-    """One row per training: its size, its time and, if it has a loss, the loss of its first and last step."""
+    """One row per training: its size, its time and, if it has a loss, its first and its last.
+
+    These are means over the first and the last tenth of the steps (of an older training, those of one step).  A column
+    has the warnings of trainings whose loss did not fall, if there are any.
+    """
     rows = {}
     for name, log in logs.items():
         rows[name] = {key.replace("_", " "): log[key] for key in TRAINING if key in log}
         if losses := log.get("loss"):
-            rows[name] |= {f"{which} loss": round(losses[i]["loss"], 3) for which, i in (("first", 0), ("last", -1))}
+            ends = (("first", 0), ("last", -1))
+            rows[name] |= {f"{end} loss": round(log.get(f"{end}_loss", losses[i]["loss"]), 3) for end, i in ends}
+        if any(each.get("warning") for each in logs.values()):
+            rows[name]["warning"] = log.get("warning", "")
     return pd.DataFrame(rows.values(), index=[display_name(name) for name in rows])
 
 
