@@ -28,6 +28,8 @@ LISTS = ("accuracies", "against_accuracies", "differences")  # of `t_over_seeds`
 def over_seeds(predictions: pd.DataFrame, resamples: int, level: float) -> pd.DataFrame:
     """Each pair of PAIRS that has results, on the same seeds and items: COLUMNS, one row per cell and decoding.
 
+    resamples has no effect any more: the variance is computed (`stats.crossed`).
+
     A method that is not trained (base) has one row per item, which serves all seeds.  Holm's correction is over this
     table. It is empty if no method has two seeds.
     """
@@ -35,7 +37,7 @@ def over_seeds(predictions: pd.DataFrame, resamples: int, level: float) -> pd.Da
 
     from agentark import stats
 
-    rows = [where | _pair(a.to_numpy(), b.to_numpy(), resamples, level) for where, a, b in _compared(predictions)]
+    rows = [where | _pair(a.to_numpy(), b.to_numpy(), level) for where, a, b in _compared(predictions)]
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
     table = pd.DataFrame(rows)
@@ -96,14 +98,14 @@ def _matrix(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.pivot(index="seed", columns="item", values="correct_flexible").astype(float)
 
 
-def _pair(ours: np.ndarray, theirs: np.ndarray, resamples: int, level: float) -> dict:
+def _pair(ours: np.ndarray, theirs: np.ndarray, level: float) -> dict:
     """One comparison; `ours` and `theirs` (seeds, items): right or wrong."""
     from agentark import stats
 
-    difference, low, high, p = stats.crossed_bootstrap(ours - theirs, resamples, level=level)
+    crossed = stats.crossed(ours - theirs, level=level)
     row = {"seeds": len(ours), "n": ours.shape[1], "accuracy": ours.mean(), "against_accuracy": theirs.mean()}
-    row |= {"difference": difference, "low": low, "high": high}
-    return row | {"seed_sd": float((ours - theirs).mean(1).std(ddof=1)), "p": p}
+    row |= {"difference": crossed.difference, "low": crossed.low, "high": crossed.high}
+    return row | {"seed_sd": float((ours - theirs).mean(1).std(ddof=1)), "p": crossed.p}
 
 
 def ppo_and_grpo(table: pd.DataFrame) -> pd.DataFrame:
