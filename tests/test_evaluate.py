@@ -272,6 +272,12 @@ def test_the_student_votes_with_itself(predicted):
     ]
 
 
+def test_intervals_of_rounds_are_of_the_level_that_is_given():
+    for level in (0.5, 0.99):
+        row = group.rounds(DEBATE, "mini_gsm", level).iloc[0]
+        assert (row.consensus_low, row.consensus_high) == wilson(3, 4, level)
+
+
 def test_rounds_by_hand():
     table = group.rounds(DEBATE, "mini_gsm").set_index("round")
     assert list(table.index) == [1, 2, 3]

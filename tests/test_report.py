@@ -13,6 +13,7 @@ from agentark.grade import grading, overlap
 from agentark.report import collect, figures, paper, tables
 
 N = 40
+KEYS = ["teacher", "student", "train", "test", "method", "against"]  # of a comparison
 
 
 def cell(method, share, teacher="-", student="-", train="-", test="mini_gsm", seed=0, sample=-1, first=0, n=N):
@@ -122,6 +123,12 @@ def test_intervals_are_of_the_level_that_is_given(predictions, function):
             stats.wilson(row["accuracy"] * row["n"], row["n"], level)
         )
     pd.testing.assert_frame_equal(function(predictions), function(predictions, 0.95))
+
+
+def test_paired_intervals_are_of_the_level_that_is_given(predictions):
+    wide, narrow = (tables.comparisons(predictions, 500, alpha).set_index(KEYS) for alpha in (0.01, 0.5))
+    differ = wide.high > wide.low
+    assert differ.any() and ((wide.high - wide.low) > (narrow.high - narrow.low))[differ].all()
 
 
 def test_by_method_says_the_level(predictions):

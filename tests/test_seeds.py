@@ -96,3 +96,10 @@ def test_protocols_and_axis_values_are_kept_apart():
     assert table.set_index(["protocol", "evaluate.top_p"]).difference.to_dict() == pytest.approx(
         {("debate", 0.5): 0.3, ("debate", 1.0): 0.6, ("shuffled", 1.0): 0.4}
     )
+
+
+def test_items_that_share_a_source_are_one_cluster(monkeypatch):
+    """If all items are one cluster, only the seeds are left: differences 0.2, 0.3, 0.4 by Student's t."""
+    monkeypatch.setattr(seeds, "clusters", lambda test, items: dict.fromkeys(items, "all"))
+    table = seeds.over_seeds(rows(base=0.4, pad=[0.6, 0.7, 0.8]), 1, 0.95).iloc[0]
+    assert table.p == pytest.approx(0.0351, abs=1e-3) and table.low == pytest.approx(0.0516, abs=1e-4)

@@ -166,36 +166,6 @@ def test_verdict_refuses():
         stats.verdict(0.1, 0.2, 0.0, 0.01)
 
 
-def test_crossed_bootstrap_by_hand():
-    # Every seed wins the same quarter of 100 items: only items vary, σ = sqrt(.1875 / 100).
-    same = np.tile([1.0, 0.0, 0.0, 0.0], (3, 25))
-    mean, low, high, p = stats.crossed_bootstrap(same, resamples=20_000)
-    assert mean == 0.25 and (low, high) == (
-        pytest.approx(0.25 - 1.96 * 0.0433, abs=0.01),
-        pytest.approx(0.25 + 1.96 * 0.0433, abs=0.01),
-    )
-    assert p == pytest.approx(2 / 20_000)
-    # Only seeds vary: their standard error is that of independent ones, 0.1 / sqrt(3).
-    flat = np.tile([[0.1], [0.2], [0.3]], (1, 50))
-    means = stats.crossed_bootstrap(flat, resamples=20_000)
-    half = (means[2] - means[1]) / 2
-    assert means[0] == pytest.approx(0.2) and 1.5 * 0.1 / 3**0.5 < half < 2.2 * 0.1 / 3**0.5
-
-
-def test_crossed_bootstrap_of_ties_only():
-    assert stats.crossed_bootstrap(np.zeros((2, 10))) == (0.0, 0.0, 0.0, 1.0)
-
-
-def test_crossed_bootstrap_treats_rounding_as_a_tie():
-    """Every seed wins 7 and loses 6 of 20 items, so many resampled means are 0, for any scale of the scores."""
-    row = np.repeat([1.0, -1.0, 0.0], [7, 6, 7])
-    d = np.stack([row, np.roll(row, 5), np.roll(row, 11)])
-    p = stats.crossed_bootstrap(d, resamples=2000)[3]
-    assert {stats.crossed_bootstrap(d * scale, resamples=2000)[3] for scale in (0.1, 0.7, 1 / 3, 1e-9, 3e9)} == {
-        p
-    } and 0.5 < p < 1
-
-
 def test_paired_bootstrap_treats_rounding_as_zero():
     # A resample with each item once has mean 0; in floating point, in some orders, 9e-18.
     a, b = np.zeros(3), np.array([0.1, 0.2, -0.3])
@@ -205,15 +175,6 @@ def test_paired_bootstrap_treats_rounding_as_zero():
         for end in stats.paired_bootstrap(a, b, resamples=999, level=level)[1:]
     ]
     assert 0.0 in ends and not [end for end in ends if 0 < abs(end) < 1e-12]
-
-
-@pytest.mark.parametrize(
-    ("differences", "message"),
-    [(np.zeros((1, 5)), "two seeds"), (np.zeros((3, 0)), "two seeds"), (np.full((2, 2), np.nan), "NaN")],
-)
-def test_crossed_bootstrap_refuses(differences, message):
-    with pytest.raises(ValueError, match=message):
-        stats.crossed_bootstrap(differences)
 
 
 def test_scores_between_0_and_1():
@@ -274,6 +235,10 @@ def test_crossed_has_no_smallest_p():
     rng = np.random.default_rng(3)
     lead = stats.crossed((rng.random((5, 1000)) < 0.05).astype(float))
     assert 0 < lead.p < 1e-20
+    row = np.repeat([1.0, -1.0, 0.0], [7, 6, 7])
+    rows = np.stack([row, np.roll(row, 5), np.roll(row, 11)])
+    p = stats.crossed(rows).p  # is that of any unit
+    assert 0.5 < p < 1 and [stats.crossed(rows * unit).p for unit in (0.1, 1 / 3, 1e-9, 3e9)] == pytest.approx([p] * 4)
     tie = stats.crossed(np.zeros((2, 10)))
     assert tie[:4] == (0, 0, 0, 1) and tie.detectable(0.95) == np.inf
     assert stats.crossed(np.ones((2, 4))).p == 2 / 2**4  # nothing varies: the sign test over four items

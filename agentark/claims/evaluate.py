@@ -13,6 +13,7 @@ from agentark.cells.cell import NONE
 from agentark.params import ParamsError
 from agentark.report import tables
 from agentark.report.methods import trained
+from agentark.report.seeds import clusters
 
 from .file import Claims, Comparison, Place
 from .verdicts import verdict
@@ -162,9 +163,3 @@ def _scores(cell: pd.DataFrame, measure: str, test: str) -> pd.Series | None:
     if measure == "accuracy":
         return cell.correct_flexible.astype(float)
     return cell.score.astype(float) if "score" in cell and tasks.get(test).measure == measure else None
-
-
-def clusters(test: str, items: set[str]) -> dict[str, str]:
-    """What each test item shares with others (`Problem.cluster`), by its id; its own id if it stands alone."""
-    known = {p.id: p.cluster or p.id for p in tasks.problems(test, "test", len(items))}
-    return {item: known.get(item, item) for item in items}

@@ -91,13 +91,13 @@ def _winner(rows: Rows, equal: votes.Equal) -> dict[str, Any] | None:
     return None if answer is None else rows[answers.index(answer)]
 
 
-def rounds(log: pd.DataFrame, task: str) -> pd.DataFrame:
+def rounds(log: pd.DataFrame, task: str, level: float = 0.95) -> pd.DataFrame:
     """A graded debate log, round by round; a problem whose debate has stopped keeps its last answers.
 
     Columns: round, problems, debating (problems that had this round), single_accuracy (of all agents' answers; its
     interval takes problems, not agents, as independent) and consensus_accuracy (of the round's majority), both with
-    intervals, unanimous (share of problems), and the number of agents whose revision corrected (wrong to right),
-    corrupted (right to wrong), copied (a changed answer that a peer had given in the round before) or changed it.
+    intervals at `level`, unanimous (share of problems), and the number of agents whose revision corrected (wrong to
+    right), corrupted (right to wrong), copied (a changed answer that a peer gave in the round before) or changed it.
     """
     equal = tasks.get(task).equal
     agents = log[log.agent > 0]
@@ -119,7 +119,7 @@ def rounds(log: pd.DataFrame, task: str) -> pd.DataFrame:
         n = len(last)
         row: dict[str, Any] = {"round": int(number), "problems": n, "debating": len(current)}
         for name, hits in (("single", right), ("consensus", agreed)):
-            low, high = wilson(sum(hits), n)
+            low, high = wilson(sum(hits), n, level)
             row |= {f"{name}_accuracy": sum(hits) / n, f"{name}_low": low, f"{name}_high": high}
         answers = ([_answer(row) for row in rows] for rows in last.values())
         unanimous = sum(votes.consensus(given, equal, "unanimous") for given in answers)

@@ -80,10 +80,10 @@ def predictions(files: Files, found: Logs) -> pd.DataFrame:
     return rows.fillna({column: "-" for column in rows if "." in column})
 
 
-def debate_rounds(found: Logs) -> pd.DataFrame:
+def debate_rounds(found: Logs, level: float = 0.95) -> pd.DataFrame:
     """Return `group.rounds` of each debate, with its teacher, task, split and protocol (`debate_rounds.csv`)."""
     debates = [(cell, log) for cell, log in found if protocols()[cell.protocol].rounds]
-    parts = [group.rounds(log, cell.task).assign(**cell.log_columns()) for cell, log in debates]
+    parts = [group.rounds(log, cell.task, level).assign(**cell.log_columns()) for cell, log in debates]
     table = pd.concat(parts, ignore_index=True).drop(columns="seed")
     first = ["teacher", "task", "split", "protocol", *(c for c in table.columns if "." in c)]
     return table[[*first, *(c for c in table.columns if c not in first)]]
@@ -145,7 +145,7 @@ def results(files: Files, resamples: int, level: float) -> dict[str, pd.DataFram
         "accuracies": tables.accuracies(rows, level),
         "inference_cost": tables.inference_cost(rows),
         "comparisons": tables.comparisons(rows, resamples=resamples, alpha=1 - level),
-        "debate_rounds": debate_rounds(study_logs),
+        "debate_rounds": debate_rounds(study_logs, level),
         "training_cost": training_cost(files),
         "rows": rows,
     }
@@ -158,7 +158,7 @@ def all_figures(results: dict[str, pd.DataFrame], level: float = 0.95) -> dict[s
         "fig2_right_by_method": figures.by_method(main, level),
         "fig3a_in_and_out_of_domain": figures.in_and_out_of_domain(main, paired),
         "fig3b_by_dataset_and_student": figures.by_dataset_and_student(main, paired),
-        "debate_rounds": figures.debate_rounds(of_teachers(rounds[rounds.split == "test"])),
+        "debate_rounds": figures.debate_rounds(of_teachers(rounds[rounds.split == "test"]), level),
     }
 
 

@@ -246,7 +246,7 @@ def _spread(values: list[float], gap: float) -> list[float]:
 
 
 @looks
-def debate_rounds(rounds: pd.DataFrame) -> Figure:
+def debate_rounds(rounds: pd.DataFrame, level: float = 0.95) -> Figure:
     """Accuracy over the rounds of a debate, one panel per task: the consensus (solid) and its single agents (dashed).
 
     rounds: one row per round, protocol and task, with the columns of ROUNDS, accuracies and interval ends as fractions.
@@ -282,7 +282,7 @@ def debate_rounds(rounds: pd.DataFrame) -> Figure:
         axes.set_title(task, fontweight="bold")
         axes.set_xlabel("debate round")
         axes.set_ylabel("accuracy (%)")
-    caption(figure, "bars: 95 % interval; solid: consensus, dashed: mean of the single agents")
+    caption(figure, f"bars: {100 * level:g} % interval; solid: consensus, dashed: mean of the single agents")
     return figure
 
 

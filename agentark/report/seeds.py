@@ -7,7 +7,7 @@ policy, which shows in its samples first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from agentark.graph.job import Job, Study, report_job
@@ -15,7 +15,6 @@ from agentark.graph.job import Job, Study, report_job
 from .methods import one_sample
 
 if TYPE_CHECKING:  # the graph imports this module for `jobs`, which needs neither pandas nor scipy
-    import numpy as np
     import pandas as pd
 
 PAIRS = [("pad", against) for against in ("base", "rsft", "da", "pad_shuffled", "rlvr")]
@@ -28,6 +27,9 @@ LISTS = ("accuracies", "against_accuracies", "differences")  # of `t_over_seeds`
 def over_seeds(predictions: pd.DataFrame, resamples: int, level: float) -> pd.DataFrame:
     """Each pair of PAIRS that has results, on the same seeds and items: COLUMNS, one row per cell and decoding.
 
+    The interval and p are over seeds and clusters of items (`stats.crossed`). Nothing is resampled, so that `resamples`
+    has no effect.
+
     A method that is not trained (base) has one row per item, which serves all seeds.  Holm's correction is over this
     table. It is empty if no method has two seeds.
     """
@@ -35,7 +37,9 @@ def over_seeds(predictions: pd.DataFrame, resamples: int, level: float) -> pd.Da
 
     from agentark import stats
 
-    rows = [where | _pair(a.to_numpy(), b.to_numpy(), resamples, level) for where, a, b in _compared(predictions)]
+    compared = list(_compared(predictions))
+    shared = {test: clusters(test, predictions.item[predictions.test == test]) for test in predictions.test.unique()}
+    rows = [where | _pair(a, b, shared[where["test"]], level) for where, a, b in compared]
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
     table = pd.DataFrame(rows)
@@ -91,19 +95,29 @@ def _compared(predictions: pd.DataFrame) -> Iterator[tuple[dict, pd.DataFrame, p
                         yield where | pair, ours.loc[seeds, items], theirs.loc[seeds, items]
 
 
+def clusters(test: str, items: Iterable[str]) -> dict[str, str]:
+    """What each test item shares with others (`Problem.cluster`), by its id; its own id if it stands alone."""
+    from agentark import tasks
+
+    names = set(items)
+    known = {p.id: p.cluster or p.id for p in tasks.problems(test, "test", len(names))}
+    return {item: known.get(item, item) for item in names}
+
+
 def _matrix(rows: pd.DataFrame) -> pd.DataFrame:
     """Right or wrong: one row per seed, one column per item."""
     return rows.pivot(index="seed", columns="item", values="correct_flexible").astype(float)
 
 
-def _pair(ours: np.ndarray, theirs: np.ndarray, resamples: int, level: float) -> dict:
-    """One comparison; `ours` and `theirs` (seeds, items): right or wrong."""
+def _pair(ours: pd.DataFrame, theirs: pd.DataFrame, shared: dict[str, str], level: float) -> dict:
+    """One comparison; `ours` and `theirs` (seeds, items): right or wrong; shared: the cluster of each item."""
     from agentark import stats
 
-    difference, low, high, p = stats.crossed_bootstrap(ours - theirs, resamples, level=level)
-    row = {"seeds": len(ours), "n": ours.shape[1], "accuracy": ours.mean(), "against_accuracy": theirs.mean()}
-    row |= {"difference": difference, "low": low, "high": high}
-    return row | {"seed_sd": float((ours - theirs).mean(1).std(ddof=1)), "p": p}
+    labels, (a, b) = [shared[item] for item in ours.columns], (ours.to_numpy(), theirs.to_numpy())
+    crossed = stats.crossed(a - b, labels, level=level)
+    row = {"seeds": len(a), "n": a.shape[1], "accuracy": a.mean(), "against_accuracy": b.mean()}
+    row |= {"difference": crossed.difference, "low": crossed.low, "high": crossed.high}
+    return row | {"seed_sd": float((a - b).mean(1).std(ddof=1)), "p": crossed.p}
 
 
 def ppo_and_grpo(table: pd.DataFrame) -> pd.DataFrame:

@@ -157,10 +157,10 @@ def _pairs(cells: list[dict]) -> Iterator[tuple[dict, dict]]:
 def comparisons(predictions: pd.DataFrame, resamples: int = 10_000, alpha: float = 0.05) -> pd.DataFrame:
     """Compare each method with base, controls and teachers' debates on the same items: COMPARISONS, one row per pair.
 
-    difference: accuracy of `method` minus that of `against` (headline rows), with the paired bootstrap's 95 % interval.
-    p: McNemar's exact test, or the paired t-test for an open-ended test's scores; p_holm: Holm's correction over this
-    table.  smallest_detectable: at level 1 - alpha / rows, Holm's strictest step, with power 0.8.  Raises ValueError if
-    two cells have no item in common, or disagree about an item's gold answer.
+    difference: accuracy of `method` minus that of `against` (headline rows), with the paired bootstrap's interval at
+    level 1 - alpha.  p: McNemar's exact test, or the paired t-test for an open-ended test's scores; p_holm: Holm's
+    correction over this table.  smallest_detectable: at level 1 - alpha / rows, Holm's strictest step, with power 0.8.
+    Raises ValueError if two cells have no item in common, or disagree about an item's gold answer.
     """
     check(predictions, [*KEYS, "item", "sample", "gold", "correct_flexible"], "predictions")
     counted = headline(predictions)
@@ -176,7 +176,7 @@ def comparisons(predictions: pd.DataFrame, resamples: int = 10_000, alpha: float
             where = f"{_cell(cell)} and in {_cell(other)}"
             raise ValueError(f"item {differ.index[0]!r} has different gold answers in {where}")
         ours, theirs = joined["score"].to_numpy(), joined["score_other"].to_numpy()
-        difference, low, high = stats.paired_bootstrap(theirs, ours, resamples=resamples)
+        difference, low, high = stats.paired_bootstrap(theirs, ours, resamples=resamples, level=1 - alpha)
         teacher = other["teacher"] if cell["teacher"] == "-" else cell["teacher"]
         row = cell | {"teacher": teacher, "against": other["method"], "n": len(joined)}
         row |= {"difference": difference, "low": low, "high": high, "p": stats.paired_p(theirs, ours)}

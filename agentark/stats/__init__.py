@@ -4,14 +4,13 @@ Two models that answered the same items are compared item by item: an unpaired c
 of its power, and uncorrected comparisons find a difference in any noise if there are enough of them.
 """
 
-from .bootstrap import crossed_bootstrap, paired_bootstrap
+from .bootstrap import paired_bootstrap
 from .crossed import Crossed, crossed
 from .intervals import effective_size, mean_interval, t_interval, unpaired_difference, wilson
 from .paired import mcnemar_exact, paired_p, smallest_detectable, smallest_detectable_of
 from .verdicts import holm, verdict
 
 __all__ = [
-    "Crossed", "crossed", "crossed_bootstrap", "effective_size", "holm", "mcnemar_exact", "mean_interval",
-    "paired_bootstrap", "paired_p", "smallest_detectable", "smallest_detectable_of", "t_interval",
-    "unpaired_difference", "verdict", "wilson",
+    "Crossed", "crossed", "effective_size", "holm", "mcnemar_exact", "mean_interval", "paired_bootstrap", "paired_p",
+    "smallest_detectable", "smallest_detectable_of", "t_interval", "unpaired_difference", "verdict", "wilson",
 ]  # fmt: skip

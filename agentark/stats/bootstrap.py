@@ -1,8 +1,6 @@
-"""Percentile bootstraps of the difference between two models: over test items, or over items and training seeds."""
+"""The percentile bootstrap of the difference between two models over test items."""
 
 from __future__ import annotations
-
-from math import sqrt
 
 import numpy as np
 
@@ -40,37 +38,6 @@ def paired_bootstrap(a, b, resamples: int = 10_000, seed: int = 0, level: float 
         means = _round_to_zero(means, np.abs(difference).max())
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(difference.mean()), float(low), float(high)
-
-
-def crossed_bootstrap(differences, resamples: int = 10_000, seed: int = 0,
-                      level: float = 0.95) -> tuple[float, float, float, float]:  # fmt: skip
-    """The mean difference between two methods, resampled over training seeds and test items.
-
-    differences: (S seeds, n items) with S at least 2.  All seeds are tested on the same items, so seeds and items are
-    drawn independently.  The spread of the seeds' means is widened by S / (S - 1), because resampling S values
-    understates it by that factor.  Returns (mean, low, high, p), where the two-sided p is twice the smaller share of
-    resampled means on one side of 0.  Raises ValueError for fewer than two seeds, or NaN.
-    """
-    values = np.asarray(differences, dtype=float)
-    if values.ndim != 2 or values.shape[0] < 2 or not values.shape[1]:
-        raise ValueError(f"differences of at least two seeds over items are needed, got shape {values.shape}")
-    if np.isnan(values).any():
-        raise ValueError("differences hold NaN: every seed must be tested on every item")
-    normal_quantile(level)  # checks the level
-    (seeds, n), rng, mean = values.shape, np.random.default_rng(seed), values.mean()
-    seed_weights = rng.multinomial(seeds, [1 / seeds] * seeds, size=resamples) / seeds
-    widened = mean + (values.mean(axis=1) - mean) * sqrt(seeds / (seeds - 1))
-    residuals = values - values.mean(axis=1, keepdims=True)  # of items, around the mean of their seed
-    means = np.empty(resamples)
-    chunk = max(1, CHUNK_CELLS // n)
-    for start in range(0, resamples, chunk):
-        weights = seed_weights[start : start + chunk]
-        item_weights = rng.multinomial(n, [1 / n] * n, size=len(weights)) / n
-        means[start : start + chunk] = weights @ widened + ((item_weights @ residuals.T) * weights).sum(axis=1)
-    means = _round_to_zero(means, np.abs(values).max())
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    p = min(1.0, 2 * max(min((means <= 0).mean(), (means >= 0).mean()), 1 / resamples))
-    return float(mean), float(low), float(high), float(p)
 
 
 def _round_to_zero(means: np.ndarray, scale: float) -> np.ndarray:
