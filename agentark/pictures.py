@@ -13,8 +13,10 @@ import struct
 import zlib
 from functools import cache
 from random import Random
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:  # only a picture that is drawn needs it: tasks are imported by programs that draw none
+    import numpy as np
 
 CELLS, CELL = 4, 14  # cells in a row and in a column, and pixels of a cell: that many belong to a merged patch
 SIDE = CELLS * CELL  # pixels
@@ -47,6 +49,8 @@ def cells(picture: str) -> list[str]:
 @cache
 def _stencil(thing: str, size: int) -> np.ndarray:
     """The pixels of a thing, as booleans (height, width)."""
+    import numpy as np
+
     if thing.isdigit():
         rows = np.array([pixel == "1" for pixel in _FONT[int(thing)]]).reshape(5, 3)
         return rows.repeat(2, axis=0).repeat(2, axis=1)
@@ -59,6 +63,8 @@ def _stencil(thing: str, size: int) -> np.ndarray:
 
 def draw(picture: str) -> np.ndarray:
     """The pixels of a picture, (SIDE, SIDE, 3) from 0 to 255.  No two things touch each other."""
+    import numpy as np
+
     pixels, rng = np.full((SIDE, SIDE, 3), 255, dtype=np.uint8), Random(f"picture {picture}")
     for n, code in enumerate(cells(picture)):
         if code == EMPTY:

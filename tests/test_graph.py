@@ -69,7 +69,9 @@ def test_the_longest_chain_of_mini_is_that_of_pad(tmp_path, monkeypatch, measure
         (tmp_path / "results").mkdir()
         (tmp_path / "results" / "reference").symlink_to(MINI.parents[1] / "results" / "reference")
     priorities = plan.priorities(all_jobs, study, 0)
-    costs = {job.name: plan.cost(job, study, 0, plan.rates(study)) for job in all_jobs}
+    # The cards are younger than the committed run.
+    timed = [job for job in all_jobs if job.notebook != "00_the_networks"]
+    costs = {job.name: plan.cost(job, study, 0, plan.rates(study)) for job in timed}
     assert all(cost.measured == measured for cost in costs.values())
     first = max(all_jobs, key=lambda job: priorities[job.name])
     chain = chain_of(first, all_jobs, priorities)
