@@ -464,7 +464,7 @@ def test_real_labels_are_learnt_shuffled_ones_are_not(networks, model, tmp_path,
             pd.Series([sum(s) / len(s) for s in scores], index=held_out.index).groupby(held_out.trace_correct).mean()
         )
         gap[shuffled] = means[True] - means[False]
-    assert gap[False] > 0.35 and abs(gap[True]) < 0.2
+    assert gap[False] > 0.25 and abs(gap[True]) < 0.2
 
 
 def test_the_stage(networks, tmp_path, monkeypatch):

@@ -256,17 +256,16 @@ def test_hotpot_positions_in_the_text_are_random():
 
 
 def test_qasper_has_sections_and_unanswerable_questions():
-    unstated = 0
+    unstated = whole = 0
     for p in problems("mini_qasper", "train"):
-        assert [section for section in ("Data:", "Model:", "Results:") if section in p.question] == [
-            "Data:",
-            "Model:",
-            "Results:",
-        ]
+        places = [p.question.find(section) for section in ("Data:", "Model:", "Results:")]
+        present = [place for place in places if place >= 0]  # a section of which no fact is chosen is left out
+        assert len(present) >= 2 and present == sorted(present)
+        whole += len(present) == 3
         unstated += p.answer == "unanswerable"
         sentences = [line for line in p.solution.splitlines()[:-1] if not line.startswith("asked: ")]
         assert all(sentence in p.question for sentence in sentences) != (p.answer == "unanswerable")
-    assert 0.07 < unstated / 4000 < 0.15
+    assert 0.07 < unstated / 4000 < 0.15 and whole > 3900
 
 
 def test_qmsum_leaves_out_rejected_proposals():

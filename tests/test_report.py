@@ -10,6 +10,7 @@ import pytest
 from agentark import stats, tasks
 from agentark.evaluate import group
 from agentark.grade import grading, overlap
+from agentark.models.names import display_name
 from agentark.report import collect, figures, paper, tables
 
 N = 40
@@ -476,7 +477,7 @@ def test_a_figure_of_rounds_tells_axis_values_and_teachers_apart():
     assert any("debate.agents = 3" in text for text in texts) and any("debate.agents = 5" in text for text in texts)
     assert set(collect.of_teachers(rounds[rounds["debate.agents"] == 5]).protocol) == {"debate"}
     two = pd.concat([rounds.assign(teacher=t) for t in ("zoo/qwen3-32b", "zoo/qwen3-8b")])
-    assert "debate of Qwen3-8B role, 0.8 M, debate.agents = 5" in set(collect.of_teachers(two).protocol)
+    assert f"debate of {display_name('zoo/qwen3-8b')}, debate.agents = 5" in set(collect.of_teachers(two).protocol)
 
 
 def test_axis_values_survive_a_table_on_disk(tmp_path):
