@@ -12,8 +12,9 @@ from agentark.graph import source
 
 # Earlier rooms first: a module may import from its own room and from those before it (CONTRIBUTING.md).
 ORDER = (
-    *("params", "discovery", "stats", "assets", "store", "cells", "graph", "prompts", "tasks", "models", "engines"),
-    *("grade", "mas", "extract", "distill", "evaluate", "zoo", "report", "own_data", "plan"),
+    *("params", "discovery", "stats", "assets", "store", "cells", "graph", "prompts", "pictures"),
+    *("tasks", "models", "engines"),
+    *("grade", "mas", "extract", "distill", "evaluate", "zoo", "report", "claims", "own_data", "plan"),
     *("notebook", "papermill_engine", "cli"),
 )
 RANK = {room: rank for rank, room in enumerate(ORDER)}

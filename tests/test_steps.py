@@ -267,14 +267,14 @@ def test_continuing_gives_the_tokens_of_the_uninterrupted_reply(networks, name):
             [rest] = engine.generate([[*chat, reply(text)]], Sampling(0.0, 12 - length), 0)
             assert rest.token_ids == whole.token_ids[length:] and rest.tokens_in == whole.tokens_in + length
             cut += 1
-    assert cut >= 4
+    assert cut >= 2
 
 
 def test_a_half_written_reply_keeps_its_newline(networks):
     engine = TransformersEngine(networks["qwen3"], tiny.ENGINE)
     [plain] = tokens.prompt_texts(engine.tokenizer, [[*user_turn("1+1"), reply("so 2\n")]])
     assert plain == "<|user|>1+1<|end|><|assistant|>so 2\n"
-    engine.tokenizer.chat_template = engine.tokenizer.chat_template.replace("m['content'] +", "(m['content'] | trim) +")
+    engine.tokenizer.chat_template = engine.tokenizer.chat_template.replace("{{ m['content'] }}", "{{ m['content'] | trim }}")
     assert tokens.prompt_texts(engine.tokenizer, [[*user_turn("1+1"), reply("so 2\n")], user_turn("1+1 ")]) == [
         plain,
         "<|user|>1+1<|end|><|assistant|>",
