@@ -151,3 +151,9 @@ def test_naming_does_not_count_the_aggregator():
     rows = [*FIRST, row(0, 2, 1, "1", check), row(0, 2, 0, "1", check)]
     table = debating.naming(pd.DataFrame(rows))
     assert table.replies.tolist() == [1] and table.named_is_wrong.tolist() == [1.0]
+
+
+def test_replies_without_any_verdict():
+    """As in the logs of networks that write no checks: there is nothing to count, and nothing fails."""
+    table = debating.naming(log_of({1: [("1", "2", "1")], 2: [("1", "1", "1")]})).set_index("round")
+    assert table.checked[2] == 0 and table.none[2] == 1 and table.named_is_wrong.isna().all()

@@ -108,7 +108,7 @@ def naming(log: pd.DataFrame) -> pd.DataFrame:
                      peers[kept] if is_kept else None, share if is_kept else None))  # fmt: skip
     columns = ["round", "checked", "none", "kept_is_right", "chance_kept"]
     replies = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[1:], float))
-    verdicts = pd.DataFrame(judged, columns=["round", "wrong", "named"])
+    verdicts = pd.DataFrame(judged, columns=["round", "wrong", "named"]).astype({"wrong": bool, "named": bool})
     named, wrong = (verdicts[verdicts[column]].groupby("round") for column in ("named", "wrong"))
     table = replies.groupby("round").agg(replies=("checked", "size"), checked=("checked", "mean"))
     table["named_is_wrong"], table["chance"] = named.wrong.mean(), verdicts.groupby("round").wrong.mean()
