@@ -274,7 +274,9 @@ def test_a_half_written_reply_keeps_its_newline(networks):
     engine = TransformersEngine(networks["qwen3"], tiny.ENGINE)
     [plain] = tokens.prompt_texts(engine.tokenizer, [[*user_turn("1+1"), reply("so 2\n")]])
     assert plain == "<|user|>1+1<|end|><|assistant|>so 2\n"
-    engine.tokenizer.chat_template = engine.tokenizer.chat_template.replace("{{ m['content'] }}", "{{ m['content'] | trim }}")
+    engine.tokenizer.chat_template = engine.tokenizer.chat_template.replace(
+        "{{ m['content'] }}", "{{ m['content'] | trim }}"
+    )
     assert tokens.prompt_texts(engine.tokenizer, [[*user_turn("1+1"), reply("so 2\n")], user_turn("1+1 ")]) == [
         plain,
         "<|user|>1+1<|end|><|assistant|>",
