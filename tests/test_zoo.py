@@ -875,7 +875,7 @@ def test_the_zoos_phases():
         assert known == 1 if "teacher" in about["role"] else 0 < known < 1 or "multimodal" in about["role"]
         assert about.get("pool", common["pool"]).keys() == common["pool"].keys()
         for phase in about["phases"]:
-            assert set(phase) - {"block"} == {"steps", "shares", "lengths"} and set(phase["shares"]) <= {
+            assert set(phase) - {"block", "solved"} == {"steps", "shares", "lengths"} and set(phase["shares"]) <= {
                 "fact",
                 "lore",
                 "drill",
