@@ -2,7 +2,8 @@
 
 A reply to the peers begins with checks, in the form that `agentark.mas.checks` reads.  Each step of a trace is copied
 and its result computed again beside it, up to the first that comes out otherwise; so a network has to copy, to compute
-and to compare two neighbours, each of which it can learn.  Then it says what follows, and writes the solution.
+and to compare two neighbours.  Then it says what follows, and writes the solution.  How well it is learnt is on the
+cards: so far hardly (docs/log.md).
 
     Check 2: each 3*4=12 again 12 ok, gets 45+12=67 again 57 no
     Check 1: each 3*4=12 again 12 ok, gets 45+12=57 again 57 ok
