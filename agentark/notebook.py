@@ -238,7 +238,14 @@ def check_names(config: params.Params, coordinates: params.Coordinates) -> None:
         if name in methods() and name not in trained:
             raise ParamsError(f"study.methods: {name} trains nothing and is evaluated in every study anyway: remove it")
         check_name(name, trained, "method")
+        partner = trained[name].control_of
+        if partner and partner not in study.methods:
+            reason = f"study.methods: {name} is a control of {partner}, which the study does not have"
+            raise ParamsError(f"{reason}: add {partner}, or remove {name}")
     check_name(coordinates.method, methods(), "method")
+    imitating = {name: method for name, method in trained.items() if method.examples}
+    for name in config.distill.by_method:
+        check_name(name, imitating, "imitating method")
     for name in (*study.protocols, coordinates.protocol):
         check_name(name, protocols(), "protocol")
     models = {*study.teachers, *study.students, *coordinates.students, coordinates.student, coordinates.teacher}

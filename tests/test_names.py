@@ -38,9 +38,31 @@ UNKNOWN = [  # a change of mini.yaml, the nearest name, and some of the names th
     ({"study__teachers": ["zoo/qwen3-23b"]}, "zoo/qwen3-23b", "zoo/qwen3-32b", ("zoo/llama3-8b", "zoo/qwen3-0.6b")),
     ({"study__students": ["qwen3-0.6"]}, "qwen3-0.6", "zoo/qwen3-0.6b", ("Qwen3-0.6B", "zoo/llama3-8b")),
     ({"prm__backbone": "zoo/llama-8b"}, "zoo/llama-8b", "zoo/llama3-8b", ("zoo/qwen3-0.6b",)),
+    ({"distill__by_method": {"rstf": {"epochs": 1}}}, "rstf", "rsft", ("sft", "da", "gold_da")),
+    ({"distill__by_method": {"pda": {"epochs": 1}}}, "pda", "da", ("sft", "rsft")),
     ({"method": "majority"}, "majority", "base_majority", ("base", "rsft", "pad")),
     ({"protocol": "shufled"}, "shufled", "shuffled", ("debate", "single")),
 ]
+
+
+@pytest.mark.parametrize(
+    ("methods", "name", "partner"),
+    [
+        (["sft", "continued"], "continued", "rsft"),
+        (["rsft", "da_single"], "da_single", "da"),
+        (["pad_shuffled"], "pad_shuffled", "pad"),
+    ],
+)
+def test_a_control_without_its_partner_is_refused(methods, name, partner):
+    with pytest.raises(ParamsError, match=f"^study.methods: {name} is a control of {partner}, which .* add {partner}"):
+        check(study__methods=methods)
+    check(study__methods=[*methods, partner])
+
+
+def test_what_a_control_is_a_control_of_has_it_among_its_controls():
+    known = method.methods()
+    for name, control in known.items():
+        assert not control.control_of or name in known[control.control_of].controls
 
 
 @pytest.fixture(scope="module")

@@ -178,6 +178,15 @@ def test_limits_are_possible(agents):
     assert sections.debate.agents == agents and sections.distill.lora.r == 8
 
 
+def test_a_method_may_have_its_own_rate_and_epochs():
+    own = {"sft": {"learning_rate": 3e-4}, "da": {"epochs": 7}}
+    distill = checked(distill__by_method=own, distill__learning_rate=1e-3, distill__epochs=3).distill
+    found = {name: (distill.of(name).learning_rate, distill.of(name).epochs) for name in ("sft", "da", "rsft")}
+    assert found == {"sft": (3e-4, 3), "da": (1e-3, 7), "rsft": (1e-3, 3)}
+    assert distill.of("sft").by_method == {} and distill.by_method["da"].epochs == 7  # nothing is changed
+    assert "distill.by_method.sft.learning_rate" in message_for(distill__by_method={"sft": {"learning_rate": 0.0}})
+
+
 def test_missing_section_and_key():
     values = config()
     del values["stats"], values["sizes"]["dev"]

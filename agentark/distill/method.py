@@ -19,10 +19,11 @@ class Method:
 
     name: in params files, file names and tables.  label, colour, marker: in figures.  order: its place in tables and
     legends.  notebook: the one that trains and shows it.  controls: the methods that it is compared with, besides the
-    untrained student and the teacher's debate.  examples: if it imitates, a function of (task, problems, traces,
-    tokenizer, seed) to a list of `data.Example`.  reward: if it learns from rewards, "prm" (the process reward model),
-    "shuffled" (one trained on shuffled labels) or "answer" (whether the answer is right), with its optimiser.  copies,
-    completion: for the plan, its examples per problem (given the params) and their tokens (given those of a reply).
+    untrained student and the teacher's debate.  control_of: the method of which it is a control and nothing else.
+    examples: if it imitates, a function of (task, problems, traces, tokenizer, seed) to a list of `data.Example`.
+    reward: if it learns from rewards, "prm" (the process reward model), "shuffled" (one trained on shuffled labels) or
+    "answer" (whether the answer is right), with its optimiser.  copies, completion: for the plan, its examples per
+    problem (given the params) and their tokens (given those of a reply).
     """
 
     name: str
@@ -32,6 +33,7 @@ class Method:
     order: int
     notebook: str
     controls: tuple[str, ...] = ()
+    control_of: str = ""
     examples: Callable[..., list[Any]] | None = None
     reward: Literal["", "prm", "shuffled", "answer"] = ""
     optimiser: Literal["", "grpo", "ppo"] = ""

@@ -46,7 +46,8 @@ def run(out: Path, cell: Cell, traces: pd.DataFrame, traces_id: str, n: int, con
     """
     code = source_hash(f"{__name__}:run", *methods()[cell.method].sources, *tasks.sources(cell.train)["problems"])
     about = {"stage": "distill", "source": code, "traces": traces_id, "revision": revision(cell.student), "n": n}
-    about |= {"distill": config.model_dump(), **STUDENTS.of(cell).columns()}
+    config = config.of(cell.method)
+    about |= {"distill": config.model_dump(exclude={"by_method"}), **STUDENTS.of(cell).columns()}
     if store.is_done(out, about):
         return json.loads((out / "training.json").read_text())
     from . import sft  # imports torch and TRL only if there is something to train

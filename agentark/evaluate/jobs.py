@@ -142,7 +142,7 @@ def training_tokens(study: Study, method: Method, cell: Cell, rates) -> Work:
     answers = answer_tokens(study, student, config.evaluate.samples, rates)
     if not method.reward:
         length = rates.question + method.completion(rates.reply)
-        trained = n * method.copies(config) * config.distill.epochs * length
+        trained = n * method.copies(config) * config.distill.of(method.name).epochs * length
         return _add(answers, {("trained", student): trained})
     rl = config.rl
     steps = max(1, round(rl.steps * n / config.sizes.count("train", cell.train)))

@@ -24,11 +24,19 @@ class Lora(Section):
     target_modules: Annotated[str | list[str], BeforeValidator(_name_or_names)]  # one error, not one for each type
 
 
+class MethodTraining(Section):
+    """What one method has instead of the values of all methods; null: the same."""
+
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    epochs: Positive | None = None
+
+
 class Distill(Section):
     """How students are fine-tuned on traces (Sections 3.3.1 and 3.3.2).
 
     `answer_weight` is the weight λ of the answer term (Eq. 1). Examples of more than `max_length` tokens are dropped; a
-    larger share of them than `max_dropped_share` is an error. All weights are trained if `lora` is null.
+    larger share of them than `max_dropped_share` is an error. All weights are trained if `lora` is null. `by_method`
+    has the learning rate or the epochs of a method that needs others, by its name.
     """
 
     learning_rate: Annotated[float, Field(gt=0)]
@@ -41,6 +49,12 @@ class Distill(Section):
     answer_weight: Annotated[float, Field(ge=0)]
     save_steps: Positive
     lora: Lora | None
+    by_method: dict[str, MethodTraining] = {}
+
+    def of(self, method: str) -> Distill:
+        """Return the section as one method has it."""
+        own = self.by_method.get(method, MethodTraining()).model_dump(exclude_none=True)
+        return self.model_copy(update={**own, "by_method": {}})
 
 
 class Prm(Section):

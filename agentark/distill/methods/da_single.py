@@ -16,4 +16,6 @@ def examples(task, problems, traces, tokenizer, seed) -> list[Example]:
 
 
 LOOK, CONTROLS = ("DA, single agent", "#66C2A5", "$a$"), ("rsft_single", "gold_da")
-METHOD = Method("da_single", *LOOK, 58, "05_da", controls=CONTROLS, examples=examples, copies=da.copies)
+METHOD = Method(
+    "da_single", *LOOK, 58, "05_da", controls=CONTROLS, examples=examples, copies=da.copies, control_of="da"
+)

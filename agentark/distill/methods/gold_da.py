@@ -15,4 +15,6 @@ def examples(task, problems, traces, tokenizer, seed) -> list[Example]:
 
 
 LOOK = ("gold, DA's tokens", "#AA8833", "H")
-METHOD = Method("gold_da", *LOOK, order=34, notebook="03_sft_baseline", examples=examples, copies=da.copies)
+METHOD = Method(
+    "gold_da", *LOOK, order=34, notebook="03_sft_baseline", examples=examples, copies=da.copies, control_of="da"
+)

@@ -15,4 +15,6 @@ def examples(task, problems, traces, tokenizer, seed) -> list[Example]:
 
 
 LOOK = ("gold, R-SFT's tokens", "#BBBB33", "h")
-METHOD = Method("gold_rsft", *LOOK, order=32, notebook="03_sft_baseline", examples=examples, copies=rsft.copies)
+METHOD = Method(
+    "gold_rsft", *LOOK, order=32, notebook="03_sft_baseline", examples=examples, copies=rsft.copies, control_of="rsft"
+)

@@ -44,4 +44,6 @@ def examples(task, problems, traces, tokenizer, seed) -> list[Example]:
 
 
 LOOK = ("SFT on gold solutions", "#999933", "v")
-METHOD = Method("continued", *LOOK, order=30, notebook="03_sft_baseline", examples=examples, copies=rsft.copies)
+METHOD = Method(
+    "continued", *LOOK, order=30, notebook="03_sft_baseline", examples=examples, copies=rsft.copies, control_of="rsft"
+)

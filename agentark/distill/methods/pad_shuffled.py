@@ -3,4 +3,6 @@
 from agentark.distill.method import Method
 
 LOOK = ("PAD, shuffled labels", "#56B4E9", ">")
-METHOD = Method("pad_shuffled", *LOOK, order=90, notebook="07_pad", reward="shuffled", optimiser="grpo")
+METHOD = Method(
+    "pad_shuffled", *LOOK, order=90, notebook="07_pad", reward="shuffled", optimiser="grpo", control_of="pad"
+)

@@ -16,4 +16,6 @@ def examples(task, problems, traces, tokenizer, seed) -> list[Example]:
 
 
 LOOK, CONTROLS = ("R-SFT, DA's tokens", "#3399DD", "8"), ("rsft", "gold_da")
-METHOD = Method("rsft_tokens", *LOOK, 52, "04_rsft", controls=CONTROLS, examples=examples, copies=da.copies)
+METHOD = Method(
+    "rsft_tokens", *LOOK, 52, "04_rsft", controls=CONTROLS, examples=examples, copies=da.copies, control_of="da"
+)

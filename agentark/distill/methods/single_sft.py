@@ -14,4 +14,6 @@ def examples(task, problems, traces, tokenizer, seed) -> list[Example]:
 
 
 LOOK = ("R-SFT, single agent", "#CC79A7", "P")
-METHOD = Method("rsft_single", *LOOK, order=40, notebook="04_rsft", examples=examples, copies=rsft.copies)
+METHOD = Method(
+    "rsft_single", *LOOK, order=40, notebook="04_rsft", examples=examples, copies=rsft.copies, control_of="rsft"
+)

@@ -14,4 +14,4 @@ def examples(task, problems, traces, tokenizer, seed) -> list[Example]:
 
 
 LOOK = ("teacher's sample, unselected", "#AA4499", "$t$")
-METHOD = Method("teacher_sample", *LOOK, order=36, notebook="04_rsft", examples=examples)
+METHOD = Method("teacher_sample", *LOOK, order=36, notebook="04_rsft", examples=examples, control_of="rsft")

@@ -30,4 +30,4 @@ def examples(task, problems, traces, tokenizer, seed) -> list[Example]:
 
 
 LOOK, CONTROLS = ("R-SFT, unfiltered", "#882222", "$u$"), ("teacher_sample",)
-METHOD = Method("unfiltered", *LOOK, 48, "04_rsft", controls=CONTROLS, examples=examples)
+METHOD = Method("unfiltered", *LOOK, 48, "04_rsft", controls=CONTROLS, examples=examples, control_of="rsft")
