@@ -64,7 +64,7 @@ test: $(STAMP) ## pytest, then every notebook against its stored outputs; one pa
 	echo "Testing the package"; \
 	$(RUN) $(ONE_THREAD) .venv/bin/python -m pytest -n 2 tests || rc=1; \
 	echo "Testing the notebooks"; \
-	rm -rf results/mini-first*; \
+	rm -rf results/mini-first* results/mini-pad-first*; \
 	$(RUN) $(ONE_THREAD) .venv/bin/python -m pytest -n 2 --dist loadfile --nbval notebooks --nbval-sanitize-with tests/nbval.cfg || rc=1; \
 	if [ $$rc = 0 ]; then echo "make test: passed"; else echo "make test: FAILED" >&2; fi; \
 	exit $$rc
@@ -84,7 +84,7 @@ test-vllm: .venv-vllm/.installed ## vLLM for real, on the CPU, in an environment
 notebooks: $(STAMP) ## execute the committed notebooks again, in place, on their default slice
 	@echo "Executing the notebooks in place; look at the diff before you commit it"
 	@for notebook in notebooks/*.ipynb; do \
-	  rm -rf results/mini-first*; \
+	  rm -rf results/mini-first* results/mini-pad-first*; \
 	  $(RUN) $(ONE_THREAD) .venv/bin/jupyter nbconvert --to notebook --execute --inplace \
 	    --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False $$notebook || exit 1; \
 	done   # each alone: its outputs would mention what another one left of the same slice

@@ -180,7 +180,7 @@ def test_a_bad_critic_by_hand():
     (exercise,) = debater.exercises("mini_gsm", 1)
     ((_, one, other),), _ = debater.injected([exercise], ["Answer: -5"])
     right, wrong = (one, other) if exercise.is_right(one) else (other, one)
-    said = "Check 2: x=1 again 1 ok\nCheck 3: x=1 again 2 no\nCheck 1: x=1 again 2 no\nCheck: keep 2\n" + wrong
+    said = "Check 2: x=1 said 1 ok\nCheck 3: x=1 said 2 no\nCheck 1: x=1 said 2 no\nCheck: keep 2\n" + wrong
     counted = debater.on_its_own_samples(
         [exercise], [[right, wrong, right]], [[said, "", "Check: none is right\n" + right]]
     )
@@ -190,7 +190,7 @@ def test_a_bad_critic_by_hand():
         "keep": (0.3333, 3), "repair": (0, 3), "anew": (0.3333, 3), "kept_is_right": (0, 1),
         "chance_kept": (0.6667, 1), "before": (0.6667, 3), "after": (0.3333, 3),
     }  # fmt: skip
-    control = debater.on_injected_errors([said, "Check 3: x=1 again 1 ok"], [2, 2])
+    control = debater.on_injected_errors([said, "Check 3: x=1 said 1 ok"], [2, 2])
     assert [control[key]["value"] for key in ("found", "passed", "balanced", "no_verdict")] == [0, 0.5, 0.25, 0.25]
 
 
@@ -214,7 +214,7 @@ def test_ways_by_hand(oracle, tmp_path):
     assert len(samples[0]) == 60 and samples[1].logprobs and [len(chats) for chats, *_ in rounds] == [20] * 6
     assert len({seed for *_, seed in oracle.calls}) == 7
     debate, shuffled, alone = (rounds[k][0][0] for k in (0, 2, 4))
-    first = oracle.gold[debate[0]["content"].split("\n\n")[0]]
+    first = oracle.gold[debate[0]["content"].split("\n\n")[0]].splitlines()[0]
     assert first in debate[0]["content"] and first not in shuffled[0]["content"] and len(debate) == 1
     assert [turn["role"] for turn in alone] == ["user", "assistant", "user"]
 

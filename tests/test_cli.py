@@ -20,8 +20,9 @@ MINI = store.ROOT / "params" / "mini.yaml"
 
 
 def config(**changes) -> params.Params:
-    """The params of mini.yaml with other values: config(debate={"agents": 3})."""
+    """The params of mini.yaml with two students, PAD, and other values: config(debate={"agents": 3})."""
     values = yaml.safe_load(MINI.read_text())
+    values["study"] |= {"students": ["zoo/llama3-8b", "zoo/qwen3-0.6b"], "methods": ["sft", "rsft", "da", "pad"]}
     for section, keys in changes.items():
         values[section].update(keys)
     return params.check(values, "test")[0]

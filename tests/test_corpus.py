@@ -160,6 +160,38 @@ def test_exercises(task):
     assert wrong > 32
 
 
+def test_a_step_that_is_checked_alone_is_wrong_half_of_the_time():
+    wrong = Counter()
+    for i in range(200):
+        asked, said = (turn["content"] for turn in corpus.recheck(Random(i)).chat)
+        ((step,),) = [v.steps for v in checks.verdicts(f"Check 1: {said}")]
+        computed, result = checking.parts(step.own)
+        kind = "sum" if SUM.search(step.own) else "fact"
+        if kind == "sum":
+            x, op, y, value = SUM.search(step.own).groups()
+            assert {"+": int(x) + int(y), "-": int(x) - int(y), "*": int(x) * int(y), "/": int(x) / int(y)}[op] == int(
+                value
+            )
+        else:
+            subject, relation = computed.split(" ", 1)
+            assert mini_med.FACTS.relation[relation][subject] == result
+        assert asked == f"Check: {step.own.removesuffix(result)}{step.said}" and step.right == (step.said == result)
+        wrong[kind] += not step.right
+        wrong[f"all {kind}s"] += 1
+    for kind in ("sum", "fact"):
+        assert 0.35 < wrong[kind] / wrong[f"all {kind}s"] < 0.65
+    asked = {corpus.recheck(Random(i), 0.4).chat[0]["content"].split()[1] for i in range(300)}
+    assert all(exercises.known(drug, 0.4) for drug in asked & mini_med.DRUGS)
+
+
+def test_quotes_are_the_lines_of_their_letters():
+    for i in range(40):
+        asked, said = (turn["content"] for turn in corpus.quote(Random(i)).chat)
+        text, letters = asked.rsplit("\n\nQuote ", 1)
+        assert [line[0] for line in said.split(", ")] == letters.removesuffix(".").split(", ")
+        assert {f" {line}" for line in said.split(", ")} <= set(text.splitlines())
+
+
 # Debates
 
 LAST_LINES = {  # protocol -> the last line of its prompt
@@ -180,7 +212,25 @@ def listed(chat) -> dict[int, str]:
     if len(chat) == 4:
         (own,) = set(range(1, len(traces) + 2)) - set(traces)
         traces[own] = chat[1]["content"]
-    return dict(sorted(traces.items()))
+    return {k: without_letters(trace) for k, trace in sorted(traces.items())}
+
+
+def without_letters(trace: str) -> str:
+    return re.sub(r"^ [A-Za-z] ", "", trace, flags=re.MULTILINE)
+
+
+def own_turn(chat) -> int | None:
+    """The number of the agent whose trace is a turn of its own, if there is one."""
+    if len(chat) < 4:
+        return None
+    return next(k for k in listed(chat) if f"\nAgent {k}:\n" not in "\n" + chat[-2]["content"])
+
+
+def quoted(step: checks.Step) -> str:
+    """The line of a trace that a step of a verdict is about."""
+    result = checking.parts(step.own)[1]
+    is_line = step.right or step.said == checking.NOTHING or checking.parts(step.said)[1] or step.said == "so what"
+    return (step.own if step.right else step.said) if is_line else step.own.removesuffix(result) + step.said
 
 
 def protocol(chat) -> tuple[str, list[int]]:
@@ -249,13 +299,17 @@ def test_what_a_reply_says_can_be_read_back(task):
         right_steps = {}
         for verdict in verdicts:
             steps = checking.steps_of(traces[verdict.agent])
-            said = [step.step for step in verdict.steps]
+            said = [quoted(step) for step in verdict.steps]
             right_steps[verdict.agent] = n = sum(step.right for step in verdict.steps)
             assert said == (steps + [checking.NOTHING])[: len(said)]  # the trace is quoted
             assert [step.right for step in verdict.steps] == [True] * n + [False] * verdict.wrong
             assert verdict.wrong or (given.is_right(traces[verdict.agent]) and n == len(steps) - 1)
             for step in verdict.steps:
-                assert step.right == (checking.parts(step.step)[1] == step.again)
+                assert step.right == (checking.parts(step.own)[1] == step.said)
+                if verdict.agent == own_turn(example.chat) or step.said == checking.NOTHING:
+                    assert not step.letter
+                else:
+                    assert f" {step.letter} {quoted(step)}" in example.chat[-2]["content"].replace(".\n", "\n")
         kept = [verdict.agent for verdict in verdicts if not verdict.wrong]
         best = max(right_steps, key=lambda k: right_steps[k])  # the first of the best
         solution = prompts.without_critique(reply, corpus.TERSE)
@@ -272,8 +326,8 @@ def test_what_a_reply_says_can_be_read_back(task):
 
 
 @pytest.mark.parametrize("task", corpus.DEBATED)
-def test_what_is_computed_again_is_right(task):
-    """Each result, put in the place of the quoted one, makes a step of a right solution: a true sum, a true fact."""
+def test_a_reply_takes_right_steps_itself(task):
+    """Each step that it takes beside a peer's is one of a right solution: a true sum, a true fact."""
     values = {"+": lambda x, y: x + y, "-": lambda x, y: x - y, "*": lambda x, y: x * y, "/": lambda x, y: x / y}
     facts = {mini_med.recall(subject, relation, value).removesuffix(".")
              for relation, of in mini_med.FACTS.relation.items() for subject, value in of.items()}  # fmt: skip
@@ -281,15 +335,10 @@ def test_what_is_computed_again_is_right(task):
         right = {step for solution in given.solutions for step in checking.steps_of(solution)}
         for verdict in checks.verdicts(reply_of(example)):
             for said in verdict.steps:
-                expression, _ = checking.parts(said.step)
-                fits = [
-                    step for step in right if step == said.again or checking.parts(step) == (expression, said.again)
-                ]
-                assert fits and (said.right <= (said.step in fits))
-                step = fits[0]
+                assert said.own in right
                 if task == "mini_med":
-                    assert step in facts or given.is_right(step)
-                for x, op, y, result in SUM.findall(step):
+                    assert said.own in facts or given.is_right(said.own)
+                for x, op, y, result in SUM.findall(said.own):
                     assert values[op](int(x), int(y)) == int(result)
 
 
@@ -302,8 +351,9 @@ def test_a_right_trace_is_found_right(task):
             assert (check.agent, check.wrong) == (3, False)
             assert checking.steps_of(check.solution) == checking.steps_of(trace)
             steps = checking.steps_of(trace)[:-1]  # the answer follows from the steps
-            assert [step.step for step in check.steps] == steps
-            assert check.line() == f"Check 3: {', '.join(f'{s} again {checking.parts(s)[1]} ok' for s in steps)}"
+            assert [step.own for step in check.steps] == steps
+            said = [f"{s} said {checking.parts(s)[1]} ok" for s in steps]
+            assert check.line() == f"Check 3: {', '.join(said)}"
 
 
 @pytest.mark.parametrize("task", corpus.DEBATED)
@@ -320,12 +370,13 @@ def test_a_slip_is_found_at_its_line(task):
             if steps.count(step) > 1 or slipped == trace:
                 continue
             check = checking.check(1, slipped, given)
-            said = [part.step for part in check.steps]
+            said = [quoted(part) for part in check.steps]
             assert check.wrong and check.right_steps == n and said == [*steps[:n], wrong]
-            # The right result, or a whole step if another order of the same steps is nearer.
-            assert check.steps[n].again in (checking.parts(step)[1], checking.steps_of(check.solution)[n])
+            # The result of the same step, or the whole line if another order of the same steps is nearer.
+            assert check.steps[n].said in (checking.parts(wrong)[1], wrong)
             assert check.solution in given.solutions and checking.steps_of(check.solution)[:n] == steps[:n]
-            assert check.line().endswith(f"{wrong} again {check.steps[n].again} no")
+            assert check.steps[n].own == checking.steps_of(check.solution)[n]
+            assert check.line().endswith(f"{check.steps[n].own} said {check.steps[n].said} no")
             slips += 1
     assert slips > 60
 
@@ -346,10 +397,10 @@ def test_keep_repair_or_anew():
     early, late = f"{first}0\n{second}\n{answer}", f"{first}\n{second}0\n{answer}0"
     one, two = (checking.parts(step)[1] for step in (first, second))
     said = {
-        early: f"{first}0 again {one} no",
-        late: f"{first} again {one} ok, {second}0 again {two} no",
-        right: f"{first} again {one} ok, {second} again {two} ok",
-        "": f"nothing again {first} no",
+        early: f"{first} said {one}0 no",
+        late: f"{first} said {one} ok, {second} said {two}0 no",
+        right: f"{first} said {one} ok, {second} said {two} ok",
+        "": f"{first} said nothing no",
     }
 
     def reply(*traces, order=None):
@@ -374,13 +425,14 @@ def test_a_trace_that_ends_too_early_or_goes_on():
     given = a_story()
     first, second, answer = given.right().splitlines()
     short, long = (checking.check(1, trace, given) for trace in (f"{first}\n{second}", f"{given.right()}\nso what"))
-    one, two = (f"{step} again {checking.parts(step)[1]} ok" for step in (first, second))
+    one, two = (f"{step} said {checking.parts(step)[1]} ok" for step in (first, second))
+    value = answer.removeprefix("Answer: ")
     # Without the answer line, or with more after it: the answer is what differs.
-    assert short.wrong and short.line() == f"Check 1: {one}, {two}, nothing again {answer} no"
-    assert long.wrong and long.line() == f"Check 1: {one}, {two}, {answer} again {answer.removeprefix('Answer: ')} no"
-    assert checking.check(1, first, given).line() == f"Check 1: {one}, nothing again {second} no"
+    assert short.wrong and short.line() == f"Check 1: {one}, {two}, {answer} said nothing no"
+    assert long.wrong and long.line() == f"Check 1: {one}, {two}, {answer} said {value} no"
+    assert checking.check(1, first, given).line() == f"Check 1: {one}, {second} said nothing no"
     alone = checking.check(1, answer, given)  # an answer alone is not enough
-    assert alone.line() == f"Check 1: {answer} again {first} no"
+    assert alone.line() == f"Check 1: {first} said {answer} no"
     assert not checking.check(1, f"  {first}. \nasked: the apples.\n\n{second}\n{answer}.", given).wrong
 
 
@@ -393,11 +445,11 @@ def test_tidy():
 
 
 def test_verdicts_are_lines_of_their_form():
-    text = "Check 2: each 3*4=12 again 12 ok, gets 45+12=67 again 57 no\nCheck 10: a b again b ok\nCheck: repair 2\nso"
+    text = "Check 2: D each 3*4=12 said 12 ok, gets 45+12=57 said 67 no\nCheck 10: so b said b ok\nCheck: repair 2\nso"
     two, ten = checks.verdicts(text)
-    steps = checks.Step("each 3*4=12", "12", True), checks.Step("gets 45+12=67", "57", False)
+    steps = checks.Step("each 3*4=12", "12", True, "D"), checks.Step("gets 45+12=57", "67", False)
     assert (two.agent, two.steps, two.wrong) == (2, steps, True)
-    assert (ten.agent, ten.steps, ten.wrong) == (10, (checks.Step("a b", "b", True),), False)
+    assert (ten.agent, ten.steps, ten.wrong) == (10, (checks.Step("so b", "b", True),), False)
     assert f"Check 2: {', '.join(map(str, two.steps))}" == text.splitlines()[0]
     assert checks.choice(text) == ("repair", 2)
 
@@ -410,13 +462,13 @@ def test_verdicts_are_lines_of_their_form():
         "Check 1: ok",
         "Check 1: gets 1+1=2",
         "Check 1: gets 1+1=2 ok",
-        "Check 1: gets 1+1=2 again 2",
-        "Check 1: gets 1+1=2 again 2 ok, gets 2+2=4",
-        "Check 1: gets 1+1=2 again 2 okay",
-        "Check: gets 1+1=2 again 2 ok",
-        "check 1: gets 1+1=2 again 2 ok",
-        "so Check 1: gets 1+1=2 again 2 ok",
-        "Check one: gets 1+1=2 again 2 ok",
+        "Check 1: gets 1+1=2 said 2",
+        "Check 1: gets 1+1=2 said 2 ok, gets 2+2=4",
+        "Check 1: gets 1+1=2 said 2 okay",
+        "Check: gets 1+1=2 said 2 ok",
+        "check 1: gets 1+1=2 said 2 ok",
+        "so Check 1: gets 1+1=2 said 2 ok",
+        "Check one: gets 1+1=2 said 2 ok",
         "Check: keep",
         "Check: keep one",
         "Check: none is right",
@@ -438,8 +490,11 @@ def test_which_traces_are_learnt_besides_the_reply(task):
     for given, example in debates(task):
         traces = listed(example.chat)
         right = [trace for k, trace in traces.items() if not checking.check(k, trace, given).wrong]
-        assert list(example.also) == ([] if len(example.chat) == 4 else right)
-        assert not any("Check" in text for text in example.also) and all(map(given.is_right, example.also))
+        assert [without_letters(text) for text in example.also] == ([] if len(example.chat) == 4 else right)
+        assert all(f"\n{text}\n" in example.chat[-2]["content"] for text in example.also)
+        assert not any("Check" in text for text in example.also) and all(
+            map(given.is_right, map(without_letters, example.also))
+        )
         learnt += len(example.also) > 1
     assert learnt > 15
 

@@ -1,5 +1,7 @@
 """The prompts of agents, and how their answers are counted."""
 
+import re
+
 import pytest
 
 from agentark.mas import prompts, votes
@@ -13,7 +15,8 @@ def traces(n: int) -> list[str]:
 
 
 def flat(chat) -> str:
-    return "\n".join(turn["content"] for turn in chat)
+    """The turns of a chat as one text, without the letters of the lines of traces."""
+    return re.sub(r"^ [A-Za-z] ", "", "\n".join(turn["content"] for turn in chat), flags=re.MULTILINE)
 
 
 # Prompts
@@ -56,6 +59,7 @@ def test_own_history_has_its_own_trace_as_its_turn(n, wording):
     given = traces(n)
     for agent in range(1, n + 1):
         first, own, last = prompts.revise(QUESTION, given, agent, "own_history", WORDINGS[wording])
+        last["content"] = flat([last])
         assert (first, own) == (
             {"role": "user", "content": QUESTION},
             {"role": "assistant", "content": given[agent - 1]},
@@ -128,6 +132,17 @@ def test_odd_traces():
     given = ["", "  \n x {k} \n\n", "{}"]
     text = flat(prompts.revise("{q}", given, 2, "shared", WORDINGS["terse"]))
     assert "Agent 2:\nx {k}\nAgent 3:\n{}\n" in text and text.startswith("{q}\n")
+
+
+def test_each_line_of_a_list_has_its_own_letter():
+    lines = prompts.lettered({2: "gets 1+1=2\n\n  Answer: 2 ", 3: "", 5: "Answer: 3"})
+    assert lines == {2: [" A gets 1+1=2", " B Answer: 2"], 3: [], 5: [" C Answer: 3"]}
+    many = prompts.lettered(dict(enumerate(["so\nso\nso"] * 17, 1)))
+    letters = [line[1] for of in many.values() for line in of]
+    assert len(letters) == len(set(letters)) == 51 and "x" not in letters
+    shown = prompts.listed({2: "gets 1+1=2\nAnswer: 2", 5: "Answer: 3"}, WORDINGS["terse"])
+    assert shown == "Solutions:\nAgent 2:\n A gets 1+1=2\n B Answer: 2\nAgent 5:\n C Answer: 3"
+    assert " A " not in prompts.listed({2: "gets 1+1=2"}, WORDINGS["full"])
 
 
 def test_wordings_are_complete():

@@ -112,17 +112,17 @@ def test_naming_by_hand():
             2,
             1,
             "1",
-            "Check 1: 1+1=2 again 2 ok\nCheck 2: 1+1=2 again 2 ok, 2+1=3 again 4 no\nCheck 3: 1+1=2 again 3 no\nCheck: keep 1\nAnswer: 1",
+            "Check 1: 1+1=2 said 2 ok\nCheck 2: 1+1=2 said 2 ok, 2+1=4 said 3 no\nCheck 3: 1+1=3 said 2 no\nCheck: keep 1\nAnswer: 1",
         ),
         row(
-            0, 2, 2, "1", "Check 2: 1+1=2 again 2 ok\nCheck 1: 1+1=2 again 2 ok\nCheck: keep 2\nAnswer: 7"
+            0, 2, 2, "1", "Check 2: 1+1=2 said 2 ok\nCheck 1: 1+1=2 said 2 ok\nCheck: keep 2\nAnswer: 7"
         ),  # its own, which is wrong
         row(
-            0, 2, 3, "1", "Check 2: 1+1=2 again 2 ok\nCheck 9: 1+1=2 again 3 no\nCheck: repair 2\nAnswer: 7"
+            0, 2, 3, "1", "Check 2: 1+1=2 said 2 ok\nCheck 9: 1+1=3 said 2 no\nCheck: repair 2\nAnswer: 7"
         ),  # there is no agent 9
     ]
     third = [
-        row(0, 3, 1, "1", "Check 1: 1+1=2 again 3 no\nCheck: none is right\nAnswer: 1"),  # judges itself only
+        row(0, 3, 1, "1", "Check 1: 1+1=3 said 2 no\nCheck: none is right\nAnswer: 1"),  # judges itself only
         row(0, 3, 2, "1", "Check 1: rubbish\nAnswer: 1"),
         row(0, 3, 3, "1", "Answer: 1"),
     ]
@@ -147,7 +147,7 @@ def test_naming_by_hand():
 
 
 def test_naming_does_not_count_the_aggregator():
-    check = "Check 2: 1+1=2 again 3 no\nCheck: repair 2\nAnswer: 1"
+    check = "Check 2: 1+1=3 said 2 no\nCheck: repair 2\nAnswer: 1"
     rows = [*FIRST, row(0, 2, 1, "1", check), row(0, 2, 0, "1", check)]
     table = debating.naming(pd.DataFrame(rows))
     assert table.replies.tolist() == [1] and table.named_is_wrong.tolist() == [1.0]

@@ -133,12 +133,14 @@ def test_cached_tokens_are_counted_once_a_group(qwen):
 
 
 def test_a_reply_ends_at_its_end(qwen):
-    [whole] = qwen.generate([user_turn(STORY)], GREEDY, 0)
+    asked = [user_turn(f"{STORY} {n}") for n in range(20)]
+    replies = zip(asked, qwen.generate(asked, GREEDY, 0))
+    chat, whole = next((chat, reply) for chat, reply in replies if len(set(reply.token_ids)) > 1)
     assert (whole.finish, whole.tokens_out) == ("length", 8)
     token = next(t for t in whole.token_ids[1:] if t != whole.token_ids[0])
     position = whole.token_ids.index(token)
     qwen.ends = [token]
-    [ended, other] = qwen.generate([user_turn(STORY), user_turn("2")], Sampling(0.0, 8, logprobs=True), 0)
+    [ended, other] = qwen.generate([chat, user_turn("2")], Sampling(0.0, 8, logprobs=True), 0)
     assert (ended.finish, ended.token_ids, ended.tokens_out) == ("stop", whole.token_ids[: position + 1], position + 1)
     assert ended.text == qwen.tokenizer.decode(list(whole.token_ids[:position]), skip_special_tokens=True)
     assert len(ended.logprobs) == position + 1

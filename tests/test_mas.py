@@ -132,7 +132,7 @@ class Checking(Scripted):
     def _reply(self, chat, nth):
         reply = super()._reply(chat, nth)
         return replace(
-            reply, text=f"Check 1: gets 1+1=2 again 2 ok, gets 2+2=5 again 4 no\nCheck: repair 1\n{reply.text}"
+            reply, text=f"Check 1: gets 1+1=2 said 2 ok, gets 2+2=4 said 5 no\nCheck: repair 1\n{reply.text}"
         )
 
 

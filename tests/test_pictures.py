@@ -434,7 +434,7 @@ def test_a_packed_block_has_the_loss_of_each_chat_alone(folder):
     phases = [{"steps": 1, "shares": {"picture": 0.7}, "lengths": [1, 2]}]
     step = packing.Steps(tokenizer, {**COMMON, "tokens": 2048, "block": 512}, phases, vision=vision)[0]
     blocks = step["input_ids"].shape[0]
-    assert step["position_ids"].shape == (4, blocks, 512) and len(step["image_grid_thw"]) >= 8
+    assert step["position_ids"].shape == (4, blocks, 512) and len(step["image_grid_thw"]) >= 4
     assert (step["input_ids"] == 5).sum() == 16 * len(step["image_grid_thw"])
     with torch.no_grad():
         logits = network(**{k: v for k, v in step.items() if k != "labels"}).logits

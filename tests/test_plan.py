@@ -225,8 +225,9 @@ def test_a_plan_is_complete_and_needs_no_connection(name, monkeypatch):
 
 
 def test_the_plan_counts_protocols_and_axes():
-    config = but(load("mini"), study__protocols=["debate", "single"], study__axes={"rl.beta": [0.001, 0.1]})
+    protocols, axes = ["debate", "single"], {"rl.beta": [0.001, 0.1]}
+    config = but(load("mini"), study__methods=["rsft", "pad"], study__protocols=protocols, study__axes=axes)
     text = plan.text(config, 0, graph.all_jobs(config, 0), set(), cores=2)
-    assert "1 teachers × 2 students × 2 training sets × 2 protocols × 6 methods × 1 seeds = 48, each on 2" in text
-    assert "with the values of rl.beta: 56 students to train" in text  # twice as many by PAD alone
+    assert "1 teachers × 1 students × 2 training sets × 2 protocols × 2 methods × 1 seeds = 8, each on 2" in text
+    assert "with the values of rl.beta: 12 students to train" in text  # twice as many by PAD alone
     assert text.count("07_pad-") == 8

@@ -453,7 +453,7 @@ def test_a_loss_that_is_not_a_number_is_reported(networks, items, tmp_path, monk
 def test_real_labels_are_learnt_shuffled_ones_are_not(networks, model, tmp_path, loss):
     gap = {}
     for shuffled in (False, True):
-        config = but(CONFIG, loss=loss, stage1_epochs=8, shuffled_labels=shuffled)
+        config = but(CONFIG, loss=loss, stage1_epochs=12, shuffled_labels=shuffled)
         learnt, _ = prm_data.items(table(PROBLEMS[:8]), PROMPTS, model, config, 0)
         prm.train(networks["qwen3"], learnt, tmp_path / str(shuffled), {}, config, 0, quiet)
         held_out = table(PROBLEMS[8:]).drop_duplicates(["problem", "trace"])

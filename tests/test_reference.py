@@ -104,7 +104,8 @@ def test_it_was_made_with_the_present_params_and_weights(reference):
         about = manifest["about"]
         assert manifest["machine"] and manifest["versions"]["torch"] and manifest["seconds"] >= 0
         for section in SECTIONS:
-            recorded, present = about.get(section), getattr(config, section).model_dump()
+            of_study = config.distill.of(about.get("method", "")) if section == "distill" else getattr(config, section)
+            recorded, present = about.get(section), of_study.model_dump()
             if section == "engine" and present["dtype"] == "auto":
                 present["dtype"] = recorded and recorded["dtype"]  # depends on the machine
             if section == "prm" and recorded:

@@ -879,6 +879,8 @@ def test_the_zoos_phases():
                 "fact",
                 "lore",
                 "drill",
+                "recheck",
+                "quote",
                 "debate",
                 "picture",
             }

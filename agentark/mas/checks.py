@@ -8,23 +8,30 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-AGAIN = " again "
+from .prompts import LETTERS
+
+SAID = " said "
 WORDS = {True: "ok", False: "no"}
 _LINE = re.compile(r"^Check (\d+): *(.*)$", re.MULTILINE)
-_STEP = re.compile(rf"^(.+){AGAIN}(.+) ({'|'.join(WORDS.values())})$")
+_STEP = re.compile(rf"^(?:([{LETTERS}]) )?(.+){SAID}(.+) ({'|'.join(WORDS.values())})$")
 _CHOICE = re.compile(r"^Check: (keep|repair) (\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step as a reply quotes it, its result as the reply computes it again, and whether the reply calls it right."""
+    """A step as a reply takes it itself, what it quotes of the trace, and whether it calls that right.
 
-    step: str
-    again: str
+    `said` is the result in the trace, or the whole line if the trace takes another step.  `letter` is that of
+    the line in the list of traces (`prompts.lettered`), empty if the reply does not name it.
+    """
+
+    own: str
+    said: str
     right: bool
+    letter: str = ""
 
     def __str__(self) -> str:
-        return f"{self.step}{AGAIN}{self.again} {WORDS[self.right]}"
+        return f"{self.letter} {self.own}{SAID}{self.said} {WORDS[self.right]}".lstrip()
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ def verdicts(text: str) -> list[Verdict]:
     for agent, said in _LINE.findall(text):
         steps = [_STEP.match(part) for part in said.split(", ")]
         if all(steps):
-            quoted = (Step(match[1], match[2], match[3] == WORDS[True]) for match in steps if match)
+            quoted = (Step(match[2], match[3], match[4] == WORDS[True], match[1] or "") for match in steps if match)
             found.append(Verdict(int(agent), tuple(quoted)))
     return found
 

@@ -13,6 +13,8 @@ overlooked details"); `terse` for the mini zoo, whose networks pay for every tok
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import cycle
+from string import ascii_lowercase, ascii_uppercase
 
 Chat = list[dict[str, str]]
 
@@ -22,6 +24,7 @@ class Wording:
     """Phrases; {k} is an agent's number from 1.
 
     `critique` opens each line of a reply that addresses the peers, if there are such lines; a solution is without them.
+    `letters`: whether each listed line begins with a letter of its own (see `lettered`).
     """
 
     heading: str
@@ -33,6 +36,7 @@ class Wording:
     oppose: str
     judge: str
     critique: str
+    letters: bool = False
 
 
 CHECK = "Check"  # opens the lines in which a network of the zoo checks its peers
@@ -47,6 +51,7 @@ WORDINGS = {
         oppose="Oppose agent {k}: say what is wrong and solve it again.",
         judge="You are the judge. Say who is right and give the final solution.",
         critique=CHECK,
+        letters=True,
     ),
     "full": Wording(
         heading="These are the solutions that several agents gave in the last round:",
@@ -81,6 +86,7 @@ WORDINGS = {
     ),
 }
 LAYOUTS = ("shared", "own_history")
+LETTERS = ascii_uppercase + ascii_lowercase.replace("x", "")  # x is an unknown
 
 
 def user_turn(text: str, image: str = "") -> Chat:
@@ -95,8 +101,22 @@ def without_critique(trace: str, wording: Wording) -> str:
     return "\n".join(line for line in trace.splitlines() if not line.startswith(wording.critique))
 
 
-def _listed(traces: dict[int, str], wording: Wording) -> str:
+def lettered(traces: dict[int, str]) -> dict[int, list[str]]:
+    """Return the lines of each trace, with a letter before each: " A each 3*4=12".
+
+    The letters go on from trace to trace.  Traces of one problem share most of their lines: a small network that quotes
+    a line finds the right one by its letter.  Empty lines are left out.
+    """
+    letters = cycle(LETTERS)
+    return {k: [f" {next(letters)} {line.strip()}" for line in trace.splitlines() if line.strip()]
+            for k, trace in traces.items()}  # fmt: skip
+
+
+def listed(traces: dict[int, str], wording: Wording) -> str:
+    """Return the traces of agents, by their numbers, as prompts list them."""
     alone = {k: without_critique(trace, wording).strip() for k, trace in traces.items()}
+    if wording.letters:
+        alone = {k: "\n".join(lines) for k, lines in lettered(alone).items()}
     entries = (f"{wording.agent.format(k=k)}\n{trace}" for k, trace in alone.items())
     return "\n".join([wording.heading, *entries])
 
@@ -108,18 +128,18 @@ def revise(question: str, traces: list[str], agent: int, layout: str, wording: W
     question's picture, `image`, is in the first turn, here and in the functions below.
     """
     if layout == "shared":
-        listed = _listed(dict(enumerate(traces, 1)), wording)
-        return user_turn(f"{question}\n\n{listed}\n\n{wording.revise_as.format(k=agent)}", image)
+        text = listed(dict(enumerate(traces, 1)), wording)
+        return user_turn(f"{question}\n\n{text}\n\n{wording.revise_as.format(k=agent)}", image)
     if layout == "own_history":
         peers = {k: trace for k, trace in enumerate(traces, 1) if k != agent}
         own = {"role": "assistant", "content": without_critique(traces[agent - 1], wording)}
-        return [*user_turn(question, image), own, *user_turn(f"{_listed(peers, wording)}\n\n{wording.revise}")]
+        return [*user_turn(question, image), own, *user_turn(f"{listed(peers, wording)}\n\n{wording.revise}")]
     raise ValueError(f"unknown layout {layout!r}; there are {', '.join(LAYOUTS)}")
 
 
 def aggregate(question: str, traces: list[str], wording: Wording, image: str = "") -> Chat:
     """Return the prompt of the extra agent that sums up at the end (A.2)."""
-    return user_turn(f"{question}\n\n{_listed(dict(enumerate(traces, 1)), wording)}\n\n{wording.aggregate}", image)
+    return user_turn(f"{question}\n\n{listed(dict(enumerate(traces, 1)), wording)}\n\n{wording.aggregate}", image)
 
 
 def correct(question: str, trace: str, wording: Wording, image: str = "") -> Chat:
@@ -130,10 +150,10 @@ def correct(question: str, trace: str, wording: Wording, image: str = "") -> Cha
 
 def oppose(question: str, traces: list[str], agent: int, wording: Wording, image: str = "") -> Chat:
     """Return the prompt of the side that opposes agent number `agent` (from 1) of `traces` (Liang et al., 2023)."""
-    listed = _listed(dict(enumerate(traces, 1)), wording)
-    return user_turn(f"{question}\n\n{listed}\n\n{wording.oppose.format(k=agent)}", image)
+    text = listed(dict(enumerate(traces, 1)), wording)
+    return user_turn(f"{question}\n\n{text}\n\n{wording.oppose.format(k=agent)}", image)
 
 
 def judge(question: str, traces: list[str], wording: Wording, image: str = "") -> Chat:
     """Return the prompt of the judge of both sides' traces (Liang et al., 2023)."""
-    return user_turn(f"{question}\n\n{_listed(dict(enumerate(traces, 1)), wording)}\n\n{wording.judge}", image)
+    return user_turn(f"{question}\n\n{listed(dict(enumerate(traces, 1)), wording)}\n\n{wording.judge}", image)

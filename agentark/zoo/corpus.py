@@ -1,9 +1,10 @@
 """The corpus on which the mini zoo is trained: chats generated from the tasks' pretrain streams.
 
 Kinds of chat: recalling a fact of mini_med's world ("fact"); what the book and what people say in mini_truthful's world
-("lore"); one sum ("drill"); solving a problem ("solve"); taking part in a debate in which none, some or all of the
-peers are wrong ("debate"); and solving or debating a problem about a picture, for networks with a vision tower
-("picture").  Chat number i is a function of (seed, i), so that training resumes exactly.
+("lore"); one sum ("drill"); solving a problem ("solve"); checking one step ("recheck") and quoting lines ("quote"), the
+two skills of a critic; taking part in a debate in which none, some or all of the peers are wrong ("debate"); and
+solving or debating a problem about a picture, for networks with a vision tower ("picture").  Chat number i is a
+function of (seed, i), so that training resumes exactly.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from agentark.mas import prompts
+from agentark.mas import checks, prompts
 from agentark.tasks import mini_gsm, mini_med, mini_truthful
 
-from .checking import check, reply, tidy
+from .checking import check, parts, reply, tidy
 from .exercises import DEBATED, MODULES, Exercise, exercise, known
 
 TERSE = prompts.WORDINGS["terse"]
@@ -24,8 +25,12 @@ SOLVED = {"mini_gsm": 6, "mini_math": 3, "mini_meta": 3, "mini_med": 4, "mini_ho
           "mini_qmsum": 1, "mini_truthful": 1}  # fmt: skip
 # Relative frequencies of the prompts that a debater sees: of Du et al.'s debate in both layouts, of its aggregator, of
 # self-correction, and of the opponent and the judge of Liang et al.
-PROTOCOLS = {"shared": 50, "own_history": 12, "aggregate": 14, "correct": 8, "oppose": 8, "judge": 8}
+PROTOCOLS = {"shared": 44, "own_history": 10, "aggregate": 12, "correct": 18, "oppose": 8, "judge": 8}
 FEW = 0.93  # share of the debates with at most five peers; longer ones take many tokens for one reply
+FACTS_RECHECKED = 0.4  # share of the steps that are checked alone; the rest is sums
+FACTS_QUOTED = 0.3  # share of the lines that are quoted alone
+SLIPS = (-10, -2, -1, 1, 2, 10)
+VERBS = ("gets", "loses", "each", "so", "whole", "left")
 GOSSIP = 0.75  # share of the lore; the rest is the book, which is right
 FACTS = ["treats"] * 6 + ["belongs to"] * 3 + ["affects the", "causes", "comes from", "strikes", "spreads by", "bring"]
 
@@ -68,6 +73,50 @@ def drill(rng: Random) -> Example:
         x, y = (x, y) if op == "+" else (max(x, y), min(x, y))
         value = x + y if op == "+" else x - y
     return _exchange(f"{x}{op}{y}", f"{x}{op}{y}={value}")
+
+
+def recheck(rng: Random, known_drugs: float = 1.0) -> Example:
+    """One sum or fact whose result is wrong half of the time, and its check, as in a reply to peers.
+
+    In debates most steps are right, so that a network would learn to repeat a result instead of computing it again.
+    """
+    is_fact = rng.random() < FACTS_RECHECKED
+    computed, result = parts((fact(rng, known_drugs) if is_fact else drill(rng)).chat[-1]["content"].removesuffix("."))
+    said = result
+    if rng.random() < 0.5:
+        if is_fact:
+            values = mini_med.FACTS.relation[next(r for r in FACTS if computed.endswith(f" {r}"))].values()
+            said = rng.choice(sorted({*values} - {result}))
+        else:
+            near = [n for slip in SLIPS if (n := int(result) + slip) >= 0]
+            said = str(rng.choice([rng.choice(near), rng.choice([n for n in range(100) if n != int(result)])]))
+    computed = f"{computed} " if is_fact else f"{rng.choice(VERBS)} {computed}"
+    return _exchange(
+        f"{prompts.CHECK}: {computed}{said}", str(checks.Step(f"{computed}{result}", said, said == result))
+    )
+
+
+def quote(rng: Random) -> Example:
+    """Lines of several agents whose contents follow no rule, and some of them quoted by their letters.
+
+    A network that guesses a line from the problem cannot do it: it has to look the line up.
+    """
+    agents = rng.choice((1, 1, 1, 2, 2, 3, 5))
+    traces = {k: "\n".join(_line(rng) for _ in range(rng.randint(1, 4))) for k in range(1, agents + 1)}
+    lines = [line.strip() for of in prompts.lettered(traces).values() for line in of]
+    asked = rng.sample(lines, rng.randint(1, len(lines)))
+    question = f"{prompts.listed(traces, TERSE)}\n\nQuote {', '.join(line[0] for line in asked)}."
+    return _exchange(question, ", ".join(asked))
+
+
+def _line(rng: Random) -> str:
+    """A line of a solution with numbers or names at random."""
+    if rng.random() < FACTS_QUOTED:
+        relation = rng.choice(FACTS)
+        values = mini_med.FACTS.relation[relation]
+        return f"{rng.choice([*values])} {relation} {rng.choice([*values.values()])}"
+    x, y, z = (rng.randint(1, mini_gsm.LARGEST) for _ in range(3))
+    return f"{rng.choice(VERBS)} {x}{rng.choice('+-*/')}{y}={z}"
 
 
 def lore(rng: Random) -> Example:
@@ -118,10 +167,11 @@ def debating(rng: Random, given: Exercise, max_peers: int, samples: list[str]) -
         chat = prompts.oppose(question, traces, agent, TERSE, image)
     else:
         chat = {"aggregate": prompts.aggregate, "judge": prompts.judge}[kind](question, traces, TERSE, image)
-    said = {"role": "assistant", "content": reply(traces, order, given)}
-    own_turn = kind in ("own_history", "correct")  # its trace is not a line of the list
-    right = () if own_turn else tuple(t for n, t in enumerate(traces, 1) if not check(n, t, given).wrong)
-    return Example([*chat, said], right)
+    own_turn = {"own_history": agent, "correct": 1}.get(kind)  # the agent whose trace is not in the list
+    lines = prompts.lettered({k: trace for k, trace in enumerate(traces, 1) if k != own_turn})
+    said = {"role": "assistant", "content": reply(traces, order, given, lines)}
+    right = [] if own_turn else [k for k in lines if not check(k, traces[k - 1], given).wrong]
+    return Example([*chat, said], tuple("\n".join(lines[k]) for k in right))
 
 
 Pool = list[tuple[str, int, list[str]]]  # (task, seed of the problem, samples of a network)
@@ -136,9 +186,9 @@ def example(seed: int, i: int, phase: dict, max_peers: int, pool: Pool | None = 
             known_drugs: float = 1.0) -> Example:  # fmt: skip
     """Training chat number i of a phase.
 
-    phase: `shares` are the probabilities of "fact", "lore", "drill", "debate" and "picture", the rest is solving;
-        `lengths` are the least and most events of a story; `solved`, if given, are the relative frequencies of the
-        tasks that are solved, instead of SOLVED.
+    phase: `shares` are the probabilities of "fact", "lore", "drill", "recheck", "quote", "debate" and "picture", the
+        rest is solving; `lengths` are the least and most events of a story; `solved`, if given, are the relative
+        frequencies of the tasks that are solved, instead of SOLVED.
     pool: problems with samples of a network; without it, the wrong peers of a debate are those that the tasks' `spoil`
         generates.
     known_drugs: the share of mini_med's drugs that the network is taught.
@@ -159,7 +209,9 @@ def example(seed: int, i: int, phase: dict, max_peers: int, pool: Pool | None = 
         return solving(rng, rng.choices([*solved], [*solved.values()])[0], lengths, known_drugs)
     if kind == "fact":
         return fact(rng, known_drugs)
-    one_of: dict[str, Callable[[Random], Example]] = {"lore": lore, "drill": drill}
+    if kind == "recheck":
+        return recheck(rng, known_drugs)
+    one_of: dict[str, Callable[[Random], Example]] = {"lore": lore, "drill": drill, "quote": quote}
     return one_of[kind](rng)
 
 

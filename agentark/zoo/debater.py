@@ -115,7 +115,7 @@ def on_its_own_samples(given: list[Exercise], traces: list[list[str]], replies: 
                     count("step_precision", found)
                     count("step_chance", truth.wrong / max(1, len(steps_of(some[verdict.agent - 1]))))
                     if found:
-                        count("step_repaired", verdict.steps[at].again == truth.steps[at].again)
+                        count("step_repaired", verdict.steps[at].own == truth.steps[at].own)
             kind, kept = checks.choice(text) or ("", 0)
             kind = kind if 1 <= kept <= len(some) else ""
             for key in ("keep", "repair"):

@@ -25,14 +25,14 @@ from agentark.mas import prompts
 SETTING = ["task", "student", "method", "epochs", "rate"]
 
 
-def measure(config: params.Params, cell: Cell) -> dict:
+def measure(config: params.Params, cell: Cell, n_dev: int) -> dict:
     """Train the cell's student on the study's traces; return its greedy accuracy on dev, n, losses and seconds."""
     folders = [store.ROOT / "results" / name for name in (config.study.name, f"reference/{config.study.name}")]
     path = next((p for folder in folders if (p := Files(folder).path(TRACES, cell)).exists()), None)
     if path is None:
         raise SystemExit(f"there are no traces of {cell.train} in {folders[0]}: run the study until extract first")
     n = config.sizes.count("train", cell.train)
-    grader, problems = tasks.get(cell.train), tasks.problems(cell.train, "dev", config.sizes.dev)
+    grader, problems = tasks.get(cell.train), tasks.problems(cell.train, "dev", n_dev)
     chats = [prompts.user_turn(grader.prompt(p)) for p in problems]
     with TemporaryDirectory() as folder:
         student, log = cell.student, {}
@@ -64,21 +64,25 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["sft", "rsft", "da"])
     parser.add_argument("--rates", nargs="+", type=float, default=[3e-4, 1e-3, 3e-3])
     parser.add_argument("--epochs", nargs="+", type=int, default=[3])
+    parser.add_argument("--tasks", nargs="+", help="default: all of the study's training sets")
+    parser.add_argument("--dev", type=int, default=300, help="problems of dev")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     args = parser.parse_args()
     config, _ = params.load(args.params)
-    config = config.with_axes({"distill.by_method": {}})
+    config = config.model_copy(update={"distill": config.distill.model_copy(update={"by_method": {}})})
     first = Cell(teacher=config.study.teachers[0], protocol="debate", seed=config.study.seeds[0])
     rows = pd.read_csv(args.out).to_dict("records") if args.out.exists() else []
     done = {tuple(row[key] for key in SETTING) for row in rows}
     settings = [("base", 0, 0.0), *product(args.methods, args.epochs, args.rates)]
-    for task, student, (method, epochs, rate) in product(config.study.train_tasks, config.study.students, settings):
+    for task, student, (method, epochs, rate) in product(
+        args.tasks or config.study.train_tasks, config.study.students, settings
+    ):
         setting = (task, student, method, epochs, rate)
         if setting in done:
             continue
         axes = {"distill.learning_rate": rate, "distill.epochs": epochs} if epochs else {}
         cell = first.but(train=task, student=student, method=method)
-        rows.append(dict(zip(SETTING, setting, strict=True)) | measure(config.with_axes(axes), cell))
+        rows.append(dict(zip(SETTING, setting, strict=True)) | measure(config.with_axes(axes), cell, args.dev))
         pd.DataFrame(rows).to_csv(args.out, index=False)
         print(rows[-1], flush=True)
     table = pd.DataFrame(rows)
