@@ -138,6 +138,19 @@ def test_by_method_says_the_level(predictions):
     assert "its 95 % interval" in figures.by_method(tables.main_results(predictions))._supxlabel.get_text()
 
 
+def test_by_method_draws_students_of_another_task_hollow(predictions):
+    main = tables.main_results(predictions)
+    main = main[main["method"].isin(["base", "rsft"]) & (main["test"] == "mini_gsm")]
+    others = main[~main["train"].isin(["-", "mini_gsm"])]
+
+    def hollow(rows) -> list[float]:
+        lines = figures.by_method(rows).axes[0].get_lines()
+        return sorted(x for line in lines if line.get_markerfacecolor() == "white" for x in line.get_xdata())
+
+    assert len(others) and hollow(main) == pytest.approx(sorted(100 * others["accuracy"]))
+    assert hollow(main[main["train"] != "mini_gsm"]) == []  # no student was trained on the test's own task
+
+
 def test_main_results_take_the_greedy_answer_only(predictions):
     sampled = predictions.query("method == 'rsft'").assign(sample=0, correct_flexible=False)
     more = pd.concat([predictions, sampled], ignore_index=True)

@@ -22,6 +22,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from agentark.cells.cell import NONE
 from agentark.mas.protocol import protocols
 from agentark.models.names import display_name
 
@@ -109,6 +110,8 @@ def _grid(rows: int, columns: int, width: float, height: float, **kwargs) -> tup
 def by_method(main: pd.DataFrame, level: float = 0.95) -> Figure:
     """Accuracy of each method, one panel per test, with each teacher's debate as a line (the paper's Fig. 2, right).
 
+    Where a test's own task is a training set, students of other sets are drawn hollow and are not in the mean.
+
     main: what `tables.main_results` returns at `level`.  Raises ValueError if it is empty or lacks a column.
     """
     check(main, MAIN, "main results")
@@ -117,7 +120,10 @@ def by_method(main: pd.DataFrame, level: float = 0.95) -> Figure:
     styles, tests = _methods(students["method"]), sorted(main["test"].unique())
     figure, grid = _grid(1, len(tests), 4.2, _height(students, "method") * len(styles) + 1.3, sharey=True)
     for axes, test in zip(grid[0], tests, strict=True):
-        _all_methods(axes, students[students["test"] == test], styles, ("accuracy", "ci_low", "ci_high"))
+        here = students[students["test"] == test]
+        others = (here["train"] != test) & (here["train"] != NONE) & (here["train"] == test).any()
+        _hollow(axes, here[others], styles)
+        _all_methods(axes, here[~others], styles, ("accuracy", "ci_low", "ci_high"))
         lines = teachers[teachers["test"] == test].groupby("teacher")["accuracy"].mean()
         for i, (teacher, accuracy) in enumerate(lines.items()):
             label = f"debate of {display_name(teacher)}: {100 * accuracy:.1f}"
@@ -130,8 +136,16 @@ def by_method(main: pd.DataFrame, level: float = 0.95) -> Figure:
         _room(axes)
         axes.set_title(test, fontweight="bold")
         axes.set_xlabel("accuracy (%)")
-    caption(figure, EACH_CELL.format(100 * level))
+    caption(figure, f"{EACH_CELL.format(100 * level)}; hollow: trained on another task, and not in the mean")
     return figure
+
+
+def _hollow(axes, part: pd.DataFrame, styles: dict) -> None:
+    """The cells of each method without intervals, in the rows of `_all_methods`."""
+    for y, (method, (_, colour, _)) in enumerate(styles.items()):
+        values = 100 * part.loc[part["method"] == method, "accuracy"]
+        look: dict[str, Any] = {"marker": "o", "markersize": 4.5, "markerfacecolor": "white", "color": colour}
+        axes.plot(values, [y] * len(values), linestyle="none", zorder=2, **look)
 
 
 @looks
