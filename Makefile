@@ -49,7 +49,7 @@ reproduce: params-exist $(STAMP) ## run the study params/TIER.yaml: every table 
 	@echo "Running $(PARAMS) on $(CORES) cores; a killed run resumes where it stopped"
 	@$(RUN) .venv/bin/agentark run $(PARAMS) --cores $(CORES)
 
-quick: $(STAMP) ## one student through debate, extraction, R-SFT and evaluation on a slice: under three minutes
+quick: $(STAMP) ## one student through debate, extraction, R-SFT and evaluation on a slice: about three minutes
 	@$(RUN) .venv/bin/agentark run params/quick.yaml --cores $(CORES)
 	@echo "The figure: figures/quick/fig2_right_by_method.png"
 
