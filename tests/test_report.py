@@ -377,7 +377,7 @@ def test_each_cell_has_its_own_interval(main):
     place = list(figures._methods(main[main["student"] != "-"]["method"])).index("rsft")
     drawn = [s for lines in axes.collections for s in lines.get_segments() if abs(s[0][1] - s[1][1]) < 1e-9]
     drawn = [(s[0][0], s[1][0]) for s in drawn if place - 0.5 < s[0][1] < place + 0.5]
-    assert np.allclose(drawn, 100 * rows[["ci_low", "ci_high"]].to_numpy())
+    assert np.allclose(sorted(drawn), 100 * rows[["ci_low", "ci_high"]].sort_values(["ci_low", "ci_high"]).to_numpy())
 
 
 def test_by_method_shows_the_means(main):

@@ -141,9 +141,11 @@ def by_method(main: pd.DataFrame, level: float = 0.95) -> Figure:
 
 
 def _hollow(axes, part: pd.DataFrame, styles: dict) -> None:
-    """The cells of each method without intervals, in the rows of `_all_methods`."""
+    """The cells of each method as hollow points, in the rows of `_all_methods`."""
     for y, (method, (_, colour, _)) in enumerate(styles.items()):
-        values = 100 * part.loc[part["method"] == method, "accuracy"]
+        cells = part[part["method"] == method]
+        values, lows, highs = (100 * cells[c].to_numpy() for c in ("accuracy", "ci_low", "ci_high"))
+        axes.hlines([y] * len(values), lows, highs, color=colour, linewidth=1.0, alpha=0.6, zorder=1)
         look: dict[str, Any] = {"marker": "o", "markersize": 4.5, "markerfacecolor": "white", "color": colour}
         axes.plot(values, [y] * len(values), linestyle="none", zorder=2, **look)
 
