@@ -2,8 +2,8 @@
 
     python benchmarks/tuning/distill.py params/mini.yaml --methods rsft da --rates 3e-4 1e-3 3e-3 --epochs 3 6
 
-The traces are those of the study's run (`agentark run params/mini.yaml --until extract`), or of its reference; students
-go to a temporary folder.  Each row is written at once to --out, and a second call makes only the rows that are missing.
+The traces are those of the study's run (notebooks 01 and 02), or of its reference; students go to a temporary folder.
+Each row is written at once to --out, and a second call makes only the rows that are missing.
 The test split is not used.
 """
 
@@ -30,7 +30,9 @@ def measure(config: params.Params, cell: Cell, n_dev: int) -> dict:
     folders = [store.ROOT / "results" / name for name in (config.study.name, f"reference/{config.study.name}")]
     path = next((p for folder in folders if (p := Files(folder).path(TRACES, cell)).exists()), None)
     if path is None:
-        raise SystemExit(f"there are no traces of {cell.train} in {folders[0]}: run the study until extract first")
+        raise SystemExit(
+            f"there are no traces of {cell.train} in {folders[0]}: run notebooks 01 and 02 of the study first"
+        )
     n = config.sizes.count("train", cell.train)
     grader, problems = tasks.get(cell.train), tasks.problems(cell.train, "dev", n_dev)
     chats = [prompts.user_turn(grader.prompt(p)) for p in problems]
@@ -72,13 +74,13 @@ def main() -> None:
     config = config.model_copy(update={"distill": config.distill.model_copy(update={"by_method": {}})})
     first = Cell(teacher=config.study.teachers[0], protocol="debate", seed=config.study.seeds[0])
     rows = pd.read_csv(args.out).to_dict("records") if args.out.exists() else []
-    done = {tuple(row[key] for key in SETTING) for row in rows}
+    done = {tuple(row[key] for key in (*SETTING, "n", "train")) for row in rows}
     settings = [("base", 0, 0.0), *product(args.methods, args.epochs, args.rates)]
     for task, student, (method, epochs, rate) in product(
         args.tasks or config.study.train_tasks, config.study.students, settings
     ):
         setting = (task, student, method, epochs, rate)
-        if setting in done:
+        if (*setting, args.dev, config.sizes.count("train", task)) in done:
             continue
         axes = {"distill.learning_rate": rate, "distill.epochs": epochs} if epochs else {}
         cell = first.but(train=task, student=student, method=method)
