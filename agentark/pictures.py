@@ -1,9 +1,10 @@
 """Small pictures, drawn by numpy alone: the text that stands for a picture is all that is stored of it.
 
-A picture has 16 cells, four in a row.  A cell is empty or holds one thing: a circle, a square, a triangle or a digit,
-in one of three colours.  Its *key* has a code of two letters for each cell ("rc" is a red circle, "b4" a blue 4, "--"
-nothing) and, after a slash, a number: the sizes of the things and their places within the cells are a function of the
-key.  Pictures are therefore the same on every machine and fit into a table or a chat as text.
+A picture has 16 cells, four in a row, which are called A to P.  A cell is empty or holds one thing: a circle, a square,
+a triangle or a digit, in one of three colours.  Its *key* has a code of two letters for each cell ("rc" is a red
+circle, "b4" a blue 4, "--" nothing) and, after a slash, a number: the sizes of the things and their places within the
+cells are a function of the key; a digit is always in the middle.  Pictures are therefore the same on every machine and
+fit into a table or a chat as text.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import struct
 import zlib
 from functools import cache
 from random import Random
+from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # only a picture that is drawn needs it: tasks are imported by programs that draw none
@@ -20,8 +22,13 @@ if TYPE_CHECKING:  # only a picture that is drawn needs it: tasks are imported b
 
 CELLS, CELL = 4, 14  # cells in a row and in a column, and pixels of a cell: that many belong to a merged patch
 SIDE = CELLS * CELL  # pixels
+LETTERS = ascii_uppercase[: CELLS**2]  # the names of the cells, row by row
+ROWS = [LETTERS[start : start + CELLS] for start in range(0, CELLS**2, CELLS)]
 COLOURS = {"r": (220, 40, 40), "b": (40, 70, 220), "g": (40, 160, 60)}
 SHAPES = "cst"
+# Levels by which each further column of the paper has less red, and each further row less green.  A small vision tower
+# cannot tell equal cells apart otherwise: its attention knows distances only.
+SHADE = 40
 EMPTY = "--"
 BLANK = " ".join([EMPTY] * CELLS**2) + "/0"  # nothing but paper: what is answered to it was not seen
 SIZES = (9, 11)  # pixels of a circle, a square or a triangle
@@ -66,13 +73,18 @@ def draw(picture: str) -> np.ndarray:
     import numpy as np
 
     pixels, rng = np.full((SIDE, SIDE, 3), 255, dtype=np.uint8), Random(f"picture {picture}")
+    shade = (np.arange(SIDE) // CELL * SHADE).astype(np.uint8)
+    pixels[:, :, 0] -= shade[None, :]
+    pixels[:, :, 1] -= shade[:, None]
     for n, code in enumerate(cells(picture)):
         if code == EMPTY:
             continue
         stencil = _stencil(code[1], rng.choice(SIZES))
         height, width = stencil.shape
-        top = n // CELLS * CELL + rng.randint(1, CELL - 1 - height)
-        left = n % CELLS * CELL + rng.randint(1, CELL - 1 - width)
+        top, left = (CELL - height) // 2, (CELL - width) // 2  # of a digit; things lie anywhere in their cells
+        if not code[1].isdigit():
+            top, left = rng.randint(1, CELL - 1 - height), rng.randint(1, CELL - 1 - width)
+        top, left = top + n // CELLS * CELL, left + n % CELLS * CELL
         pixels[top : top + height, left : left + width][stencil] = COLOURS[code[0]]
     return pixels
 

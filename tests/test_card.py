@@ -7,11 +7,11 @@ import pytest
 import torch
 import yaml
 
-from agentark import engines, stats, tasks
+from agentark import engines, pictures, stats, tasks
 from agentark.engines import Completion
 from agentark.models import load
 from agentark.tasks import Problem, mini
-from agentark.zoo import card, debater, gold, measuring, speed, ways
+from agentark.zoo import card, debater, gold, measuring, seeing, speed, ways
 from agentark.zoo.checking import reply
 from agentark.zoo.corpus import Example
 from agentark.zoo.exercises import DEBATED, MODULES, known
@@ -37,6 +37,7 @@ TRAINED = {
     "matmul_share": 0.125,
     "machine": "a machine",
 }
+SEES = {**TRAINED, "phases": [{**SOLVING, "shares": {"picture": 0.5}}]}
 TEACHER = {**TRAINED, "role": "teacher Net", "phases": [{**SOLVING, "shares": {"debate": 0.5}}]}
 COMMON = {"seed": 0, "tokens": 512, "block": 256, "max_peers": 3, "weight_decay": 0.0, "bf16": False}
 SETTINGS = {
@@ -192,6 +193,36 @@ def test_a_bad_critic_by_hand():
     }  # fmt: skip
     control = debater.on_injected_errors([said, "Check 3: x=1 said 1 ok"], [2, 2])
     assert [control[key]["value"] for key in ("found", "passed", "balanced", "no_verdict")] == [0, 0.5, 0.25, 0.25]
+
+
+# Pictures
+
+
+def test_what_is_right_of_a_picture_and_of_blank_paper(monkeypatch, tmp_path):
+    """An engine that reads the picture is right; of paper, which it takes for another picture, seldom."""
+    problems = measuring.problems_of("mini_pictures", "dev", 60)
+    gold = {(p.question, p.image): p.solution for p in problems}
+
+    class Sees:
+        def generate(self, chats, sampling, seed):
+            assert sampling.temperature == 0
+            said = [gold.get((chat[0]["content"], chat[0]["image"]), "Answer: 3") for chat in chats]
+            assert {chat[0]["image"] == pictures.BLANK for chat in chats} in ({True}, {False})
+            return [Completion(text, (1,), "stop", 1, 0, 1) for text in said]
+
+    monkeypatch.setattr(engines, "make", lambda name, config: Sees())
+    network, n = Network(tmp_path, SEES), 0
+    for kind in card.SECTIONS["pictures"].parts(SETTINGS):
+        found = seeing.measure(network, kind, {"problems": 60})
+        asked = [p for p in problems if p.template.startswith(kind)]
+        n += len(asked)
+        assert found["seen"]["value"] == 1 and found["seen"]["n"] == found["blank"]["n"] == len(asked)
+        assert found["blank"]["value"] == round(sum(p.answer == "3" for p in asked) / len(asked), 4)
+        assert 0 < found["chance"] < 0.6
+    assert n == 60
+    measured = {"pictures": {"parts": {kind: found}}}
+    text = page({**SEES, "measured": measured})
+    assert f"| {kind} | {100 * found['chance']:.1f} | " in text and "100.0 [" in text.split("## Pictures")[1]
 
 
 # The ways to answer
@@ -357,9 +388,10 @@ def test_the_command(sections, net, monkeypatch, capsys):
 
 
 def test_sections_of_students_and_teachers():
-    of = {name: (section.of(TRAINED), section.of(TEACHER)) for name, section in card.SECTIONS.items()}
-    assert of == {"accuracy": (True, True), "gold": (True, False), "debater": (False, True), "ways": (False, True),
-                  "speed": (True, True)}  # fmt: skip
+    of = {name: tuple(map(section.of, (TRAINED, TEACHER, SEES))) for name, section in card.SECTIONS.items()}
+    student, teacher = (True, False, True), (False, True, False)
+    assert of == {"accuracy": (True,) * 3, "pictures": (False, False, True), "gold": student, "debater": teacher,
+                  "ways": teacher, "speed": (True,) * 3}  # fmt: skip
 
 
 def test_no_test_problem_is_read(oracle, tmp_path, monkeypatch):
@@ -421,3 +453,4 @@ def test_the_page_has_every_number(oracle, tmp_path):
 
 def test_the_page_names_what_is_missing():
     assert "The sections accuracy, gold, debater, ways, speed of" in page(TRAINED)
+    assert "The sections pictures, accuracy, gold, debater, ways, speed of" in page(SEES)

@@ -184,6 +184,24 @@ def test_a_step_that_is_checked_alone_is_wrong_half_of_the_time():
     assert all(exercises.known(drug, 0.4) for drug in asked & mini_med.DRUGS)
 
 
+def test_a_review_names_the_lines_of_one_agent_up_to_the_first_wrong_one():
+    wrong = 0
+    for i in range(100):
+        asked, said = (turn["content"] for turn in corpus.review(Random(i), 0.4).chat)
+        (verdict,) = checks.verdicts(said)
+        agent = int(re.search(r"\n\nCheck (\d)\.$", asked)[1])
+        lines = asked.split(f"Agent {agent}:\n")[1].split("\nAgent")[0].split("\n\n")[0].splitlines()
+        assert verdict.agent == agent and len(verdict.steps) <= len(lines)
+        for step, line in zip(verdict.steps, lines):
+            result = checking.parts(step.own)[1]
+            assert line == f" {step.letter} {step.own.removesuffix(result)}{step.said}"
+            assert step.right == (step.said == result)
+        assert all(step.right for step in verdict.steps[:-1])
+        assert verdict.wrong or len(verdict.steps) == len(lines)
+        wrong += verdict.wrong
+    assert 30 < wrong < 70
+
+
 def test_quotes_are_the_lines_of_their_letters():
     for i in range(40):
         asked, said = (turn["content"] for turn in corpus.quote(Random(i)).chat)

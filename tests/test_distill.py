@@ -215,23 +215,22 @@ def test_controls_of_equal_tokens(tokenizer, method, partner, length):
     times = [found.count(example) for example in once]
     assert sum(times) == len(found) and max(times) - min(times) <= 1
     assert found == examples_of(method, traces, 0, tokenizer)
-    assert (method == "gold_rsft") <= (found == examples_of("continued", traces, 0, tokenizer))
 
 
 @pytest.mark.parametrize("length", [1, 40, 400])  # 400: more than all six gold solutions have
-def test_continued_has_as_many_tokens_as_rsft(tokenizer, length):
+def test_gold_has_as_many_tokens_as_rsft(tokenizer, length):
     traces = TRACES.assign(text=[t + " plums" * length for t in TRACES.text])
-    rsft, continued = (examples_of(method, traces, 0, tokenizer) for method in ("rsft", "continued"))
+    rsft, gold = (examples_of(method, traces, 0, tokenizer) for method in ("rsft", "gold_rsft"))
     longest = max(data.completion_tokens([Example("", "", p.solution)], tokenizer) for p in PROBLEMS)
-    excess = data.completion_tokens(continued, tokenizer) - data.completion_tokens(rsft, tokenizer)
+    excess = data.completion_tokens(gold, tokenizer) - data.completion_tokens(rsft, tokenizer)
     assert 0 <= excess < longest
-    assert all((text, weight) == (PROBLEMS[n].solution, 1.0) for n, text, weight in contents(continued))
-    times = [[n for n, _, _ in contents(continued)].count(n) for n in range(6)]
+    assert all((text, weight) == (PROBLEMS[n].solution, 1.0) for n, text, weight in contents(gold))
+    times = [[n for n, _, _ in contents(gold)].count(n) for n in range(6)]
     assert max(times) - min(times) <= 1
-    assert continued == examples_of("continued", traces, 0, tokenizer) != examples_of("continued", traces, 1, tokenizer)
+    assert gold == examples_of("gold_rsft", traces, 0, tokenizer) != examples_of("gold_rsft", traces, 1, tokenizer)
 
 
-IMITATING = ["rsft", "da", "rsft_single", "continued", "da_single", "gold_rsft", "gold_da", "rsft_tokens"]
+IMITATING = ["rsft", "da", "rsft_single", "da_single", "gold_rsft", "gold_da", "rsft_tokens"]
 
 
 @pytest.mark.parametrize("method", IMITATING)
@@ -242,7 +241,7 @@ def test_nothing_to_learn(tokenizer, method):
             students.examples(CELL.but(method=method), traces, 6, tokenizer)
 
 
-@pytest.mark.parametrize("method", ["sft", "continued", "gold_da"])
+@pytest.mark.parametrize("method", ["sft", "gold_rsft", "gold_da"])
 def test_problems_that_extraction_left_out_teach_no_method(tokenizer, method):
     """Not even the methods that learn from gold solutions, which need no trace."""
     traces = TRACES.assign(text="plums " * 120)
@@ -427,7 +426,7 @@ ABOUT = {"stage": "distill", "distill": {"learning_rate": 1e-3}}
 
 @pytest.fixture(scope="module")
 def rows(tokenizer):
-    examples = examples_of("continued", TRACES.assign(text="plums " * 120), 0, tokenizer)
+    examples = examples_of("gold_rsft", TRACES.assign(text="plums " * 120), 0, tokenizer)
     return encode_all(examples, tokenizer, 1.0, 400, 0.0)[0]
 
 

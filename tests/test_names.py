@@ -48,7 +48,7 @@ UNKNOWN = [  # a change of mini.yaml, the nearest name, and some of the names th
 @pytest.mark.parametrize(
     ("methods", "name", "partner"),
     [
-        (["sft", "continued"], "continued", "rsft"),
+        (["sft", "gold_rsft"], "gold_rsft", "rsft"),
         (["rsft", "da_single"], "da_single", "da"),
         (["pad_shuffled"], "pad_shuffled", "pad"),
     ],

@@ -34,11 +34,11 @@ def cell(method, share, teacher="-", student="-", train="-", test="mini_gsm", se
 
 
 def study(
-    methods=("sft", "continued", "rsft_single", "rsft", "da"),
+    methods=("sft", "gold_rsft", "rsft_single", "rsft", "da"),
     students=("llama", "qwen"),
     tests=("mini_gsm", "mini_med"),
 ) -> pd.DataFrame:
-    shares = {"sft": 0.3, "continued": 0.5, "rsft_single": 0.55, "rsft": 0.7, "da": 0.75, "pad": 0.8}
+    shares = {"sft": 0.3, "gold_rsft": 0.5, "rsft_single": 0.55, "rsft": 0.7, "da": 0.75, "pad": 0.8}
     parts = []
     for test in tests:
         for method, share in (("teacher_single", 0.7), ("teacher_majority", 0.8), ("teacher_debate", 0.9)):
@@ -192,7 +192,7 @@ def test_comparisons(predictions):
     pairs = table.query("student == 'llama' and train == 'mini_gsm' and test == 'mini_gsm'").set_index(
         ["method", "against"]
     )
-    assert set(pairs.loc["da"].index) == {"base", "rsft", "rsft_single", "continued", "base_majority", "teacher_debate"}
+    assert set(pairs.loc["da"].index) == {"base", "rsft", "rsft_single", "gold_rsft", "base_majority", "teacher_debate"}
     assert set(pairs.loc["sft"].index) == {"base", "teacher_debate"}
     row = pairs.loc[("da", "base")]  # 14 items won, none lost, of 40
     assert row["difference"] == pytest.approx(0.35) and row["n"] == 40

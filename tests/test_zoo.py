@@ -881,6 +881,7 @@ def test_the_zoos_phases():
                 "drill",
                 "recheck",
                 "quote",
+                "review",
                 "debate",
                 "picture",
             }

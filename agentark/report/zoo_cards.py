@@ -104,6 +104,13 @@ def drugs(table: pd.DataFrame) -> pd.DataFrame:
     return view(table[table.what.isin(kinds)].assign(kind=table.what.map(kinds)), ["network"], "kind")
 
 
+def pictures(table: pd.DataFrame) -> pd.DataFrame:
+    """Greedy accuracy on questions about a picture, and about blank paper in its place."""
+    kinds = {"blank": "blank paper", "seen": "picture"}
+    found = table[table.section == "pictures"]
+    return view(found.assign(shown=found.what.map(kinds)), ["network", "part"], "shown")
+
+
 def gold(table: pd.DataFrame) -> pd.DataFrame:
     """The positive control of imitation: accuracy before, and after training on so many gold solutions."""
     found = table[(table.section == "gold") & table.what.isin(["base", "taught"])].copy()

@@ -47,6 +47,7 @@ WORDINGS = {
 }
 # fmt: on
 FRAMES = ("{q}", "Look at the picture. {q}", "This is a picture. {q}", "{q} Look closely.")
+NOTHING = "nothing"  # what an empty cell holds
 STEPS = {"+": "gets", "-": "more", "*": "each"}  # the verb of the sum of a solution, by its operation
 
 
@@ -76,7 +77,7 @@ def name(target: str) -> str:
 def single(code: str) -> str:
     """What the thing of a cell is called: "red circle", "red 4" or "nothing"."""
     if code == pictures.EMPTY:
-        return "nothing"
+        return NOTHING
     return f"{COLOURS[code[0]]} {SHAPES[code[1]].removesuffix('s') if code[1] in SHAPES else code[1]}"
 
 
@@ -84,7 +85,7 @@ def seen(case: Case) -> list[int]:
     """What is to be seen in the picture: the number of things of each target, or the number that is written."""
     if case.targets:
         return [sum(rows) for rows in by_row(case)]
-    return [int("".join(code[1] for code in pictures.cells(case.picture) if code[1].isdigit()))]
+    return [int("".join(digits(case).values()))]
 
 
 def by_row(case: Case) -> list[list[int]]:
@@ -95,16 +96,26 @@ def by_row(case: Case) -> list[list[int]]:
     return [[sum(cells[start : start + n]) for start in range(0, n * n, n)] for cells in fits]
 
 
-def _solution(case: Case, rows: list[list[int]], number: int = 0, slip: int = 0) -> str:
+def digits(case: Case) -> dict[str, str]:
+    """The digits of the number that is written, by the letters of their cells."""
+    codes = zip(pictures.LETTERS, pictures.cells(case.picture), strict=True)
+    return {letter: code[1] for letter, code in codes if code[1].isdigit()}
+
+
+def _solution(case: Case, rows: list[list[int]], read: dict[str, str], slip: int = 0) -> str:
     """What is seen, as lines, then the sum, and the answer; the result of the sum is wrong by `slip`.
 
-    Things are counted row by row; `number` is the number that is read.
+    Things are counted row by row ("red circles: A-D 1+E-H 0+I-L 2+M-P 0=3"), a number is read cell by cell ("number: F
+    3 G 7=37").  A small network finds a cell by its letter, as it does a line of its peers.
     """
     labels, values = [name(target) for target in case.targets], [sum(counts) for counts in rows]
-    lines = [f"{label}: {'+'.join(map(str, counts))}={value}"
-             for label, counts, value in zip(labels, rows, values, strict=True)]  # fmt: skip
+    lines = []
+    for label, counts, value in zip(labels, rows, values, strict=True):
+        of_rows = (f"{row[0]}-{row[-1]} {n}" for row, n in zip(pictures.ROWS, counts, strict=True))
+        lines.append(f"{label}: {'+'.join(of_rows)}={value}")
     if not rows:
-        lines, values = [f"number: {number}"], [number]
+        values = [int("".join(read.values()))]
+        lines = [f"number: {' '.join(f'{letter} {digit}' for letter, digit in read.items())}={values[0]}"]
     op = case.kind[-1]
     if op in STEPS:
         write = numeric.Writer(0, slip)
@@ -118,27 +129,25 @@ def _solution(case: Case, rows: list[list[int]], number: int = 0, slip: int = 0)
 
 def solve(case: Case, rng: Random) -> str:
     """The solution: what is seen, one line for each target, and the sum of it if there is one."""
-    return _solution(case, by_row(case), 0 if case.targets else seen(case)[0])
+    return _solution(case, by_row(case), digits(case))
 
 
 def spoil(case: Case, rng: Random) -> str:
     """A plausible wrong solution: a thing too many or too few in a row, a misread digit, or a slip in the sum."""
     answer = solve(case, rng).rsplit(": ", 1)[1]
     while True:
-        rows, number, slip = by_row(case), 0 if case.targets else seen(case)[0], 0
+        rows, read, slip = by_row(case), digits(case), 0
         if case.kind[-1] in STEPS and rng.random() < 0.3:
             slip = rng.choice((-2, -1, 1, 2, 10))
         elif not case.targets:
-            digits = list(str(number))
-            digits[rng.randrange(len(digits))] = rng.choice("123456789")
-            number = int("".join(digits))
+            read[rng.choice([*read])] = rng.choice("123456789")
         elif case.kind == "compare" and rng.random() < 0.5:
             rows.reverse()  # each kind is taken for the other: a miscount alone may leave the answer
         else:
             counts = rng.choice(rows)
             at = rng.randrange(len(counts))
             counts[at] = min(pictures.CELLS, max(0, counts[at] + rng.choice((-1, 1))))
-        wrong = _solution(case, rows, number, slip)
+        wrong = _solution(case, rows, read, slip)
         if wrong.rsplit(": ", 1)[1] != answer and not wrong.rsplit(": ", 1)[1].startswith("-"):
             return wrong
 

@@ -1,7 +1,7 @@
 """What a task is: problems, how an answer is read from a text, and which answers are right.
 
 A task is a plain record of functions, so that a benchmark is one file that fills it in.  A `Problem` carries a worked
-gold solution, which the controls (`continued`), the perplexities (E.1) and the tests of the graders need.
+gold solution, which the controls (`gold_rsft`), the perplexities (E.1) and the tests of the graders need.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from agentark import tasks
 from agentark.models.names import ZOO
 from agentark.store.files import replace
 from agentark.tasks import Problem
-from agentark.zoo import debater, gold, speed, ways
+from agentark.zoo import debater, gold, seeing, speed, ways
 from agentark.zoo.exercises import DEBATED, MODULES, known
 from agentark.zoo.measuring import Network, Section, answer, dev_chance, points, problems_of, share, steps
 from agentark.zoo.page import page
@@ -68,6 +68,7 @@ def by_group(problems: list[Problem], scores: list[float], card: dict) -> dict[s
 
 SECTIONS: dict[str, Section] = {
     "accuracy": Section(measure, lambda settings: list(MODULES), ("problems", "temperature")),
+    "pictures": seeing.SECTION,
     "gold": gold.SECTION,
     "debater": debater.SECTION,
     "ways": ways.SECTION,

@@ -1,16 +1,16 @@
 """The corpus on which the mini zoo is trained: chats generated from the tasks' pretrain streams.
 
-Kinds of chat: recalling a fact of mini_med's world ("fact"); what the book and what people say in mini_truthful's world
-("lore"); one sum ("drill"); solving a problem ("solve"); checking one step ("recheck") and quoting lines ("quote"), the
-two skills of a critic; taking part in a debate in which none, some or all of the peers are wrong ("debate"); and
-solving or debating a problem about a picture, for networks with a vision tower ("picture").  Chat number i is a
-function of (seed, i), so that training resumes exactly.
+Kinds of chat: recalling a fact of mini_med's world ("fact"); what the book and what people say in mini_truthful's
+world ("lore"); one sum ("drill"); solving a problem ("solve"); checking one step ("recheck"), quoting lines ("quote")
+and both at once ("review"), the skills of a critic; taking part in a debate in which none, some or all of the peers are
+wrong ("debate"); and solving or debating a problem about a picture, for networks with a vision tower ("picture").  Chat
+number i is a function of (seed, i), so that training resumes exactly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from agentark.mas import checks, prompts
@@ -28,6 +28,7 @@ SOLVED = {"mini_gsm": 6, "mini_math": 3, "mini_meta": 3, "mini_med": 4, "mini_ho
 PROTOCOLS = {"shared": 44, "own_history": 10, "aggregate": 12, "correct": 18, "oppose": 8, "judge": 8}
 FEW = 0.93  # share of the debates with at most five peers; longer ones take many tokens for one reply
 FACTS_RECHECKED = 0.4  # share of the steps that are checked alone; the rest is sums
+WRONG_REVIEWED = 0.35  # share of the lines of a review that are wrong; it ends with the first of them
 FACTS_QUOTED = 0.3  # share of the lines that are quoted alone
 SLIPS = (-10, -2, -1, 1, 2, 10)
 VERBS = ("gets", "loses", "each", "so", "whole", "left")
@@ -80,10 +81,33 @@ def recheck(rng: Random, known_drugs: float = 1.0) -> Example:
 
     In debates most steps are right, so that a network would learn to repeat a result instead of computing it again.
     """
+    step = _checked(rng, known_drugs, 0.5)
+    return _exchange(f"{prompts.CHECK}: {_said(step)}", str(step))
+
+
+def review(rng: Random, known_drugs: float = 1.0) -> Example:
+    """Lines of several agents that have nothing to do with each other, and the check of one agent, as in a reply.
+
+    What is checked can be looked up only, and computed only: it follows neither from a problem nor from other lines.
+    """
+    agents = rng.choice((1, 1, 2, 2, 3))
+    steps = {k: [_checked(rng, known_drugs, WRONG_REVIEWED) for _ in range(rng.randint(1, 3))]
+             for k in range(1, agents + 1)}  # fmt: skip
+    traces = {k: "\n".join(map(_said, of)) for k, of in steps.items()}
+    asked = rng.randint(1, agents)
+    letters = [line.strip()[0] for line in prompts.lettered(traces)[asked]]
+    named = [replace(step, letter=letter) for step, letter in zip(steps[asked], letters, strict=True)]
+    first_wrong = next((n for n, step in enumerate(named) if not step.right), len(named))
+    said = ", ".join(map(str, named[: first_wrong + 1]))
+    return _exchange(f"{prompts.listed(traces, TERSE)}\n\n{prompts.CHECK} {asked}.", f"{prompts.CHECK} {asked}: {said}")
+
+
+def _checked(rng: Random, known_drugs: float, wrong: float) -> checks.Step:
+    """The check of one sum or fact whose result is wrong with the probability `wrong`."""
     is_fact = rng.random() < FACTS_RECHECKED
     computed, result = parts((fact(rng, known_drugs) if is_fact else drill(rng)).chat[-1]["content"].removesuffix("."))
     said = result
-    if rng.random() < 0.5:
+    if rng.random() < wrong:
         if is_fact:
             values = mini_med.FACTS.relation[next(r for r in FACTS if computed.endswith(f" {r}"))].values()
             said = rng.choice(sorted({*values} - {result}))
@@ -91,9 +115,12 @@ def recheck(rng: Random, known_drugs: float = 1.0) -> Example:
             near = [n for slip in SLIPS if (n := int(result) + slip) >= 0]
             said = str(rng.choice([rng.choice(near), rng.choice([n for n in range(100) if n != int(result)])]))
     computed = f"{computed} " if is_fact else f"{rng.choice(VERBS)} {computed}"
-    return _exchange(
-        f"{prompts.CHECK}: {computed}{said}", str(checks.Step(f"{computed}{result}", said, said == result))
-    )
+    return checks.Step(f"{computed}{result}", said, said == result)
+
+
+def _said(step: checks.Step) -> str:
+    """The line that a check is about: what it computes, with the result that it says."""
+    return step.own.removesuffix(parts(step.own)[1]) + step.said
 
 
 def quote(rng: Random) -> Example:
@@ -209,8 +236,8 @@ def example(seed: int, i: int, phase: dict, max_peers: int, pool: Pool | None = 
         return solving(rng, rng.choices([*solved], [*solved.values()])[0], lengths, known_drugs)
     if kind == "fact":
         return fact(rng, known_drugs)
-    if kind == "recheck":
-        return recheck(rng, known_drugs)
+    if kind in ("recheck", "review"):
+        return {"recheck": recheck, "review": review}[kind](rng, known_drugs)
     one_of: dict[str, Callable[[Random], Example]] = {"lore": lore, "drill": drill, "quote": quote}
     return one_of[kind](rng)
 

@@ -32,6 +32,8 @@ def page(card: dict) -> str:
     """The card as a Markdown page; a section that was not measured is named as such."""
     measured = {name: section["parts"] for name, section in card.get("measured", {}).items() if section["parts"]}
     writers = {"accuracy": accuracy, "gold": gold, "debater": debater, "ways": ways, "speed": speed}
+    if any(phase["shares"].get("picture") for phase in card["phases"]):
+        writers = {"pictures": pictures, **writers}
     written = [writers[name](measured[name]) for name in writers if name in measured]
     return "\n\n".join([_head(card), *written, _missing([name for name in writers if name not in measured]), ""])
 
@@ -91,6 +93,18 @@ memorised its problems is better on pretrain.
 By templates, by the number of steps of the gold solution and, for a network that knows some drugs only, by drugs:
 
 {_table(["task", "group", "pretrain, greedy", "train, greedy", "dev, greedy", "dev, sampled"], groups)}"""
+
+
+def pictures(parts: dict) -> str:
+    """What the network sees."""
+    rows = [[kind, _number(part["chance"]), _share(part["blank"]), _share(part["seen"])]
+            for kind, part in parts.items()]  # fmt: skip
+    return f"""## Pictures
+
+Greedy answers to questions about drawn pictures, and to the same questions about blank paper, where what is right was \
+not read off the picture. Chance is the most frequent answer.
+
+{_table(["question", "chance", "blank paper", "picture"], rows)}"""
 
 
 def gold(parts: dict) -> str:

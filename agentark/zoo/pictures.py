@@ -13,7 +13,8 @@ from . import corpus
 from .exercises import Exercise
 
 VISION_START, IMAGE, VISION_END = "<|vision_start|>", images.IMAGE, "<|vision_end|>"
-DESCRIBED = 0.4  # share of the chats about pictures that describe one
+DESCRIBED = 0.4  # share of the chats about pictures that say what is in some of the cells: at most so many,
+MOST_ASKED, FULL = 6, 0.6  # and of these, at least so large a share not empty, which most cells are
 DEBATED = 0.3  # share of the others in which peers have answered already, once debates are learnt
 
 
@@ -25,12 +26,17 @@ def exercise(rng: Random) -> Exercise:
 
 
 def describing(rng: Random) -> corpus.Example:
-    """A picture and what is in each of its cells, row by row: it teaches the vision tower more than one count does."""
+    """A picture and what is in some of its cells, which are named by their letters, as lines of peers are to be quoted.
+
+    It teaches the vision tower more than one count does.
+    """
     case, _ = next(mini_pictures.stream("pretrain", rng))
-    names = [mini_pictures.single(code) for code in pictures.cells(case.picture)]
-    rows = (names[start : start + pictures.CELLS] for start in range(0, len(names), pictures.CELLS))
-    question = prompts.user_turn("Describe the picture.", case.picture)
-    return corpus.Example([*question, {"role": "assistant", "content": "\n".join(map(", ".join, rows))}])
+    named = dict(zip(pictures.LETTERS, map(mini_pictures.single, pictures.cells(case.picture)), strict=True))
+    full = [letter for letter, what in named.items() if what != mini_pictures.NOTHING]
+    asked = [rng.choice(full if rng.random() < FULL else [*named]) for _ in range(rng.randint(1, MOST_ASKED))]
+    question = prompts.user_turn(f"Quote {', '.join(asked)}.", case.picture)
+    said = ", ".join(f"{letter} {named[letter]}" for letter in asked)
+    return corpus.Example([*question, {"role": "assistant", "content": said}])
 
 
 def example(rng: Random, max_peers: int) -> corpus.Example:

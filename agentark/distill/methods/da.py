@@ -23,5 +23,5 @@ def copies(config: params.Params) -> float:
 
 
 LOOK = ("DA", "#009E73", "X")
-CONTROLS = ("rsft_single", "continued", "base_majority", "rsft", "da_single", "gold_da", "rsft_tokens")
+CONTROLS = ("rsft_single", "gold_rsft", "base_majority", "rsft", "da_single", "gold_da", "rsft_tokens")
 METHOD = Method("da", *LOOK, 60, "05_da", controls=CONTROLS, examples=examples, copies=copies)

@@ -29,7 +29,7 @@ def copies(config: params.Params) -> float:
     return config.debate.agents if config.extract.rsft_traces == "all" else 1
 
 
-CONTROLS = ("rsft_single", "continued", "base_majority", "gold_rsft", "teacher_sample", "unfiltered")
+CONTROLS = ("rsft_single", "gold_rsft", "base_majority", "teacher_sample", "unfiltered")
 METHOD = Method(
     "rsft", "R-SFT", "#0072B2", "D", order=50, notebook="04_rsft", controls=CONTROLS, examples=examples, copies=copies
 )

@@ -5,14 +5,14 @@ from __future__ import annotations
 from agentark.distill.data import Example
 from agentark.distill.method import Method
 
-from . import da, gold_sft, rsft
+from . import da, gold_rsft, rsft
 
 
 def examples(task, problems, traces, tokenizer, seed) -> list[Example]:
     """R-SFT's traces in seeded order, from the start again if needed, up to DA's number of completion tokens."""
     partner = da.examples(task, problems, traces, tokenizer, seed)
     once = rsft.examples(task, problems, traces, tokenizer, seed)
-    return gold_sft.as_many_tokens(once, partner, "da", tokenizer, seed) if once else []
+    return gold_rsft.as_many_tokens(once, partner, "da", tokenizer, seed) if once else []
 
 
 LOOK, CONTROLS = ("R-SFT, DA's tokens", "#3399DD", "8"), ("rsft", "gold_da")
