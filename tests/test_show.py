@@ -32,7 +32,8 @@ def test_tables_for_reading_have_names_and_signs():
     row |= {"train": "mini_gsm", "test": "mini_gsm", "difference": -0.01, "low": -0.02, "high": 0.005, "p": 0.0304}
     row |= {"p_holm": 1.0, "verdict": "no difference detectable", "accuracy": 0.5, "ci_low": 0.4, "ci_high": 0.6}
     table = show.differences(pd.DataFrame([row])).iloc[0]
-    assert (table.network, table.method, table.against, table.p) == ("Qwen3-0.6B role, 0.2 M", "R-SFT", "base", "0.03")
+    name = "Qwen3-0.6B role (student), 0.2 M"
+    assert (table.network, table.method, table.against, table.p) == (name, "R-SFT", "base", "0.03")
     assert table["difference (points) [95 %]"] == "-1.0 [-2.0, +0.5]"
     assert show.accuracies(pd.DataFrame([row])).iloc[0]["accuracy (%) [95 %]"] == "50.0 [40.0, 60.0]"
     assert show.accuracies(pd.DataFrame()).empty and show.own_task(pd.DataFrame()).empty
