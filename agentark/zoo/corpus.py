@@ -88,7 +88,7 @@ def recheck(rng: Random, known_drugs: float = 1.0) -> Example:
 def review(rng: Random, known_drugs: float = 1.0) -> Example:
     """Lines of several agents that have nothing to do with each other, and the check of one agent, as in a reply.
 
-    What is checked can be looked up only, and computed only: it follows neither from a problem nor from other lines.
+    The check follows neither from a problem nor from other lines: each line has to be found and computed again.
     """
     agents = rng.choice((1, 1, 2, 2, 3))
     steps = {k: [_checked(rng, known_drugs, WRONG_REVIEWED) for _ in range(rng.randint(1, 3))]
