@@ -26,8 +26,8 @@ LETTERS = ascii_uppercase[: CELLS**2]  # the names of the cells, row by row
 ROWS = [LETTERS[start : start + CELLS] for start in range(0, CELLS**2, CELLS)]
 COLOURS = {"r": (220, 40, 40), "b": (40, 70, 220), "g": (40, 160, 60)}
 SHAPES = "cst"
-# Levels by which each further column of the paper has less red, and each further row less green.  A small vision tower
-# cannot tell equal cells apart otherwise: its attention knows distances only.
+# Levels by which each further column of the paper has less red, and each further row less green.  The
+# attention of the vision tower knows distances only, so that equal cells would look the same to it.
 SHADE = 40
 EMPTY = "--"
 BLANK = " ".join([EMPTY] * CELLS**2) + "/0"  # nothing but paper: what is answered to it was not seen

@@ -54,6 +54,11 @@ def debates(card: dict) -> bool:
     return any(phase["shares"].get("debate") for phase in card["phases"])
 
 
+def sees(card: dict) -> bool:
+    """Whether a network was trained on pictures."""
+    return any(phase["shares"].get("picture") for phase in card["phases"])
+
+
 def problems_of(name: str, split: str, n: int) -> list[Problem]:
     """The first n problems of a split; of pretrain, on which the zoo is trained, n different ones of a new stream."""
     if split != "pretrain":

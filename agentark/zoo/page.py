@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .measuring import sees
+
 NAMES = {  # of the counts in the section `debater`, in the page's order
     "checked": "replies with a verdict on a peer",
     "no_check": "replies without a readable verdict",
@@ -32,7 +34,7 @@ def page(card: dict) -> str:
     """The card as a Markdown page; a section that was not measured is named as such."""
     measured = {name: section["parts"] for name, section in card.get("measured", {}).items() if section["parts"]}
     writers = {"accuracy": accuracy, "gold": gold, "debater": debater, "ways": ways, "speed": speed}
-    if any(phase["shares"].get("picture") for phase in card["phases"]):
+    if sees(card):
         writers = {"pictures": pictures, **writers}
     written = [writers[name](measured[name]) for name in writers if name in measured]
     return "\n\n".join([_head(card), *written, _missing([name for name in writers if name not in measured]), ""])
@@ -102,7 +104,7 @@ def pictures(parts: dict) -> str:
     return f"""## Pictures
 
 Greedy answers to questions about drawn pictures, and to the same questions about blank paper, where what is right was \
-not read off the picture. Chance is the most frequent answer.
+not read off the picture. Chance is one of two for a question that names two kinds, and the most frequent answer else.
 
 {_table(["question", "chance", "blank paper", "picture"], rows)}"""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from agentark import engines, pictures, tasks
 from agentark.mas import prompts
 from agentark.tasks import Problem
-from agentark.zoo.measuring import ALONE, Network, Section, chance, points, problems_of, share
+from agentark.zoo.measuring import ALONE, Network, Section, chance, points, problems_of, sees, share
 
 TASK = "mini_pictures"
 KINDS = ("count", "compare", "read")  # what a question asks for; it may go on with a sum
@@ -14,8 +14,8 @@ KINDS = ("count", "compare", "read")  # what a question asks for; it may go on w
 def measure(network: Network, kind: str, settings: dict) -> dict:
     """Answer the questions of a kind among a network's first dev problems, greedily.
 
-    Returns chance; and as shares seen, the right answers, and blank, the right answers when each picture is replaced by
-    blank paper: what is right there was not read off the picture.
+    Returns chance (see `guessed`); and as shares seen, the right answers, and blank, those when each picture is replaced
+    by blank paper: what is right there was not read off the picture.
     """
     task = tasks.get(TASK)
     problems = [p for p in problems_of(TASK, "dev", settings["problems"]) if kind_of(p) == kind]
@@ -26,7 +26,9 @@ def measure(network: Network, kind: str, settings: dict) -> dict:
         return share(points(task, problems, texts))
 
     seen, blank = right([p.image for p in problems]), right([pictures.BLANK for _ in problems])
-    return {"chance": round(chance(task, problems), 4), "seen": seen, "blank": blank}
+    frequent = chance(task, problems)
+    guesses = sum(guessed(p, frequent) for p in problems) / len(problems)
+    return {"chance": round(guesses, 4), "seen": seen, "blank": blank}
 
 
 def kind_of(problem: Problem) -> str:
@@ -34,9 +36,9 @@ def kind_of(problem: Problem) -> str:
     return next(kind for kind in KINDS if problem.template.startswith(kind))
 
 
-def sees(card: dict) -> bool:
-    """Whether a network was trained on pictures."""
-    return any(phase["shares"].get("picture") for phase in card["phases"])
+def guessed(problem: Problem, frequent: float) -> float:
+    """How often a guess is right: one of the two kinds that a question names, or else the most frequent answer."""
+    return 0.5 if problem.template.startswith("compare") and not problem.answer.isdigit() else frequent
 
 
 SECTION = Section(measure, lambda settings: KINDS, ("problems",), sees)
