@@ -14,8 +14,8 @@ KINDS = ("count", "compare", "read")  # what a question asks for; it may go on w
 def measure(network: Network, kind: str, settings: dict) -> dict:
     """Answer the questions of a kind among a network's first dev problems, greedily.
 
-    Returns chance (see `guessed`); and as shares seen, the right answers, and blank, those when each picture is replaced
-    by blank paper: what is right there was not read off the picture.
+    Returns chance (see `guessed`); and as shares seen, the right answers, and blank, those when each picture is
+    replaced by blank paper: what is right there was not read off the picture.
     """
     task = tasks.get(TASK)
     problems = [p for p in problems_of(TASK, "dev", settings["problems"]) if kind_of(p) == kind]
