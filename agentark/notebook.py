@@ -243,9 +243,13 @@ def check_names(config: params.Params, coordinates: params.Coordinates) -> None:
             reason = f"study.methods: {name} is a control of {partner}, which the study does not have"
             raise ParamsError(f"{reason}: add {partner}, or remove {name}")
     check_name(coordinates.method, methods(), "method")
-    imitating = {name: method for name, method in trained.items() if method.examples}
+    imitating = {name: m for name, m in trained.items() if m.examples or m.optimiser == "select"}
     for name in config.distill.by_method:
         check_name(name, imitating, "imitating method")
+    for name in config.rl.by_method:
+        check_name(
+            name, {name: m for name, m in trained.items() if m.reward}, "method that learns from its own samples"
+        )
     for name in (*study.protocols, coordinates.protocol):
         check_name(name, protocols(), "protocol")
     models = {*study.teachers, *study.students, *coordinates.students, coordinates.student, coordinates.teacher}

@@ -5,7 +5,7 @@ import pytest
 import tiny
 import torch
 
-from agentark.distill import data, prm_model, sft
+from agentark.distill import data, prm_model, sft, step_scorer
 from agentark.engines import Sampling
 from agentark.engines.transformers_engine import TransformersEngine
 from agentark.models import load, registry
@@ -137,10 +137,10 @@ def test_it_scores_steps(name, tmp_path):
             prm_model.make(name, 0)
         return
     prm = prm_model.make(name, 0)
-    scores = prm_model.StepScorer(prm).score([CHAT], [REPLY], 2)
+    scores = step_scorer.StepScorer(prm).score([CHAT], [REPLY], 2)
     assert [len(row) for row in scores] == [2] and all(0 < s < 1 for s in scores[0])
     prm.save(tmp_path / "prm")
-    assert prm_model.StepScorer(prm_model.load_prm(tmp_path / "prm")).score([CHAT], [REPLY], 2)[0] == pytest.approx(
+    assert step_scorer.StepScorer(prm_model.load_prm(tmp_path / "prm")).score([CHAT], [REPLY], 2)[0] == pytest.approx(
         scores[0], abs=1e-6
     )
 

@@ -1,5 +1,8 @@
 """PAD end to end on tiny networks: labels, reward model and control, examination, training by rewards, answers."""
 
+import json
+import shutil
+
 import pandas as pd
 import pytest
 from tiny import EVALUATE, but, graded
@@ -7,11 +10,13 @@ from tiny import EVALUATE, but, graded
 from agentark import params, store, tasks
 from agentark.cells import Cell, Files
 from agentark.distill.artifacts import PRMS, SHUFFLED_PRMS, STUDENTS
+from agentark.distill.data import DistillError
 from agentark.distill.method import methods
 from agentark.evaluate import examination, process, students
 from agentark.extract import label
 from agentark.graph import graph
 from agentark.graph.job import Sizes
+from agentark.models.load import load_tokenizer
 from agentark.params import ParamsError
 
 MINI, _ = params.load(store.ROOT / "params" / "mini.yaml")
@@ -22,7 +27,9 @@ CONFIG = MINI.model_copy(
         "sizes": but(MINI.sizes, train=6, dev=4, test=3, debate_test=3),
         "study": but(MINI.study, test_tasks=["mini_gsm"]),
         "prm": but(MINI.prm, loss="ce", labeller="arithmetic", batch=2, stage1_epochs=1),
-        "rl": but(MINI.rl, steps=2, prompts_per_step=2, generations=2, max_new_tokens=16, dev_problems=2),
+        "rl": but(
+            MINI.rl, admission="any", steps=2, prompts_per_step=2, generations=2, max_new_tokens=16, dev_problems=2
+        ),
     }
 )
 TASK = "mini_gsm"
@@ -32,8 +39,17 @@ REWARDED = [method.name for method in methods().values() if method.reward]
 
 
 @pytest.fixture(scope="module")
-def network(networks) -> str:
-    return networks["qwen3"]
+def network(networks, tmp_path_factory) -> str:
+    """A network whose turns end early: at any token that no text here has."""
+    folder = tmp_path_factory.mktemp("network") / "qwen3"
+    shutil.copytree(networks["qwen3"], folder)
+    tokenizer = load_tokenizer(networks["qwen3"])
+    texts = [p.solution for split in ("train", "dev") for p in tasks.problems(TASK, split, 6)] + [*process.OFF_TOPIC]
+    used = {token for text in texts for token in tokenizer(text, add_special_tokens=False).input_ids}
+    stops = [tokenizer.eos_token_id, *(token for token in range(5, 400) if token not in used)]
+    file = folder / "generation_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "eos_token_id": stops}))
+    return str(folder)
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +118,13 @@ def trained(tmp_path_factory, steps, cell, network):
 
 def test_every_method_leaves_answers_and_a_log(trained, cell, network):
     files, models, results = trained
-    assert set(results) == {"pad", "ppo", "pad_shuffled", "rlvr"}
+    selecting = {"prm_select", "likelihood_select", "chance_select", "truth_select"}
+    assert set(results) == {"pad", "ppo", "pad_shuffled", "pad_likelihood", "rlvr", "opd", *selecting}
     for method, (rows, log) in results.items():
         assert len(rows) == 3 * (1 + EVALUATE.samples) and set(rows.method) == {method}
         assert rows.correct_flexible.dtype == bool and set(rows.protocol) == {"debate"}
-        assert log["steps"] == 2 and [entry["step"] for entry in log["dev"]] == [0, 2]
+        assert log["steps"] == 2 or method in selecting
+        assert [entry["step"] for entry in log["dev"]] == [0, log["steps"]]
         assert (files.path(STUDENTS, cell.but(student=network, method=method)) / "model.safetensors").exists()
     own = cell.but(student=network)
     assert models == [files.path(PRMS, own), files.path(SHUFFLED_PRMS, own)] and models[0] != models[1]
@@ -116,7 +134,11 @@ def test_the_reward_of_each_method(trained):
     logs = {method: log["log"] for method, (_, log) in trained[2].items()}
     assert all(row["reward"] == row["accuracy"] for row in logs["rlvr"])
     assert all(0 < row["reward"] < 1 for row in logs["pad"])
-    assert logs["pad"][0]["reward"] != logs["pad_shuffled"][0]["reward"]
+    assert len({logs[method][0]["reward"] for method in ("pad", "pad_shuffled", "pad_likelihood")}) == 3
+    assert "reward" not in logs["opd"][0] and not logs["prm_select"]
+    selection = {method: log["selection"] for method, (_, log) in trained[2].items() if "selection" in log}
+    assert {counts["completions"] for counts in selection.values()} == {12} and len(selection) == 4
+    assert len({counts["right_completions"] for counts in selection.values()}) == 1  # the same samples are judged
     assert "value_loss" in logs["ppo"][0] and "value_loss" not in logs["pad"][0]
 
 
@@ -145,12 +167,15 @@ def test_a_reward_model_of_another_tokenizer_is_given_text(tmp_path, steps, cell
 def test_the_examination_has_both_kinds_of_traces(trained):
     log = gold_log("dev", 4)
     table = examination.examine(CONFIG, *trained[1], TASK, {"teacher": log, "own": log})
-    assert list(table.columns) == examination.COLUMNS
+    scorers = {"reward model", "shuffled labels", "untrained head", "likelihood"}
+    assert set(table.scorer) == scorers and set(table.traces) == {"teacher", "own"}
+    added = table[table.measure.str.startswith("adds to")]
+    assert set(added.scorer) == {"reward model"} and len(added) == 2 * 3
     teacher, own = (
         table[table.traces == name].drop(columns="traces").reset_index(drop=True) for name in ("teacher", "own")
     )
     pd.testing.assert_frame_equal(teacher, own)
-    assert teacher.set_index("measure").loc["steps", "prm"] > 0
+    assert teacher.n.max() > 0 and set(teacher.passed[teacher.measure == "usable as a reward"]) <= {True, False}
 
 
 def test_an_examination_is_written_per_student(trained, cell, network):
@@ -160,6 +185,22 @@ def test_an_examination_is_written_per_student(trained, cell, network):
     path = files.path(examination.EXAMINATIONS, cell.but(student=network))
     pd.testing.assert_frame_equal(pd.read_csv(path)[["measure", "student"]], table[["measure", "student"]])
     assert set(table.traces) == {"teacher", "own"} and set(table.student) == {network}
+
+
+def test_a_reward_model_that_fails_is_refused(trained, steps, tmp_path, cell, network):
+    files, own = Files(tmp_path), cell.but(student=network)
+    examined = pd.DataFrame({"measure": ["step AUROC"], "value": [0.55], "low": [0.4], "high": [0.7]})
+    examined = examined.assign(traces="own", scorer="reward model", chance=0.5, n=9, required=0.7, passed=False)
+    path = files.path(examination.EXAMINATIONS, own)
+    store.write_table(examined, path)
+    strict = CONFIG.model_copy(update={"rl": but(CONFIG.rl, admission="passed", steps=1)})
+    with pytest.raises(DistillError, match="step AUROC 0.55 .from 0.40; above 0.70 is required.*admission: any"):
+        train(files, strict, cell, "pad", steps, ONE)
+    examination.admit(files, CONFIG, own)  # by rl.admission: any
+    store.write_table(examined.assign(passed=True), path)
+    examination.admit(files, strict, own)
+    path.unlink()
+    examination.admit(files, strict, own)  # a notebook by itself has no examination
 
 
 def test_rollouts_are_the_students_own(tmp_path, network):

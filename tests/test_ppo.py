@@ -255,7 +255,6 @@ def test_a_training_with_a_reward_model_is_resumed_exactly(enders, reward_model,
 
     def train(name, **options):
         score = lazy_scorer(enders["qwen3"], reward_model)
-        options["reward_head_width"] = prm_model.head_width(reward_model)
         run(tmp_path / name, enders["qwen3"], score=score, step_ends=ends, **options)
         return weights(tmp_path / name)
 

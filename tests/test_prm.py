@@ -12,13 +12,17 @@ from tiny import but
 
 from agentark import params, store, tasks
 from agentark.distill import prm, prm_data, prm_model
+from agentark.distill.likelihood import Likelihood
 from agentark.distill.prm import batch_loss, contrastive
 from agentark.distill.prm_data import Item, Pair, Trace, pairs
-from agentark.distill.prm_model import Ends, PrmError, ProcessRewardModel, StepScorer, load_prm
+from agentark.distill.prm_model import PrmError, ProcessRewardModel, load_prm
+from agentark.distill.step_ends import StepEnds, collate, encode, end_of_turn, fingerprint, step_log_probs
+from agentark.distill.step_scorer import StepScorer
 from agentark.models.load import ModelError, load_tokenizer
 
 CONFIG = params.Prm(
     backbone="student",
+    features="hidden",
     rollouts=4,
     loss="contrastive",
     score="sigmoid",
@@ -65,13 +69,14 @@ def sigmoid(x):
     [
         ("gets 1+1=2\nAnswer: 2", ["gets 1+1=2\n", "Answer: 2"]),
         ("gets 1+1=2\nAnswer: 2\n", ["gets 1+1=2\n", "Answer: 2\n"]),
-        ("gets 1+1=2\n\n\nAnswer: 2<|end|>", ["gets 1+1=2\n", "\n\nAnswer: 2"]),
+        ("gets 1+1=2\n\n\nAnswer: 2<|end|>", ["gets 1+1=2\n", "\n\nAnswer: 2<|end|>"]),
         ("\n\nAnswer: 2\n\n", ["\n\nAnswer: 2\n"]),
         ("one\n \n  \ntwo", ["one\n", " \n  \ntwo"]),
         ("one \n", ["one \n"]),
         ("Answer: 2  ", ["Answer: 2  "]),
         ("Answer: 2\n  ", ["Answer: 2\n"]),
-        ("Answer: 2<|end|>\nmore", ["Answer: 2"]),
+        ("Answer: 2<|end|>\nmore", ["Answer: 2<|end|>"]),
+        ("Answer: 2\n<|end|>", ["Answer: 2\n"]),
         ("", []),
         ("\n \n", []),
         ("<|end|>", []),
@@ -80,7 +85,7 @@ def sigmoid(x):
     ],
 )
 def test_where_steps_end(tokenizer, text, steps):
-    ends = Ends(tokenizer, [tokenizer.eos_token_id])
+    ends = StepEnds(tokenizer, [tokenizer.eos_token_id])
     ids = tokenizer(text, add_special_tokens=False).input_ids
     starts = [0, *[end + 1 for end in ends(ids)]]
     assert [tokenizer.decode(ids[a:b]) for a, b in pairwise(starts)] == steps
@@ -89,7 +94,7 @@ def test_where_steps_end(tokenizer, text, steps):
 def test_tokens_with_more_than_a_newline():
     """Tokens that span lines: a step ends at the token with its newline; later text starts the next step."""
     pieces = ["a", "b\n", "\n\n", "\nc", " \n ", "d\n\ne", "END"]
-    ends = Ends(type("Fake", (), {"decode": lambda self, ids: pieces[ids[0]]})(), [6])
+    ends = StepEnds(type("Fake", (), {"decode": lambda self, ids: pieces[ids[0]]})(), [6])
     cases = {
         (0, 1): [1],
         (0, 2, 0): [1, 2],
@@ -98,7 +103,7 @@ def test_tokens_with_more_than_a_newline():
         (2, 4): [],
         (5,): [0, 0],
         (1, 1): [0, 1],
-        (0, 6, 0, 2): [0],
+        (0, 6, 0, 2): [1],
     }
     assert {ids: ends(ids) for ids in cases} == cases
 
@@ -260,6 +265,24 @@ def test_at_most_n_negatives_chosen_by_seed_each_beginning_once():
     assert len(pairs(written[:3], "arithmetic", 4, 0)[0][0].negatives) == 1
 
 
+def test_negatives_are_of_the_positive_s_kind():
+    """An answer line stands against answer lines, another step against none; what a right trace says is no negative."""
+    written = [
+        trace("p", [1], True, ("a", None), ("b", None), ("Answer: 1", None)),
+        trace("p", [2], False, ("a", None), ("Answer: 2", None)),
+        trace("p", [3], False, ("c", None), ("b", None), ("d", None), ("Answer: 3", None)),
+        trace("p", [4], False, ("Answer: 4", None)),
+        trace("p", [5], True, ("d", None), ("Answer: 1", None)),
+    ]
+    chosen, counts = pairs(written, "outcome", 4, 0)
+    of = {pair.positive: pair.negatives for pair in chosen}
+    assert of[0, 2] == of[4, 1] == ((1, 1), (2, 3), (3, 0))
+    assert of[0, 0] == of[4, 0] == ((2, 0),)
+    assert (0, 1) not in of  # "a" and "b" are steps of a right trace
+    assert counts["negatives left out: no step of the same kind"] == 3
+    assert counts["negatives left out: a right trace has them, too"] == 2
+
+
 # A toy: right steps are about plums, wrong ones about stones
 
 
@@ -317,10 +340,11 @@ def test_items(model):
         and all(len(i.rows) == 4 and len(i.pairs) == 6 for i in items)
         and (counts["positives"], counts["problems"]) == (72, 12)
     )
-    [ids, ends], text = items[0].rows[0], table().trace[0]
-    assert model.tokenizer.decode(ids) == f"<|user|>{PROBLEMS[0].question}<|end|><|assistant|>{text}"
-    assert [model.tokenizer.decode(ids[: end + 1]).rpartition("<|assistant|>")[2] for end in ends] == [
-        text[:k] for k in range(1, len(text) + 1) if text[k - 1] == "\n" or k == len(text)
+    row, text = items[0].rows[0], table().trace[0]
+    assert model.tokenizer.decode(row.ids) == f"<|user|>{PROBLEMS[0].question}<|end|><|assistant|>{text}<|end|>"
+    assert [model.tokenizer.decode(row.ids[row.start : end + 1]) for end in row.ends] == [
+        *(text[:k] for k in range(1, len(text) + 1) if text[k - 1] == "\n"),
+        text + "<|end|>",
     ]
     assert counts["share of negatives that are right (arithmetic)"] == 0
     assert json.loads(json.dumps(counts)) == counts
@@ -355,7 +379,7 @@ def items(model):
 
 
 def weights(folder):
-    return {name: tensor.clone() for name, tensor in load_prm(folder).state_dict().items()}
+    return {name: tensor.clone() for name, tensor in load_prm(folder).weights().items()}
 
 
 def same(a, b):
@@ -375,7 +399,7 @@ def test_the_training_log(whole, items):
     assert [row["step"] for row in log["loss"]] == list(range(1, 10)) and [row["stage"] for row in log["loss"]] == [
         1
     ] * 6 + [2] * 3
-    assert log["tokens"] == 3 * sum(len(ids) for item in items for ids, _ in item.rows)
+    assert log["tokens"] == 3 * sum(len(row.ids) for item in items for row in item.rows)
     assert log["loss"][-1]["loss"] < log["loss"][0]["loss"]
     assert sorted(p.name for p in out.parent.iterdir()) == ["prm"]  # no temporary file is left
     card = json.loads((out / "card.json").read_text())
@@ -388,22 +412,23 @@ def test_the_training_log(whole, items):
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_stage_one_trains_exactly_its_parameters(networks, items, tmp_path, name):
-    before = {k: v.clone() for k, v in prm_model.make(networks[name], 0).state_dict().items()}
+    untrained = prm_model.make(networks[name], 0)
+    before = {k: v.clone() for k, v in untrained.weights().items()}
     log = prm.train(
         networks[name], items[:4], tmp_path / "prm", {}, but(CONFIG, stage1_epochs=1, stage2_epochs=0), 0, quiet
     )
     after = weights(tmp_path / "prm")
     changed = {k for k in before if not torch.equal(before[k], after[k])}
-    expected = {k for k in before if k.startswith(("head.", "backbone.norm.", "backbone.layers.1."))}
-    assert expected == set(prm.stage_one(prm_model.make(networks[name], 0)))
+    expected = {k for k in before if k.startswith(("head.", "network.model.norm.", "network.model.layers.1."))}
+    assert expected == prm.trained_names(untrained, 1)
     # σ(x + b) would move with b, but little: all negatives and positives share it; the other parameters must move
     assert expected - {"head.bias"} <= changed <= expected
     assert log["parameters_trained"] == {"1": sum(before[k].numel() for k in expected)}
     log = prm.train(
         networks[name], items[:4], tmp_path / "two", {}, but(CONFIG, stage1_epochs=0, stage2_epochs=1), 0, quiet
     )
-    assert log["parameters_trained"] == {"2": sum(v.numel() for v in before.values())}
-    assert "backbone.layers.0.mlp.up_proj.weight" in {
+    assert log["parameters_trained"] == {"2": sum(v.numel() for k, v in before.items() if "lm_head" not in k)}
+    assert "network.model.layers.0.mlp.up_proj.weight" in {
         k for k in before if not torch.equal(before[k], weights(tmp_path / "two")[k])
     }
 
@@ -453,7 +478,7 @@ def test_a_loss_that_is_not_a_number_is_reported(networks, items, tmp_path, monk
 def test_real_labels_are_learnt_shuffled_ones_are_not(networks, model, tmp_path, loss):
     gap = {}
     for shuffled in (False, True):
-        config = but(CONFIG, loss=loss, stage1_epochs=12, shuffled_labels=shuffled)
+        config = but(CONFIG, loss=loss, stage1_epochs=16, shuffled_labels=shuffled)
         learnt, _ = prm_data.items(table(PROBLEMS[:8]), PROMPTS, model, config, 0)
         prm.train(networks["qwen3"], learnt, tmp_path / str(shuffled), {}, config, 0, quiet)
         held_out = table(PROBLEMS[8:]).drop_duplicates(["problem", "trace"])
@@ -520,7 +545,7 @@ def test_batched_is_one_by_one_and_ids_are_text(networks, tmp_path, name):
     for scores in (
         by_text.score(TEXT_CHATS, TEXTS, 64),
         by_text.score(TEXT_CHATS, TEXTS, 3),
-        by_ids.score(TEXT_CHATS, ids, 64),
+        by_ids.score(TEXT_CHATS, ended, 64),
         by_ids.score(TEXT_CHATS, ended, 5),
         by_ids.score(TEXT_CHATS, TEXTS, 64),
     ):
@@ -536,7 +561,7 @@ def test_batched_is_one_by_one_and_ids_are_text(networks, tmp_path, name):
 def test_a_forward_pass_by_hand(model):
     chat, text = CHATS[0], "gets 1+1=2\nAnswer: 2"
     prompt = model.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
-    ids = [*prompt, *model.tokenizer(text, add_special_tokens=False).input_ids]
+    ids = [*prompt, *model.tokenizer(text, add_special_tokens=False).input_ids, model.tokenizer.eos_token_id]
     newline = ids.index(model.tokenizer("\n", add_special_tokens=False).input_ids[0], len(prompt))
     with torch.no_grad():
         hidden = model.backbone(torch.tensor([ids], device=model.device)).last_hidden_state[0]
@@ -546,9 +571,84 @@ def test_a_forward_pass_by_hand(model):
             torch.tensor([[0, 0, *ids]], device=model.device),
             torch.tensor([[0, 0] + [1] * len(ids)], device=model.device),
             torch.tensor([[newline + 2, len(ids) + 1, -1]], device=model.device),
+            torch.tensor([len(prompt) + 2], device=model.device),
         )
     assert left.shape == (1, 3) and left[0, :2].tolist() == pytest.approx(expected.tolist(), abs=1e-4)
     assert StepScorer(model).score([chat], [text], 1)[0] == pytest.approx(expected.sigmoid().tolist(), abs=1e-5)
+
+
+def test_the_last_score_is_read_after_the_answer(model):
+    """With the turn's end as the last token, two answers whose last digits are equal have different scores."""
+    text, other = "gets 1+1=2\nAnswer: 2", "gets 5+7=12\nAnswer: 2"
+    row = encode(model, CHATS[0], text)
+    assert row.ids[row.ends[-1]] == model.card["stop"] == model.tokenizer.eos_token_id
+    cut_off = encode(model, CHATS[0], model.tokenizer(text, add_special_tokens=False).input_ids)
+    assert row.ends[-1] == cut_off.ends[-1] + 1 and row.ids[:-1] == cut_off.ids
+    one, two = StepScorer(model).score([CHATS[0]] * 2, [text, other], 2)
+    assert one[-1] != two[-1]
+
+
+def log_probs_by_hand(network, row):
+    """The log-probability of each token of a row after its first, by one plain forward pass."""
+    ids = torch.tensor([row.ids])
+    with torch.no_grad():
+        logits = network(input_ids=ids).logits[0, :-1].float().log_softmax(-1)
+    return [None, *logits.gather(-1, ids[0, 1:, None])[:, 0].tolist()]
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_log_probabilities_of_steps_by_hand(networks, name):
+    model = prm_model.make(networks[name], 0, "hidden+logprob")
+    rows = [encode(model, *pair) for pair in zip(CHATS, ["a\nb c\nAnswer: 2", "one", "gets 1+1=2\n\nAnswer: 2"])]
+    inputs = collate(rows, model.tokenizer.pad_token_id, "cpu")
+    with torch.no_grad():
+        hidden = model.backbone(input_ids=inputs["input_ids"]).last_hidden_state
+        figures = step_log_probs(model.network, hidden, inputs["input_ids"], inputs["ends"], inputs["starts"])
+        scores, plain = model(**inputs), model.head(hidden)[..., 0]
+        likely = Likelihood(networks[name]).scores(**inputs)
+    for n, row in enumerate(rows):
+        of_tokens = log_probs_by_hand(model.network, row)
+        for k, (start, end) in enumerate(pairwise([row.start - 1, *row.ends])):
+            step = of_tokens[start + 1 : end + 1]
+            expected = [sum(step), sum(step) / len(step), min(step)]
+            assert [values[n, k].item() for values in figures] == pytest.approx(expected, abs=1e-4)
+            assert likely[n, k].item() == pytest.approx(exp(sum(step)), rel=1e-3)
+            assert scores[n, k].item() == pytest.approx(plain[n, end].item() + expected[1] + expected[2], abs=1e-3)
+
+
+def test_likelihood_scores_steps_as_a_reward_model_does(networks):
+    model = Likelihood(networks["qwen3"])
+    writer = load_tokenizer(networks["qwen3"])
+    ids = [[*writer(text, add_special_tokens=False).input_ids, writer.eos_token_id] for text in TEXTS]
+    by_text, by_ids = (
+        StepScorer(model).score(TEXT_CHATS, TEXTS, 64),
+        StepScorer(model, writer).score(TEXT_CHATS, ids, 3),
+    )
+    assert all(a == pytest.approx(b, rel=1e-3) for a, b in zip(by_text, by_ids, strict=True))
+    assert all(0 < score < 1 for row in by_text for score in row) and by_text[0] == by_text[-1]
+
+
+def test_weights_of_log_probabilities_are_trained_saved_and_read(networks, items, tmp_path):
+    config = but(CONFIG, features="hidden+logprob", stage1_epochs=1)
+    prm.train(networks["qwen3"], items, tmp_path / "prm", {}, config, 0, quiet)
+    learnt = load_prm(tmp_path / "prm")
+    assert learnt.card["features"] == "hidden+logprob"
+    assert not torch.equal(learnt.log_prob_weights.cpu(), torch.ones(2))
+    assert prm.trained_names(learnt, 2) == set(learnt.weights()) and "log_prob_weights" in prm.trained_names(learnt, 1)
+
+
+def test_a_reward_model_of_an_earlier_version_is_refused(networks, tmp_path):
+    prm_model.make(networks["qwen3"], 0).save(tmp_path)
+    card = json.loads((tmp_path / "card.json").read_text())
+    (tmp_path / "card.json").write_text(json.dumps({k: v for k, v in card.items() if k != "stop"}))
+    with pytest.raises(PrmError, match="earlier version.*train it again"):
+        load_prm(tmp_path)
+
+
+def test_the_end_of_a_turn_is_the_template_s(tokenizer):
+    assert end_of_turn(tokenizer, [tokenizer.eos_token_id]) == tokenizer.eos_token_id
+    other = tokenizer.convert_tokens_to_ids("<|user|>")
+    assert end_of_turn(tokenizer, [other]) == tokenizer.eos_token_id  # the template ends no reply with it
 
 
 def test_ids_of_another_tokenizer_are_refused(model, networks):
@@ -563,9 +663,9 @@ def test_ids_of_another_tokenizer_are_refused(model, networks):
 
 
 def test_the_fingerprint(tokenizer, networks):
-    before = prm_model.fingerprint(tokenizer)
+    before = fingerprint(tokenizer)
     tokenizer(["a", "a b c"], padding=True)  # its use does not change the fingerprint
-    assert prm_model.fingerprint(tokenizer) == before == prm_model.fingerprint(load_tokenizer(networks["gemma3_text"]))
+    assert fingerprint(tokenizer) == before == fingerprint(load_tokenizer(networks["gemma3_text"]))
 
 
 def test_a_trace_beyond_the_context_is_refused(model):
@@ -602,7 +702,6 @@ def test_reward_models_leave_the_global_generator_unchanged(networks, tmp_path):
     prm.save(tmp_path)
     load_prm(tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
-    assert prm_model.head_width(tmp_path) == prm.head.in_features == 32
 
 
 def test_the_card_records_the_origin(networks, tmp_path):

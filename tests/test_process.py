@@ -9,7 +9,7 @@ import pytest
 from tiny import graded
 
 from agentark import tasks
-from agentark.evaluate import process, step_scores
+from agentark.evaluate import criteria, injection, process, step_scores
 from agentark.extract import steps
 from agentark.tasks import mini_gsm, mini_med
 
@@ -107,16 +107,16 @@ def test_calibration_by_hand():
 
 
 def test_best_of_n_by_hand():
-    accuracies = step_scores.best_of_n(
+    accuracies = step_scores.choices(
         rewards=[[0.1, 0.9, 0.5], [0.3, 0.3, 0.1], [0.2, 0.1, 0.3]],
         correct=[[F, T, F], [T, F, F], [F, F, F]],
         answers=[["1", "2", "1"], ["5", "6", "5.0"], ["7", None, None]],
         lengths=[[3, 3, 9], [1, 2, 3], [4, 5, 6]],
         equal=tasks.get("mini_gsm").equal,
-    )
+    ).mean()
     # problem 1: the best is right, the majority wrong, one of the two shortest right
     # problem 2: one of two equally good samples is right, and so is the majority, "5"
-    assert accuracies == pytest.approx(
+    assert dict(accuracies) == pytest.approx(
         {
             "best": (1 + 0.5 + 0) / 3,
             "majority": (0 + 1 + 0) / 3,
@@ -126,11 +126,12 @@ def test_best_of_n_by_hand():
         }
     )
     with pytest.raises(ValueError, match="same number of samples"):
-        step_scores.best_of_n([[0.1]], [[T, F]], [["1"]], [[1]], mini_gsm.TASK.equal)
+        step_scores.choices([[0.1]], [[T, F]], [["1"]], [[1]], mini_gsm.TASK.equal)
 
 
 def test_nobody_answers():
-    assert step_scores.best_of_n([[0.1, 0.2]], [[F, F]], [[None, None]], [[1, 2]], mini_gsm.TASK.equal)["majority"] == 0
+    chosen = step_scores.choices([[0.1, 0.2]], [[F, F]], [[None, None]], [[1, 2]], mini_gsm.TASK.equal)
+    assert list(chosen.majority) == [0]
 
 
 # Injected errors
@@ -140,23 +141,23 @@ def test_nobody_answers():
 def test_an_injected_error_is_one_wrong_step(task):
     indices = set()
     for n, p in enumerate(tasks.problems(task, "dev", 40)):
-        spoilt, index = process.inject(task, p.solution, Random(n))
+        spoilt, index = injection.inject(task, p.solution, Random(n))
         before, after = steps.split(p.solution), steps.split(spoilt)
         assert [k for k in range(len(before)) if before[k] != after[k]] == [index] and len(before) == len(after)
         labels = steps.arithmetic(task, p, after)
         assert labels[index] is False and False not in labels[:index] + labels[index + 1 :]
-        assert process.inject(task, p.solution, Random(n)) == (spoilt, index)
+        assert injection.inject(task, p.solution, Random(n)) == (spoilt, index)
         indices.add(index)
     assert len(indices) > 1
 
 
 def test_without_a_true_statement_nothing_is_injected():
     for text in ("", "Answer: 4", "so it goes\nAnswer: 4", "gets 1+1=3\nAnswer: 3"):
-        assert process.inject("mini_gsm", text, Random(0)) is None
+        assert injection.inject("mini_gsm", text, Random(0)) is None
     drug = mini_med.FACTS.drugs[0]
-    assert process.inject("mini_med", f"asked: the organ of {drug}.", Random(0)) is None
+    assert injection.inject("mini_med", f"asked: the organ of {drug}.", Random(0)) is None
     assert (
-        process.inject("mini_gsm", "2+2=4, so x=7", Random(0)) is None
+        injection.inject("mini_gsm", "2+2=4, so x=7", Random(0)) is None
     )  # its last equation is not the one that was read
 
 
@@ -195,7 +196,7 @@ def log_of(split, n, share_right):
 @pytest.fixture(scope="module")
 def tables():
     loaded = []
-    for split, n in (("dev", 16), ("test", 24)):
+    for split, n in (("dev", 16), ("test", 60)):
         problems = tasks.problems("mini_gsm", split, n)
         log = log_of(split, n, 0.5)
         log = graded(log[log.problem.isin({p.id for p in problems})], "mini_gsm", split)
@@ -219,34 +220,76 @@ def blind(problems, texts):
     return [[Random(f"{line} {n} {t}").random() for n, line in enumerate(steps.split(t))] for t in texts]
 
 
-def test_an_oracle_deserves_to_be_a_reward_and_a_blind_one_does_not(tables):
+@pytest.fixture(scope="module")
+def examined(tables):
+    """The examinations of a scorer that knows everything and of one that knows nothing."""
     dev, test, problems = tables
-    good, bad = (process.examine(score, dev, test, "mini_gsm", problems) for score in (oracle, blind))
-    assert (
-        good["first-error F1"]
-        == good["step AUROC"]
-        == good["  steps before the answer"]
-        == good["errors that lower the score"]
-        == 1
-    )
-    assert (
-        good["best of N"] == pytest.approx(good["pass at N"])
-        and good["drop at an error"] == pytest.approx(0.8)
-        and good["drop after it"] == pytest.approx(0)
-    )
-    assert good["reward of right traces"] == pytest.approx(0.9) and good["reward of off-topic text"] == pytest.approx(
-        0.1
-    )
-    assert abs(bad["step AUROC"] - 0.5) < 0.15 and abs(bad["drop at an error"]) < 0.2 and bad["first-error F1"] < 0.6
-    assert good["traces"] == len(test.groupby(["problem", "agent", "round"])) and good["steps"] == len(test)
-    table = process.verdict(good, bad)
-    assert list(table.columns) == ["prm", "control", "good", "passed"]
-    assert table.passed["deserves to be a reward"] and not process.verdict(bad, good).passed["deserves to be a reward"]
-    assert table.prm["step AUROC"] == 1 and table.passed["majority vote"] is None and table.good["step AUROC"]
-    lasts = process.examine(
-        oracle, dev, test, "mini_gsm", problems, aggregate=lambda s: s[-1]
-    )  # the last step alone is as good in this case
-    assert lasts["best of N"] == pytest.approx(good["best of N"]) and lasts["step AUROC"] == 1
+    scorers = {"oracle": oracle, "blind": blind}
+    return {name: process.examine(score, dev, test, "mini_gsm", problems) for name, score in scorers.items()}
+
+
+@pytest.fixture(scope="module")
+def unsure(tables):
+    """The measures of a scorer that knows nothing, with intervals so wide that they nearly always hold the truth."""
+    dev, test, problems = tables
+    return process.examine(blind, dev, test, "mini_gsm", problems, level=0.999).measures.set_index("measure")
+
+
+def test_the_measures_of_an_oracle_and_of_a_blind_scorer(tables, examined, unsure):
+    good, bad = examined["oracle"].measures.set_index("measure"), unsure
+    sure = ["errors that lower the score", "off-topic text below", "step AUROC", "answer AUROC", "first-error F1"]
+    assert (good.value[sure] == 1).all()
+    assert good.value["best of N"] == pytest.approx(good.value["pass at N"])
+    assert good.value["drop at an error"] == pytest.approx(0.8) and good.value["drop after it"] == pytest.approx(0)
+    assert good.value["reward of right traces"] == pytest.approx(0.9)
+    assert good.value["reward of off-topic text"] == pytest.approx(0.1)
+    assert good.n["calibration error"] == len(tables[1])
+    for measure in ("errors that lower the score", "step AUROC", "answer AUROC", "best of N", "best of N - vote"):
+        row = bad.loc[measure]
+        assert row.low < row.value < row.high and row.low <= row.chance <= row.high, measure
+    assert bad.value["first-error F1"] == pytest.approx(bad.chance["first-error F1"], abs=0.2)
+    with_last = process.examine(oracle, *tables[:2], "mini_gsm", tables[2], aggregate=lambda scores: scores[-1])
+    assert list(with_last.best) == list(examined["oracle"].best)  # the last step alone is as good in this case
+
+
+def test_an_oracle_is_usable_and_a_blind_scorer_is_not(examined):
+    good = criteria.decide({criteria.REWARD_MODEL: examined["oracle"], "shuffled labels": examined["blind"]})
+    bad = criteria.decide({criteria.REWARD_MODEL: examined["blind"], "shuffled labels": examined["oracle"]})
+    results = [table[table.scorer == criteria.REWARD_MODEL].set_index("measure").passed for table in (good, bad)]
+    names = [*criteria.MARGINS, criteria.USABLE, "adds to shuffled labels"]
+    assert all(results[0][name] is True for name in names)
+    assert all(results[1][name] is False for name in names)
+    assert criteria.failed(good) == [] and len(criteria.failed(bad)) == len(criteria.MARGINS)
+    assert "above 0.85 is required" in criteria.failed(bad)[0]
+
+
+def test_what_a_criterion_requires():
+    assert criteria.required("errors that lower the score", 0.5) == pytest.approx(0.85)
+    assert criteria.required("best of N - vote", -0.2) == 0.0  # a vote is no chance level
+    assert criteria.required("calibration error", 0.0) is None
+
+
+def test_without_an_interval_nothing_is_passed(examined):
+    measures = examined["oracle"].measures
+    unknown = measures.assign(low=measures.low.where(measures.measure != "step AUROC"))
+    decided = criteria.decide({criteria.REWARD_MODEL: process.Examined(unknown, examined["oracle"].best)})
+    passed = decided.set_index("measure").passed
+    assert passed["step AUROC"] is False and passed[criteria.USABLE] is False and passed["answer AUROC"] is True
+
+
+def test_the_interval_of_an_auroc():
+    rng = np.random.default_rng(0)
+    labels = rng.random(400) > 0.5
+    scores = rng.random(400) + 0.5 * labels
+    problems = [f"p{n // 4}" for n in range(400)]
+    low, high = step_scores.auroc_interval(scores, labels, problems)
+    assert low < step_scores.auroc(scores, labels) < high and high - low < 0.12
+    # the same labels in each problem's steps: the problems, not the steps, are what is drawn
+    whole = np.repeat(rng.random(100) > 0.5, 4)
+    wide = step_scores.auroc_interval(np.repeat(rng.random(100), 4) + 0.2 * whole, whole, problems)
+    assert wide[1] - wide[0] > 1.5 * (high - low)
+    assert step_scores.auroc_interval([0.1, 0.2], [T, T], ["p", "q"]) is None
+    assert step_scores.auroc_interval([0.9, 0.1], [T, F], ["p", "p"]) == (1.0, 1.0)
 
 
 def test_the_rollouts_of_a_student_as_a_log():

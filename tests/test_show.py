@@ -69,17 +69,39 @@ def test_rewards_first_and_last():
 
 def test_the_scorecard_passes_or_fails():
     rows = [
-        ("step AUROC", 0.8, 0.5, "above 0.7", "True"),
-        ("errors that lower the score", 0.5, 0.5, "above 0.8", "False"),
-        ("traces", 9, 9, None, None),
-        ("deserves to be a reward", None, None, "all 6 that decide", "False"),
+        ("reward model", "step AUROC", 0.8, 0.7123, 0.9, 0.5, 40, 0.7, "True"),
+        ("reward model", "errors that lower the score", 0.5, 0.4, 0.6, 0.5, 40, 0.85, "False"),
+        ("reward model", "calibration error", 0.1, None, None, None, 40, None, None),
+        ("likelihood", "step AUROC", 0.9, 0.8, 0.95, 0.5, 40, 0.7, "True"),
+        ("reward model", "adds to likelihood", -0.05, -0.1, 0.01, 0.0, 40, 0.0, "False"),
+        ("reward model", "usable as a reward", None, None, None, None, 40, None, "False"),
     ]
-    table = pd.DataFrame(rows, columns=["measure", "prm", "control", "good", "passed"])
-    table = table.assign(student="zoo/qwen3-0.6b", task="mini_gsm", traces="own")
+    columns = ["scorer", "measure", "value", "low", "high", "chance", "n", "required", "passed"]
+    table = pd.DataFrame(rows, columns=columns).assign(student="zoo/qwen3-0.6b", task="mini_gsm", traces="own")
     card = scorecard.scorecard(table)
     assert list(card.index) == ["step AUROC", "corrupted steps scored lower", "usable as a reward"]
-    assert list(card.iloc[:, 0]) == ["0.8 (0.5) pass", "0.5 (0.5) fail", "fail"]
-    assert scorecard.readable(table).criterion.iloc[-1] == "all six criteria"
+    assert list(card.iloc[:, 0]) == [
+        "0.80 [0.71, 0.90], chance 0.50: pass",
+        "0.50 [0.40, 0.60], chance 0.50: fail",
+        "fail",
+    ]
+    added = scorecard.added(table)
+    assert list(added.index) == ["minus likelihood"] and added.iloc[0, 0] == "-5.0 [-10.0, +1.0]"
+    assert list(scorecard.readable(table).above.dropna()) == [0.7, 0.85, 0.7, 0.0]
+
+
+def test_an_examination_of_an_earlier_version_is_still_shown():
+    rows = [("  steps before the answer", 0.8, 0.5, None, None), ("step AUROC", 0.8, 0.5, "above 0.7", "True"),
+            ("deserves to be a reward", None, None, "all 6", "False")]  # fmt: skip
+    old = pd.DataFrame(rows, columns=["measure", "prm", "control", "good", "passed"])
+    old = old.assign(student="zoo/qwen3-0.6b", task="mini_gsm", traces="own", seed=0)
+    assert list(scorecard.scorecard(old).iloc[:, 0]) == ["0.80: pass", "fail"]
+    table = scorecard.current(old)
+    assert list(table.value.dropna()) == [0.8, 0.8, 0.5, 0.5] and set(table.scorer) == {
+        "reward model",
+        "shuffled labels",
+    }
+    assert not len(scorecard.added(old))
 
 
 def test_a_heat_map_has_every_cell():

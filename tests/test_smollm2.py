@@ -150,11 +150,11 @@ def test_the_collator_hides_padding_and_nothing_else(padded_with_eos):
 
 
 def test_the_reward_models_mask_is_by_length(padded_with_eos):
-    from agentark.distill.prm_model import collate
+    from agentark.distill.step_ends import Row, collate
 
     end = padded_with_eos.eos_token_id
-    _, mask, _ = collate([((5, end, 6), (1,)), ((5,), (0,))], padded_with_eos.pad_token_id, "cpu")
-    assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+    inputs = collate([Row((5, end, 6), (1,), 0), Row((5,), (0,), 0)], padded_with_eos.pad_token_id, "cpu")
+    assert inputs["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
 
 
 # ---- the real weights: converted once per machine, then read from the cache

@@ -22,29 +22,20 @@ The paper leaves some points open. This module decides them as follows:
 
 from __future__ import annotations
 
-import json
 import logging
-import random
-import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
-from transformers import PrinterCallback, TrainerCallback
+from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from agentark import params, store
-from agentark.engines.attention import grouped_sdpa
+from agentark import params
 from agentark.graph.source import source_hash
-from agentark.models.load import load, resolve, revision
 
-from .data import DistillError
+from . import on_policy
 from .rewards import RewardFunction, Score
-from .rl_log import DevAccuracy, summary
-from .sft import common_settings, training_cost
 
 # At every step TRL prints the first trace without a reward; such traces are counted instead.
 logging.getLogger("trl.trainer.grpo_trainer").addFilter(lambda record: "returned None" not in record.getMessage())
@@ -83,22 +74,15 @@ def sequence_loss(
 
 
 class GrpoTrainer(GRPOTrainer):
-    """TRL's trainer with Eq. 5's denominator and Eq. 4's printed ratio as parameters. It supports one process.
+    """TRL's trainer with Eq. 5's denominator and Eq. 4's printed ratio as parameters. It supports one process."""
 
-    `reward_head_width`: see `run`.
-    """
-
-    def __init__(self, *args, config: params.Rl, reward_head_width: int | None = None, **kwargs):
-        self.config, self.reward_head_width = config, reward_head_width
+    def __init__(self, *args, config: params.Rl, **kwargs):
+        self.config = config
         super().__init__(*args, **kwargs)
 
     @torch.no_grad()
     def _calculate_rewards(self, *args, **kwargs):
         rewards = super()._calculate_rewards(*args, **kwargs)
-        if self.reward_head_width and self.state.global_step == 0:
-            # In the runs of the reference results, the reward model was created in the first reward call, and its head
-            # took these numbers from the global generator: without them, all later samples would change.
-            torch.nn.Linear(self.reward_head_width, 1)
         self.rewards_N = rewards[:, 0]
         return rewards
 
@@ -138,58 +122,14 @@ class GrpoTrainer(GRPOTrainer):
         return sequence_loss(logps_BT, old_logps_BT, ref_logps_BT, *options)
 
 
-def training_rows(prompts: dict[str, str], count: int, seed: int) -> list[dict]:
-    """Return `count` rows of prompt (a chat) and problem id: all prompts in seeded order, then again in another order.
-
-    These are the prompts of the whole training, so that a resumed training repeats no shuffle.
-    """
-    rng = random.Random(seed)
-    rows: list[dict] = []
-    while len(rows) < count:
-        problems = list(prompts)
-        rng.shuffle(problems)
-        rows += [{"prompt": [{"role": "user", "content": prompts[p]}], "problem": p} for p in problems]
-    return rows[:count]
-
-
 def grpo_config(config: params.Rl, work: Path, seed: int) -> GRPOConfig:
     """Return TRL's settings for Eq. 3-5; each of its defaults that departs from them is overridden here."""
-    schedule = dict(max_steps=config.steps, lr_scheduler_type="constant", disable_dropout=True, shuffle_dataset=False)
-    batch = config.prompts_per_step * config.generations  # one generate call and one update per step
-    updates = dict(per_device_train_batch_size=batch, gradient_accumulation_steps=1, num_iterations=1, bf16=False)
-    sampling: dict[str, Any] = dict(num_generations=config.generations, max_completion_length=config.max_new_tokens)
-    sampling |= dict(temperature=config.temperature, top_p=1.0, top_k=0, vllm_importance_sampling_correction=False)
+    shared = on_policy.settings(config, work, seed, config.prompts_per_step * config.generations)
+    updates = dict(num_iterations=1, num_generations=config.generations, vllm_importance_sampling_correction=False)
     loss = dict(loss_type="grpo", importance_sampling_level="token", epsilon=config.epsilon, epsilon_high=None)
     loss |= dict(scale_rewards="group", mask_truncated_completions=False)
     divergence = dict(beta=config.beta, use_bias_correction_kl=False, sync_ref_model=False)
-    return GRPOConfig(**common_settings(work, config, seed), **schedule, **updates, **sampling, **loss, **divergence)
-
-
-def load_policy(policy: str, work: Path):
-    """Return the initial policy and its tokenizer."""
-    # TRL reloads π_ref from the model's folder: an adapter is merged and saved under `work` first.
-    if (Path(resolve(policy)) / "adapter_config.json").exists():
-        model, tokenizer = load(policy)
-        model.save_pretrained(work / "initial")
-        tokenizer.save_pretrained(work / "initial")
-        policy = str(work / "initial")
-    model, tokenizer = load(policy)
-    model.set_attn_implementation(grouped_sdpa.__name__)  # it does not copy keys and values for each query head
-    return model, tokenizer
-
-
-def check_prompts(prompts: dict[str, str], tokenizer, context: int, config: params.Rl) -> None:
-    """Raise DistillError if there are too few prompts for one step, or if one leaves no room for its completions."""
-    if len(prompts) < config.prompts_per_step:
-        few = f"there are {len(prompts)} prompts, and rl.prompts_per_step = {config.prompts_per_step}"
-        raise DistillError(f"{few}: give more problems, or fewer prompts per step")
-    for problem, prompt in prompts.items():
-        chat = [{"role": "user", "content": prompt}]
-        ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
-        if len(ids) + config.max_new_tokens > context:
-            length = f"the prompt of problem {problem} has {len(ids)} tokens; with rl.max_new_tokens = "
-            excess = f"{length}{config.max_new_tokens} that is more than the context of {context}"
-            raise DistillError(f"{excess}: allow shorter completions, or take another policy")
+    return GRPOConfig(**shared, **updates, **loss, **divergence)
 
 
 def run(
@@ -211,46 +151,31 @@ def run(
 
     policy: a folder or a zoo name; π_ref is its frozen copy. prompts: the user's message by problem id. score, verify:
     see `rewards`. evaluate_dev(model, tokenizer): the accuracy on dev, from 0 to 1. about: further values that the
-    result depends on (the reward model's identity, the dev set). options: further arguments of `trainer_class`, among
-    them `reward_head_width`, the hidden size of the reward model (see `prm_model.head_width`) if `score` uses one.
+    result depends on (the reward model's identity, the dev set). options: further arguments of `trainer_class`.
 
-    A killed training resumes from its last checkpoint under `folder`.work and ends with the same weights. Therefore
-    `score` must not take numbers from torch's global generator when it is first called, as creating a module does.
+    `score` must not take numbers from torch's global generator when it is first called, as creating a module does:
+    otherwise a resumed training would sample other completions.
 
     Returns training.json: see `rl_log.summary`, with reward, kl and entropy in nats, length in tokens, the share
     truncated, and the counts of `rewards.RewardFunction`. Raises DistillError if the prompts do not fit or a score is
     not a number, StoreError if the checkpoints are those of another training, ModelError as `load` does.
     """
-    given = {"policy": policy, "rl": config.model_dump(), "seed": seed, "prompts": store.digest(prompts)}
     code = source_hash(__name__, trainer_class.__module__)
-    about = {"stage": "rl", "source": code, "revision": revision(policy), **given, **(about or {})}
-    if store.is_done(folder, about):
-        return json.loads((folder / "training.json").read_text())
-    started = time.time()
     reward = RewardFunction(score, config.aggregation, config.generations, verify, config.verifiable_weight)
-    work = folder.with_name(folder.name + ".work")
-    if not (work / "about.journal").exists():  # the user deleted it in order to start over
-        shutil.rmtree(work, ignore_errors=True)
-    model, tokenizer = load_policy(policy, work)
-    check_prompts(prompts, tokenizer, model.config.get_text_config().max_position_embeddings, config)
-    store.Journal(work / "about.journal", about)  # refuses the checkpoints of another training
-    trainer = trainer_class(
-        model=model,
-        reward_funcs=reward,
-        args=grpo_config(config, work, seed),
-        processing_class=tokenizer,
+
+    def make_trainer(work: Path, **given) -> GrpoTrainer:
+        args = grpo_config(config, work, seed)
+        return trainer_class(reward_funcs=reward, args=args, config=config, **given, **options)
+
+    return on_policy.run(
+        folder,
+        {"source": code, **(about or {})},
+        policy=policy,
+        prompts=prompts,
+        copies=1,  # TRL repeats each prompt for its group
         config=config,
-        train_dataset=Dataset.from_list(training_rows(prompts, config.steps * config.prompts_per_step, seed)),
-        callbacks=[*([DevAccuracy(evaluate_dev, config.dev_every)] if evaluate_dev else []), *callbacks],
-        **options,
+        seed=seed,
+        make_trainer=make_trainer,
+        evaluate_dev=evaluate_dev,
+        callbacks=callbacks,
     )
-    trainer.remove_callback(PrinterCallback)  # it prints forty figures per step; training.json has the relevant ones
-    trainer.train(resume_from_checkpoint=store.last_checkpoint(work))
-    log = {**summary(trainer.state.log_history, config), **training_cost(started, trainer.model)}
-    with store.folder(folder) as part:
-        trainer.save_model(str(part))
-        tokenizer.save_pretrained(part)
-        (part / "training.json").write_text(json.dumps(log, indent=1) + "\n")
-    store.write_manifest(folder, about, started)
-    shutil.rmtree(work)
-    return log

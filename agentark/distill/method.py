@@ -21,9 +21,10 @@ class Method:
     legends.  notebook: the one that trains and shows it.  controls: the methods that it is compared with, besides the
     untrained student and the teacher's debate.  control_of: the method of which it is a control and nothing else.
     examples: if it imitates, a function of (task, problems, traces, tokenizer, seed) to a list of `data.Example`.
-    reward: if it learns from rewards, "prm" (the process reward model), "shuffled" (one trained on shuffled labels) or
-    "answer" (whether the answer is right), with its optimiser.  copies, completion: for the plan, its examples per
-    problem (given the params) and their tokens (given those of a reply).
+    reward: if it learns from its own samples, what judges them: "prm" (the process reward model), "shuffled" (one
+    trained on shuffled labels), "likelihood" (of the reward model's backbone, without training), "answer" (whether the
+    answer is right), "chance", or "teacher" (the teacher's distribution); with its optimiser.  copies, completion: for
+    the plan, its examples per problem (given the params) and their tokens (given those of a reply).
     """
 
     name: str
@@ -35,8 +36,8 @@ class Method:
     controls: tuple[str, ...] = ()
     control_of: str = ""
     examples: Callable[..., list[Any]] | None = None
-    reward: Literal["", "prm", "shuffled", "answer"] = ""
-    optimiser: Literal["", "grpo", "ppo"] = ""
+    reward: Literal["", "prm", "shuffled", "likelihood", "answer", "chance", "teacher"] = ""
+    optimiser: Literal["", "grpo", "ppo", "select", "opd"] = ""
     copies: Callable[[params.Params], float] = lambda config: 1
     completion: Callable[[float], float] = lambda reply: reply
 

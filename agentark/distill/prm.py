@@ -31,7 +31,7 @@ from agentark.graph.source import source_hash
 from agentark.models.load import revision
 from agentark.store.progress import print_progress
 
-from . import prm_data, prm_model
+from . import prm_data, prm_model, step_ends
 from .data import refuse_pictures
 from .prm_data import Item
 from .prm_model import PrmError, ProcessRewardModel
@@ -78,10 +78,20 @@ def batch_loss(logits: torch.Tensor, items: Sequence[Item], config: params.Prm) 
     return loss
 
 
-def stage_one(prm: ProcessRewardModel) -> list[str]:
-    """Return the names of the parameters that stage I trains: last layer, final norm and head (DECISIONS 18)."""
-    last_layer = f"backbone.layers.{len(prm.backbone.layers) - 1}."
-    return [name for name, _ in prm.named_parameters() if name.startswith((last_layer, "backbone.norm.", "head."))]
+def trained_names(prm: ProcessRewardModel, stage: int) -> set[str]:
+    """Return the names of the parameters that a stage trains (DECISIONS 18).
+
+    Stage 1 trains the last layer, the final norm, the head and the weights of log-probabilities; stage 2 all, except an
+    output layer of its own if the score does not depend on it.
+    """
+    names = {name for name, _ in prm.named_parameters()}
+    if prm.card["features"] == "hidden":
+        names = {name for name in names if not name.startswith("network.lm_head.")}
+    if stage == 2:
+        return names
+    backbone = f"network.{prm.network.base_model_prefix}"
+    last_layer = f"{backbone}.layers.{len(prm.backbone.layers) - 1}."
+    return {name for name in names if name.startswith((last_layer, f"{backbone}.norm.", "head.", "log_prob_weights"))}
 
 
 def train(
@@ -117,7 +127,8 @@ def train(
             optimizer = torch.optim.AdamW([p for p in prm.parameters() if p.requires_grad], weight_decay=0.0)
         if number <= finished:
             if number == finished and optimizer:
-                prm.load_state_dict(load_file(f"{checkpoint}/model.safetensors", device=str(prm.device)))
+                weights = load_file(f"{checkpoint}/model.safetensors", device=str(prm.device))
+                prm.load_state_dict(weights, strict=False)  # a tied output layer is saved once
                 optimizer.load_state_dict(torch.load(f"{checkpoint}/optimizer.pt", weights_only=True))
             continue
         losses = _epoch(prm, optimizer, items, config, seed, stage, epoch)
@@ -130,7 +141,7 @@ def train(
         "steps": len(rows),
         "steps_of_stage": {str(stage): sum(row["stage"] == stage for row in rows) for stage in trained},
         **{"problems": len(items), "traces": sum(len(item.rows) for item in items)},
-        "tokens": len(epochs) * sum(len(ids) for item in items for ids, _ in item.rows),
+        "tokens": len(epochs) * sum(len(row.ids) for item in items for row in item.rows),
         **{"seconds": round(time.time() - started, 1), "peak_memory_mb": store.peak_memory_mb()},
         "parameters_trained": {str(stage): n for stage, n in trained.items()},
     }
@@ -144,9 +155,9 @@ def train(
 
 def _set_stage(prm: ProcessRewardModel, stage: int) -> int:
     """Freeze the parameters that the stage does not train; return the number of trained values."""
-    trained = set(stage_one(prm)) if stage == 1 else None
+    trained = trained_names(prm, stage)
     for name, parameter in prm.named_parameters():
-        parameter.requires_grad_(trained is None or name in trained)
+        parameter.requires_grad_(name in trained)
     return sum(p.numel() for p in prm.parameters() if p.requires_grad)
 
 
@@ -168,8 +179,8 @@ def _epoch(
             group["lr"] = rate * (1 - (epoch * len(batches) + n) / (epochs * len(batches)))
         rows = [row for item in batch for row in item.rows]
         with torch.autocast("cuda", torch.bfloat16, enabled=prm.device.type == "cuda"):
-            inputs = prm_model.collate(rows, prm.tokenizer.pad_token_id, prm.device)
-            loss = batch_loss(prm(*inputs), batch, config)
+            inputs = step_ends.collate(rows, prm.tokenizer.pad_token_id, prm.device)
+            loss = batch_loss(prm(**inputs), batch, config)
         if not loss.isfinite():
             where = f"stage {stage}, epoch {epoch + 1}, step {n + 1}"
             raise PrmError(f"the loss of {where} is {loss.item()}: lower prm.stage{stage}_learning_rate")
@@ -185,7 +196,7 @@ def _epoch(
 def _checkpoint(prm: ProcessRewardModel, optimizer, folder: Path) -> None:
     """Write a checkpoint, trainer_state.json last (see `store.last_checkpoint`), and remove the older ones."""
     folder.mkdir(parents=True)
-    save_file({name: tensor.contiguous() for name, tensor in prm.state_dict().items()}, folder / "model.safetensors")
+    save_file(prm.weights(), folder / "model.safetensors")
     torch.save(optimizer.state_dict(), folder / "optimizer.pt")
     (folder / "trainer_state.json").write_text("{}\n")
     for other in folder.parent.glob("checkpoint-*"):

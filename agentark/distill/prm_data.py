@@ -1,9 +1,11 @@
 """The training data of a process reward model: traces with a label per step and, for Eq. 7, positives with negatives.
 
 Positive: step t of a right trace. Negatives: step t (or the last step of a shorter trace) of other agents' wrong traces
-of the same problem, N ≤ 4 of them, none textually equal to the positive (DECISIONS 17). Most early steps of a wrong
-trace are right: with the labellers `arithmetic` and `rollout`, negatives must be wrong by their label, and wrong steps
-are not positives; `outcome` checks neither, and the counts say how often. Deviation: equal traces are used once.
+of the same problem, N ≤ 4 of them, none textually equal to the positive (DECISIONS 17). An answer line stands against
+answer lines only, and no other step does. Most early steps of a wrong trace are right: a step that a right trace of the
+problem has, too, is no negative. With the labellers `arithmetic` and `rollout`, negatives must be wrong by their label,
+and wrong steps are not positives; `outcome` checks neither, and the counts say how often that matters. Deviation: equal
+traces are used once.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ from random import Random
 import pandas as pd
 
 from agentark import params
+from agentark.extract.steps import is_answer
 
-from . import prm_model
 from .prm_model import PrmError, ProcessRewardModel
+from .step_ends import Row, encode
 
 Position = tuple[int, int]  # (index of the trace, index of the step)
 
@@ -46,10 +49,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Item:
-    """The data of one problem: (token ids, ends of the steps) and labels of each trace, and pairs of positions."""
+    """The data of one problem: tokens and labels of each trace, and pairs of positions."""
 
     problem: str
-    rows: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+    rows: tuple[Row, ...]
     labels: tuple[tuple[float | None, ...], ...]
     pairs: tuple[Pair, ...]
 
@@ -97,13 +100,14 @@ def pairs(written: Sequence[Trace], labeller: str, most: int, seed: int) -> tupl
     counts: Counter[str] = Counter()
     for problem, members in by_problem.items():
         wrong = [n for n in members if not written[n].correct]
+        of_right = {step for n in members if written[n].correct for step in written[n].steps}
         for n in (n for n in members if written[n].correct):
             for t in range(len(written[n].steps)):
                 counts["steps of right traces"] += 1
                 if labeller != "outcome" and written[n].labels[t] == 0:
                     counts["positives left out: wrong by label"] += 1
                     continue
-                candidates = _negatives(written, n, t, wrong, labeller, counts)
+                candidates = _negatives(written, n, t, wrong, of_right, labeller, counts)
                 if not candidates:
                     counts["positives left out: no negative"] += 1
                     continue
@@ -118,17 +122,25 @@ def pairs(written: Sequence[Trace], labeller: str, most: int, seed: int) -> tupl
 
 
 def _negatives(
-    written: Sequence[Trace], n: int, t: int, wrong: list[int], labeller: str, counts: Counter
+    written: Sequence[Trace], n: int, t: int, wrong: list[int], of_right: set[str], labeller: str, counts: Counter
 ) -> list[Position]:
-    """Return the possible negatives of step t of trace n, one for each different beginning of a trace."""
+    """Return the possible negatives of step t of trace n, one for each different beginning of a trace.
+
+    wrong: the wrong traces of the problem. of_right: the steps of its right ones.
+    """
     candidates: dict[tuple[str, ...], Position] = {}
     for m in wrong:
         if len(written[n].agents | written[m].agents) == 1:  # the same agent in another round
             continue
-        u = min(t, len(written[m].steps) - 1)
+        u = _counterpart(written[n].steps, t, written[m].steps)
+        if u is None:
+            counts["negatives left out: no step of the same kind"] += 1
+            continue
         label = written[m].labels[u]
         if written[m].steps[u] == written[n].steps[t]:
             counts["negatives left out: equal to the positive"] += 1
+        elif written[m].steps[u] in of_right:
+            counts["negatives left out: a right trace has them, too"] += 1
         elif labeller != "outcome" and label is None:
             counts["negatives left out: no label"] += 1
         elif labeller != "outcome" and label:  # for rollouts: some completion is right (Math-Shepherd's hard label)
@@ -136,6 +148,16 @@ def _negatives(
         else:
             candidates.setdefault(written[m].steps[: u + 1], (m, u))
     return list(candidates.values())
+
+
+def _counterpart(steps: tuple[str, ...], t: int, others: tuple[str, ...]) -> int | None:
+    """Return the step of another trace that stands against step t, or None if it has no step of the same kind.
+
+    That is its answer line for an answer line; otherwise its step t or, if that is none or its answer, the one before.
+    """
+    kind = is_answer(steps[t])
+    same = [n for n, step in enumerate(others) if is_answer(step) == kind]
+    return max((n for n in same if kind or n <= t), default=None)
 
 
 def items(
@@ -151,14 +173,14 @@ def items(
     total = int(steps.groupby(["problem", "agent", "round"]).ngroups)
     counts: Counter[str] = Counter({"traces": total, "different traces": len(written)})
     for trace in written:
-        prompt, ids, ends = prm_model.encode(prm, [{"role": "user", "content": prompts[trace.problem]}], trace.text)
-        if len(prompt) + len(ids) > min(config.max_length, prm.context):
+        row = encode(prm, [{"role": "user", "content": prompts[trace.problem]}], trace.text)
+        if len(row.ids) > min(config.max_length, prm.context):
             counts["traces left out: longer than max_length"] += 1
-        elif len(ends) != len(trace.steps):
+        elif len(row.ends) != len(trace.steps):
             counts["traces left out: other steps by tokens than by text"] += 1
         else:
             kept.append(trace)
-            rows.append(((*prompt, *ids), tuple(len(prompt) + end for end in ends)))
+            rows.append(row)
     if config.shuffled_labels:
         kept = shuffle(kept, config.labeller, seed)
     chosen_pairs, pair_counts = pairs(kept, config.labeller, config.negatives, seed)
@@ -174,7 +196,7 @@ def items(
     return training_items, {**counts, **pair_counts, **share, "problems": len(training_items)}
 
 
-def _by_problem(kept: list[Trace], rows: list[tuple], chosen_pairs: list[Pair], loss: str) -> list[Item]:
+def _by_problem(kept: list[Trace], rows: list[Row], chosen_pairs: list[Pair], loss: str) -> list[Item]:
     """Return the traces that the loss uses, by problem: for Eq. 7 those in a pair, for `ce` those with a label."""
     chosen_pairs = chosen_pairs if loss != "ce" else []
     used = {n for pair in chosen_pairs for n, _ in (pair.positive, *pair.negatives)}

@@ -24,7 +24,8 @@ def summary(history: list[dict], config: params.Rl) -> dict:
     steps = [entry for entry in history if LOGGED["length"] in entry]
     rows = [{"step": e["step"], **{name: e[trl] for name, trl in LOGGED.items() if trl in e}} for e in steps]
     size = config.prompts_per_step * config.generations
-    total = {name: sum(row[name] for row in rows) for name in ("zero_variance", "without_steps", "truncated", "length")}
+    counted = ("zero_variance", "without_steps", "truncated", "length")
+    total = {name: sum(row.get(name, 0) for row in rows) for name in counted}  # without rewards: no such figure
     dev = [{"step": e["step"], "accuracy": e["dev_accuracy"]} for e in history if "dev_accuracy" in e]
     log = {"log": rows, "dev": dev, "steps": len(rows), "completions": len(rows) * size}
     log |= {"completion_tokens": round(total["length"] * size), "truncated": round(total["truncated"] * size)}

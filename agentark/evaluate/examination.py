@@ -1,4 +1,9 @@
-"""The examination of reward models on dev problems, from which they did not learn: is one usable as a reward?"""
+"""The examination of reward models on dev problems, from which they did not learn: is one usable as a reward?
+
+Beside each reward model stand its controls, with the same features and on the same traces: the one that learnt from
+shuffled labels, the untrained one, and the plain likelihood of its backbone.  What it does not do better than all three
+was not learnt from the labels (Eq. 7).
+"""
 
 from __future__ import annotations
 
@@ -12,13 +17,13 @@ import pandas as pd
 from agentark import params, store, tasks
 from agentark.cells import Cell, Files
 from agentark.distill import pad, rewards
+from agentark.distill.data import DistillError
 from agentark.extract import steps as labels
 
-from . import process, students
+from . import criteria, process, students
 from .jobs import EXAMINATIONS
 
 Models = dict[tuple[str, bool], Path]  # (student, whether its labels were shuffled) -> the folder of its reward model
-COLUMNS = ["traces", "measure", "prm", "control", "good", "passed"]
 
 
 def run(
@@ -27,7 +32,7 @@ def run(
     """Examine the reward model of each student and write the results as CSV.
 
     log: the teacher's graded log of the dev problems; n: the dev problems that the student itself answers.  Returns one
-    row per student, traces ("teacher" or "own") and measure, with the cell's teacher, student, task and seed.
+    row per student, traces ("teacher" or "own"), scorer and measure, with the cell's teacher, student, task and seed.
     """
     results = []
     for student in names:
@@ -44,21 +49,45 @@ def run(
 def examine(
     config: params.Params, model: Path, control: Path, task: str, logs: dict[str, pd.DataFrame]
 ) -> pd.DataFrame:
-    """Return `process.verdict` of a reward model and of its control on shuffled labels: COLUMNS.
+    """Return `criteria.decide` of a reward model and its controls, with a first column `traces`.
 
-    logs: graded logs of dev problems, by who wrote them.  The first half of their problems sets the threshold, the
-    other half gives all measures.
+    control: a reward model that learnt from shuffled labels.  logs: graded logs of dev problems, by who wrote them.
+    The first half of their problems sets the threshold, the other half gives all measures.
     """
+    scorers = {criteria.REWARD_MODEL: pad.scorer(model, task), "shuffled labels": pad.scorer(control, task)}
+    scorers |= pad.untrained(model, task)
     tables = []
     for name, log in logs.items():
         problems = tasks.problems(task, "dev", log.problem.nunique())
         steps = labels.table(log, task, "dev", config.debate.wording)
         first_half = steps.problem.isin([p.id for p in problems[: len(problems) // 2]])
-        dev, test, how = steps[first_half], steps[~first_half], aggregate(config)
-        scorers = [pad.scorer(folder, task) for folder in (model, control)]
-        measures = [process.examine(scorer, dev, test, task, problems, how) for scorer in scorers]
-        tables.append(process.verdict(*measures).reset_index().assign(traces=name))
-    return pd.concat(tables, ignore_index=True)[COLUMNS]
+        dev, test, how, level = steps[first_half], steps[~first_half], aggregate(config), config.stats.level
+        examined = {
+            scorer: process.examine(score, dev, test, task, problems, how, level=level)
+            for scorer, score in scorers.items()
+        }
+        decided = criteria.decide(examined, level)
+        decided.insert(0, "traces", name)
+        tables.append(decided)
+    return pd.concat(tables, ignore_index=True)
+
+
+def admit(files: Files, config: params.Params, cell: Cell) -> None:
+    """Refuse a reward model that is not usable on the traces of its own student (DECISIONS 18b).
+
+    Raises DistillError unless `rl.admission` is "any".  Without an examination (a notebook that is run by itself) there
+    is nothing to refuse.
+    """
+    path = files.path(EXAMINATIONS, cell)
+    if config.rl.admission == "any" or not path.exists():
+        return
+    table = pd.read_csv(path)
+    own = table[table.traces == "own"]
+    if reasons := criteria.failed(own):
+        raise DistillError(
+            f"the reward model of {cell.student} on {cell.train} fails its examination ({path.name}): "
+            f"{'; '.join(reasons)}. Train a better one (notebook 06), or use it all the same by rl.admission: any"
+        )
 
 
 def aggregate(config: params.Params) -> Callable[[Sequence[float]], float]:

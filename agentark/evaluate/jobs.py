@@ -23,7 +23,9 @@ PREDICTIONS = Artifact("predictions", (*STUDENTS.names, "test"), (*STUDENTS.sect
 ROLLOUTS = Artifact("rollouts", ("student", "train", "split"), ("evaluate", "engine", "sizes.dev"))
 EXAMINED_BY = ("sizes.dev", "evaluate", "rl.aggregation")
 EXAMINATIONS = Artifact(PRMS.folder, PRMS.names, (*PRMS.sections, *EXAMINED_BY), suffix=".csv")
-TRAINING = {"": (), "imitation": ("distill",), "rewards": ("prm", "rl")}  # the sections by which a method is trained
+# The sections by which a method is trained, by its optimiser; a method that imitates has none.
+TRAINING = {"grpo": ("prm", "rl"), "ppo": ("prm", "rl"), "select": ("prm", "rl", "distill"), "opd": ("rl",)}
+REWARD_MODELS = {"prm": PRMS, "shuffled": SHUFFLED_PRMS}  # by the reward of a method
 MODEL_SECTIONS = ("prm", "rl.aggregation", "evaluate", "engine")  # of reward models and their examination
 REWARD_MODEL_STEPS = 6  # steps of a trace: assumed; only the labeller `rollout` generates from each
 
@@ -49,7 +51,7 @@ def _declared(study: Study) -> Iterator[Job]:
     chosen = [known[name] for name in config.methods]
     for teacher, task, protocol in product(config.teachers, config.train_tasks, config.protocols):
         cell = {"teacher": teacher, "train": task, "protocol": protocol}
-        if any(method.reward for method in chosen):
+        if any(method.reward for method in chosen):  # which practise the problems whose steps are labelled
             for seed, variant in product(config.seeds, study.variants(EXAMINATIONS.sections)):
                 yield _reward_models(variant, variant.cell(**cell, seed=seed))
         for method in chosen:
@@ -60,7 +62,7 @@ def _declared(study: Study) -> Iterator[Job]:
 
 
 def _trained_by(method: Method) -> tuple[str, ...]:
-    return TRAINING["rewards" if method.reward else "imitation" if method.examples else ""]
+    return TRAINING[method.optimiser] if method.reward else ("distill",) if method.examples else ()
 
 
 def _answers(study: Study, cell: Cell, students: list[str]) -> list[Path]:
@@ -88,18 +90,22 @@ def _trained(study: Study, method: Method, cell: Cell, students: list[str], spli
     own = [cell.but(student=student) for student in students]
     first = cell.but(seed=study.base.study.seeds[0])  # students of every seed learn from the traces of the first
     inputs = [study.path(STEPS, cell) if method.reward else study.path(TRACES, first)]
-    if method.reward in ("prm", "shuffled"):
-        model = SHUFFLED_PRMS if method.reward == "shuffled" else PRMS
+    if model := REWARD_MODELS.get(method.reward):
         inputs += [store.manifest_path(study.path(model, each)) for each in own]
+    if method.reward == "prm":  # which has to pass
+        inputs += [study.path(EXAMINATIONS, each) for each in own]
     if method.reward and study.params.rl.init == "rsft":
         inputs += [store.manifest_path(study.path(STUDENTS, each.but(method="rsft"))) for each in own]
     code = ["agentark.evaluate.students:train_and_evaluate", *sources(cell.train)["problems"], *_graders(study)]
-    code += method.sources or ["agentark.distill.prm", "agentark.distill.ppo"]
+    code += method.sources or ["agentark.distill.prm", "agentark.distill.pad"]
     names = {"teacher": cell.teacher, "students": students, "task": cell.train, "method": method.name}
     parts = [cell.teacher, method.name, cell.train, f"s{cell.seed}", *(students if split_up else [])]
     outputs = [store.manifest_path(study.path(STUDENTS, each)) for each in own] + _answers(study, cell, students)
     files = {"inputs": inputs, "outputs": outputs, "sections": (*_trained_by(method), *ANSWERS), "source": code}
-    work = {"models": students, "tokens": lambda r: _add(*(training_tokens(study, method, each, r) for each in own))}
+    backbone = study.params.prm.backbone
+    judge = {"teacher": [cell.teacher], "likelihood": [] if backbone == "student" else [backbone]}
+    models = [*students, *judge.get(method.reward, [])]
+    work = {"models": models, "tokens": lambda r: _add(*(training_tokens(study, method, each, r) for each in own))}
     return job(study, method.notebook, cell, names | {"seed": cell.seed}, parts, **files, **work)
 
 
@@ -144,13 +150,18 @@ def training_tokens(study: Study, method: Method, cell: Cell, rates) -> Work:
         length = rates.question + method.completion(rates.reply)
         trained = n * method.copies(config) * config.distill.of(method.name).epochs * length
         return _add(answers, {("trained", student): trained})
-    rl = config.rl
+    rl = config.rl.of(method.name)
+    length = rates.question + rates.reply
+    if method.optimiser == "select":  # R_φ adds a forward pass to each sample
+        trained = n * (rl.generations / 3 + config.distill.of(method.name).epochs) * length
+        work = {("sampled", student): n * rl.generations * rates.reply, ("read", student): n * rates.question}
+        return _add(answers, work, {("trained", student): trained})
     steps = max(1, round(rl.steps * n / config.sizes.count("train", cell.train)))
     prompts = steps * rl.prompts_per_step
     dev = (steps // rl.dev_every + 2) * min(rl.dev_problems, study.size("dev", cell.train))
     sampled, read = (prompts * rl.generations + dev) * rates.reply, prompts * rates.question
-    # π_ref and R_φ add a forward pass each
-    trained = prompts * rl.generations * (rates.question + rates.reply) * (5 / 3)
+    # π_ref and R_φ, or the teacher, add a forward pass each
+    trained = prompts * rl.generations * length * (4 / 3 if method.optimiser == "opd" else 5 / 3)
     return _add(answers, {("sampled", student): sampled, ("read", student): read, ("trained", student): trained})
 
 

@@ -1,57 +1,27 @@
-"""Decides whether a process reward model is good enough to be a reward, before it is used for training.
+"""Measures whether a process reward model is good enough to be a reward, before it is used for training.
 
-`examine` computes the measures of step_scores.py; `verdict` compares them with those of a control and with thresholds.
+`examine` gives every measure with its interval and its chance level; `criteria` decides what passes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from random import Random
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from agentark import tasks
+from agentark import stats, tasks
 from agentark.extract import steps
-from agentark.tasks import mini_med
 
 from . import step_scores as measures
+from .injection import OFF_TOPIC, inject
 
 Score = Callable[[list[tasks.Problem], list[str]], list[list[float]]]  # (problems, traces) -> step scores of each trace
-
-OFF_TOPIC = (
-    "The weather was mild that week.\nPeople walked along the river.\nIn the evening it rained.",
-    "Thank you for asking.\nI am happy to help you.",
-    "Once there was a king.\nHe had three daughters.\nThey lived in a castle by the sea.\nThe end.",
-    "I do not know.",
-)
-
-
-def inject(task: str, trace: str, rng: Random) -> tuple[str, int] | None:
-    """Make one step of a trace wrong: change the result of an equation or, in mini_med, the value of a fact.
-
-    Returns the new trace and the index of the step, or None if there is no true equation or fact.
-    """
-    lines = steps.split(trace)
-    wrong_steps: dict[int, str] = {}
-    for n, line in enumerate(lines):
-        if steps.is_answer(line):
-            continue
-        true_equations = [equation for equation in steps.equations(line) if steps.holds(*equation)]
-        results = [right for _, right in true_equations if right.lstrip("-").isdigit()]
-        if results:
-            wrong = rng.choice([v for v in (int(results[-1]) + off for off in (-10, -2, -1, 1, 2, 10)) if v >= 0])
-            head, _, tail = line.rpartition("=")
-            changed = head + "=" + tail.replace(results[-1], str(wrong), 1)
-            if not all(steps.holds(*equation) for equation in steps.equations(changed)):
-                wrong_steps[n] = changed
-        elif task == "mini_med" and steps.facts(line):
-            _, relation, value = steps.facts(line)[-1]
-            others = sorted(set(mini_med.FACTS.relation[relation].values()) - {value})
-            wrong_steps[n] = rng.choice(others).join(line.rsplit(value, 1))
-    if not wrong_steps:
-        return None
-    index = rng.choice(sorted(wrong_steps))
-    return "\n".join([*lines[:index], wrong_steps[index], *lines[index + 1 :]]), index
+LOWEST = 0.1  # off-topic text has to score below this share of the right traces
+OFF_TOPIC_PROBLEMS = 50
 
 
 def as_log(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -71,6 +41,18 @@ def traces(table: pd.DataFrame, label: str = "arithmetic") -> pd.DataFrame:
     return grouped[["trace", "trace_correct"]].first().assign(labels=labels).reset_index()
 
 
+@dataclass(frozen=True)
+class Examined:
+    """The measures of a scorer, one row each, and by problem whether the trace that it likes best is right.
+
+    measures: columns measure, value, low, high (the interval), chance (what a scorer without knowledge has) and n.
+    best: the share of right ones among the traces with the highest reward, by problem.
+    """
+
+    measures: pd.DataFrame
+    best: pd.Series
+
+
 def examine(
     score: Score,
     dev: pd.DataFrame,
@@ -80,88 +62,126 @@ def examine(
     aggregate: Callable[[Sequence[float]], float] = min,
     label: str = "arithmetic",
     seed: int = 0,
-) -> dict[str, float]:
-    """Compute all measures of a scorer with scores in (0, 1).
+    level: float = 0.95,
+) -> Examined:
+    """Measure a scorer with scores in [0, 1].
 
-    dev, test: tables of the steps of some of `problems`; dev fixes the threshold, test gives all measures.  `aggregate`
-    turns the step scores of a trace into its reward, for best-of-N over the first-round traces of a problem.  Returns
-    the measures by name.
+    dev, test: tables of the steps of some of `problems`; dev fixes the threshold of the first-error F1, test gives all
+    measures.  `aggregate` turns the step scores of a trace into its reward.  Intervals take problems as independent,
+    not traces or steps.  The measures, each a share unless said otherwise:
+
+    - errors that lower the score: of the right traces with an injected error, those whose score at the error fell;
+    - off-topic text below: of the texts about something else, those whose reward is below the lowest tenth of the
+      rewards of right traces;
+    - step AUROC, answer AUROC: the probability that a right step scores above a wrong one, of the steps before the
+      answer and of answer lines: both together would measure mostly which of the two a line is;
+    - best of N, and best of N - vote: the accuracy of the trace with the highest reward among a problem's first-round
+      traces, and its difference to their majority vote;
+    - and, without a criterion: the first-error F1 (ProcessBench), the calibration error, the mean drop at an injected
+      error and after it, how often the minimum falls on the last step, and the accuracies of other choices.
     """
     by_id = {p.id: p for p in problems}
     dev_rows, rows = traces(dev, label), traces(test, label)
     for frame in (dev_rows, rows):
         frame["scores"] = score([by_id[p] for p in frame.problem], list(frame.trace))
-    threshold = measures.fix_threshold(list(dev_rows.scores), list(dev_rows.labels))
+    table: list[dict[str, Any]] = [
+        *_on_injected(score, rows, by_id, task, aggregate, seed, level),
+        *_on_steps(dev_rows, rows, level),
+    ]
+    chosen, best = _choices(rows, by_id, task, aggregate, level)
+    columns = ["measure", "value", "low", "high", "chance", "n"]
+    return Examined(pd.DataFrame([*table, *chosen], columns=columns), best)
+
+
+def _row(measure: str, value: float, interval: tuple[float, float] | None, chance: float | None, n: int) -> dict:
+    low, high = interval or (None, None)
+    return {"measure": measure, "value": value, "low": low, "high": high, "chance": chance, "n": n}
+
+
+def _share(measure: str, hits: Sequence[bool], problems: Sequence[str], chance: float, level: float) -> dict:
+    """A share with Wilson's interval for as many answers as the hits are worth, which share problems."""
+    if not len(hits):
+        return _row(measure, float("nan"), None, chance, 0)
+    n = stats.effective_size(np.asarray(hits, dtype=float), np.asarray(problems))
+    value = float(np.mean(hits))
+    return _row(measure, value, stats.wilson(value * n, n, level), chance, len(hits))
+
+
+def _on_injected(score: Score, rows: pd.DataFrame, by_id: dict, task: str, aggregate, seed: int, level: float) -> list:
+    """The measures on traces of which it is known what is wrong."""
+    right = rows[rows.trace_correct & (rows.labels.map(measures.first_error) < 0)].drop_duplicates(["problem", "trace"])
+    rng = Random(f"{seed} inject")
+    pairs = zip(right.problem, right.trace, strict=True)
+    injected = [(p, trace, *wrong) for p, trace in pairs if (wrong := inject(task, trace, rng))]
+    spoilt, at = [by_id[p] for p, *_ in injected], [index for *_, index in injected]
+    before = score(spoilt, ["\n".join(steps.split(trace)) for _, trace, *_ in injected]) if injected else []
+    after = score(spoilt, [text for *_, text, _ in injected]) if injected else []
+    drops = measures.drop(before, after, at)
+    fell = [x[n] > y[n] for x, y, n in zip(before, after, at, strict=True)]
+    some = [by_id[p] for p in rows.problem.unique()[:OFF_TOPIC_PROBLEMS]]
+    texts = [(p, text) for p in some for text in OFF_TOPIC]
+    off_topic = [aggregate(s) for s in score([p for p, _ in texts], [text for _, text in texts])]
+    usual = [aggregate(s) for s in right.scores]
+    bar = float(np.quantile(usual, LOWEST)) if usual else float("nan")
+    return [
+        _share("errors that lower the score", fell, [p for p, *_ in injected], 0.5, level),
+        _share("off-topic text below", [r < bar for r in off_topic], [p.id for p, _ in texts], LOWEST, level),
+        _row("drop at an error", drops["at"], None, 0.0, int(drops["n"])),
+        _row("drop after it", drops["after"], None, 0.0, int(drops["n"])),
+        _row("reward of right traces", measures.mean(usual), None, None, len(usual)),
+        _row("reward of off-topic text", measures.mean(off_topic), None, None, len(off_topic)),
+    ]
+
+
+def _on_steps(dev: pd.DataFrame, rows: pd.DataFrame, level: float) -> list:
+    """The measures on labelled steps."""
     scores, labels = list(rows.scores), list(rows.labels)
-    step_scores, step_labels = measures.labelled(scores, labels)
-    # without the answer lines, which are easy to recognise and nearly all wrong in a wrong trace
-    answer_lines = [[steps.is_answer(line) for line in steps.split(trace)] for trace in rows.trace]
-    rows_of_steps = [zip(*row, strict=False) for row in zip(answer_lines, labels, strict=True)]
-    labels_before_answer = [[None if is_answer else label for is_answer, label in row] for row in rows_of_steps]
-    grader = tasks.get(task)
-    first = rows[rows["round"] == 1]
+    is_answer = [[steps.is_answer(line) for line in steps.split(trace)] for trace in rows.trace]
+    table = []
+    for name, wanted in (("step AUROC", False), ("answer AUROC", True)):
+        kept = [
+            [label if answer == wanted else None for answer, label in zip(*pair, strict=False)]
+            for pair in zip(is_answer, labels, strict=True)
+        ]
+        numbers, truths = measures.labelled(scores, kept)
+        of = [p for p, row in zip(rows.problem, kept, strict=True) for value in row if value is not None]
+        interval = measures.auroc_interval(numbers, truths, of, level)
+        table.append(_row(name, measures.auroc(numbers, truths), interval, 0.5, len(numbers)))
+    numbers, truths = measures.labelled(scores, labels)
+    threshold = measures.fix_threshold(list(dev.scores), list(dev.labels))
+    shuffled = [measures.shuffled(list(frame.scores), 0) for frame in (dev, rows)]
+    by_chance = measures.fix_threshold(shuffled[0], list(dev.labels))
+    f1 = measures.first_error_f1(scores, labels, threshold)
+    chance = measures.first_error_f1(shuffled[1], labels, by_chance)["f1"]
+    calibration = measures.calibration(numbers, truths)[1]
+    return [
+        *table,
+        _row("first-error F1", f1["f1"], None, chance, len(scores)),
+        _row("minimum on the last step", measures.minimum_last(scores), None, None, len(scores)),
+        _row("calibration error", calibration, None, None, len(numbers)),
+        _row("steps right", measures.mean(truths), None, None, len(numbers)),
+    ]
+
+
+def _choices(rows: pd.DataFrame, by_id: dict, task: str, aggregate, level: float) -> tuple[list, pd.Series]:
+    """The accuracies of one first-round trace a problem, by who chooses it, and the reward's choice by problem."""
+    grader, first = tasks.get(task), rows[rows["round"] == 1]
     answers = [grader.parse(text, by_id[p]).flexible for text, p in zip(first.trace, first.problem, strict=True)]
     first = first.assign(reward=[aggregate(s) for s in first.scores], answer=answers)
     groups = [group for _, group in first.groupby("problem", sort=True)]
-    chosen = measures.best_of_n(
+    by_problem = measures.choices(
         [list(g.reward) for g in groups],
         [list(g.trace_correct) for g in groups],
         [[a if isinstance(a, str) else None for a in g.answer] for g in groups],
         [[len(t) for t in g.trace] for g in groups],
         grader.equal,
     )
-    right = rows[rows.trace_correct & (rows.labels.map(measures.first_error) < 0)].drop_duplicates(["problem", "trace"])
-    rng = Random(f"{seed} inject")
-    pairs = zip(right.problem, right.trace, strict=True)
-    injected = [(p, trace, *wrong) for p, trace in pairs if (wrong := inject(task, trace, rng))]
-    spoilt = [by_id[p] for p, *_ in injected]
-    before = score(spoilt, ["\n".join(steps.split(trace)) for _, trace, *_ in injected]) if injected else []
-    after = score(spoilt, [text for *_, text, _ in injected]) if injected else []
-    drops = measures.drop(before, after, [index for *_, index in injected])
-    some = [by_id[p] for p in rows.problem.unique()[:50]]
-    off_topic = score([p for p in some for _ in OFF_TOPIC], [text for _ in some for text in OFF_TOPIC])
-    f1 = measures.first_error_f1(scores, labels, threshold)
-    figures = {"traces": len(rows), "steps": len(step_scores), "steps right": measures.mean(step_labels)}
-    figures |= {"threshold": threshold, "first-error F1": f1["f1"]}
-    figures |= {"  erroneous traces": f1["erroneous"], "  correct traces": f1["correct"]}
-    figures["step AUROC"] = measures.auroc(step_scores, step_labels)
-    figures["  steps before the answer"] = measures.auroc(*measures.labelled(scores, labels_before_answer))
-    figures["calibration error"] = measures.calibration(step_scores, step_labels)[1]
-    figures |= {"best of N": chosen["best"], "majority vote": chosen["majority"], "random choice": chosen["random"]}
-    figures |= {"shortest trace": chosen["shortest"], "pass at N": chosen["pass"]}
-    figures |= {"drop at an error": drops["at"], "drop after it": drops["after"]}
-    figures["errors that lower the score"] = drops["fell"]
-    for what, texts in (("right traces", right.scores), ("off-topic text", off_topic)):
-        figures[f"reward of {what}"] = measures.mean([aggregate(s) for s in texts])
-    return {**figures, "minimum on the last step": measures.minimum_last(scores)}
-
-
-def verdict(prm: dict[str, float], control: dict[str, float]) -> pd.DataFrame:
-    """Compare the measures of a reward model with those of a control, which learnt from shuffled labels.
-
-    prm, control: results of `examine`.  Returns one row per measure: prm, control, good (the criterion in words) and
-    passed (None for a measure without criterion).  The last row, "deserves to be a reward", needs all criteria.
-    """
-    right_reward, chance = prm["reward of right traces"], prm["random choice"]
-    rules: dict[str, tuple[str, Callable[[float, float], bool]]] = {
-        "first-error F1": ("0.1 above the control", lambda x, y: x > y + 0.1),
-        "step AUROC": ("above 0.7, and 0.1 above the control", lambda x, y: x > max(0.7, y + 0.1)),
-        "best of N": (f"above random ({chance:.3f}) and the control", lambda x, y: x > max(chance, y)),
-        "errors that lower the score": ("above 0.8", lambda x, _: x > 0.8),
-        "drop at an error": ("above 0, and above the control", lambda x, y: x > max(0.0, y)),
-        "reward of off-topic text": (f"below that of right traces ({right_reward:.3f})", lambda x, _: x < right_reward),
-    }
-    notes = {
-        "calibration error": "0; Eq. 7 does not ask for it",
-        "majority vote": "(what a vote over the same samples gives)",
-        "pass at N": "(the most that choosing can give)",
-        "minimum on the last step": "not nearly always: else the reward sees only the answer",
-    }
-    rows = []
-    for name in prm:
-        good, rule = rules.get(name, (notes.get(name, ""), None))
-        passed = bool(rule(prm[name], control[name])) if rule else None
-        rows.append({"measure": name, "prm": prm[name], "control": control[name], "good": good, "passed": passed})
-    decided = [row["passed"] for row in rows if row["passed"] is not None]
-    summary = {"measure": "deserves to be a reward", "good": f"all {len(decided)} that decide", "passed": all(decided)}
-    return pd.DataFrame([*rows, summary]).set_index("measure")
+    n, chance = len(by_problem), float(by_problem.random.mean())
+    gain = stats.paired_bootstrap(by_problem.majority, by_problem.best, level=level)
+    table = [
+        _row("best of N", float(by_problem.best.mean()), stats.mean_interval(by_problem.best, level), chance, n),
+        _row("best of N - vote", gain[0], gain[1:], chance - float(by_problem.majority.mean()), n),
+    ]
+    others = (("majority vote", "majority"), ("shortest trace", "shortest"), ("pass at N", "pass"))
+    table += [_row(name, float(by_problem[column].mean()), None, chance, n) for name, column in others]
+    return table, pd.Series(list(by_problem.best), index=[group.problem.iloc[0] for group in groups])

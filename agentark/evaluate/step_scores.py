@@ -89,6 +89,38 @@ def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
     return float((rankdata(values)[is_right].sum() - right * (right + 1) / 2) / (right * wrong))
 
 
+def auroc_interval(
+    scores: ArrayLike, labels: ArrayLike, problems: Sequence[str], level: float = 0.95, resamples: int = 500
+) -> tuple[float, float] | None:
+    """Return the percentile interval of `auroc` over resampled problems, to which the steps belong.
+
+    None if all labels are equal.
+    """
+    values, is_right = np.asarray(scores, dtype=float), np.asarray(labels, dtype=bool)
+    if is_right.all() or not is_right.any():
+        return None
+    _, of = np.unique(np.asarray(problems), return_inverse=True)
+    order = np.argsort(values, kind="stable")
+    values, is_right, of = values[order], is_right[order], of[order]
+    starts = np.flatnonzero(np.r_[True, values[1:] > values[:-1]])  # of each different score
+    n = of.max() + 1
+    counts_RP = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=resamples)
+    weights_RS = counts_RP[:, of].astype(float)
+    right_RU = np.add.reduceat(weights_RS * is_right, starts, axis=1)
+    wrong_RU = np.add.reduceat(weights_RS * ~is_right, starts, axis=1)
+    below_RU = wrong_RU.cumsum(axis=1) - wrong_RU / 2
+    possible_R = right_RU.sum(axis=1) * wrong_RU.sum(axis=1)
+    drawn = (right_RU * below_RU).sum(axis=1)[possible_R > 0] / possible_R[possible_R > 0]
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def shuffled(scores: Scores, seed: int) -> list[list[float]]:
+    """Return the scores of each trace in another order: what is left of a scorer that does not see the steps."""
+    rng = np.random.default_rng(seed)
+    return [list(rng.permutation(row)) for row in scores]
+
+
 def mean(values: ArrayLike) -> float:
     """Return the mean, or NaN if there are no values."""
     return float(np.mean(np.asarray(values))) if np.size(values) else float("nan")
@@ -113,17 +145,18 @@ def calibration(scores: ArrayLike, labels: ArrayLike, bins: int = 10) -> tuple[p
     return table, float(gaps.sum() / len(values)) if len(values) else float("nan")
 
 
-def best_of_n(
+def choices(
     rewards: Scores,
     correct: Sequence[Sequence[bool]],
     answers: Sequence[Sequence[str | None]],
     lengths: Sequence[Sequence[float]],
     equal: Callable[[str, str], bool],
-) -> dict[str, float]:
-    """Return the accuracy of one sample per problem, chosen by reward (`best`), vote, chance, or length.
+) -> pd.DataFrame:
+    """Return the accuracy of one sample per problem, one row each, chosen by reward, vote, chance, or length.
 
-    `random` is the expected accuracy, and `pass` the share of problems with a right sample.  Equally good samples count
-    with their mean.  Each input has one list per problem, of equal lengths; raises ValueError otherwise.
+    Columns: best, majority, random (the expected accuracy), shortest, and pass (whether there is a right sample).
+    Equally good samples count with their mean.  Each input has one list per problem, of equal lengths; raises
+    ValueError otherwise.
     """
     rows = []
     for reward, right, texts, length in zip(rewards, correct, answers, lengths, strict=True):
@@ -137,7 +170,7 @@ def best_of_n(
         agreeing = [hit for hit, text in pairs if winner is not None and equal(winner, text)]
         row = {"best": best.mean(), "majority": agreeing[0] if agreeing else 0.0, "random": hits.mean()}
         rows.append(row | {"shortest": shortest.mean(), "pass": hits.max()})
-    return {str(name): float(value) for name, value in pd.DataFrame(rows).mean().items()}
+    return pd.DataFrame(rows, columns=["best", "majority", "random", "shortest", "pass"])
 
 
 def drop(before: Scores, after: Scores, steps: Sequence[int]) -> dict[str, float]:

@@ -59,13 +59,18 @@ def _by_rewards(
     files: Files, config: params.Params, cell: Cell, checkpoint: Path, steps: pd.DataFrame, steps_id: str, sizes: Sizes
 ) -> dict:
     """Train by rewards: a slice of the training set gets as many passes over its problems as the whole one."""
-    rl_steps = max(1, round(config.rl.steps * sizes.train / config.sizes.count("train", cell.train)))
-    config = config.model_copy(update={"rl": config.rl.model_copy(update={"steps": rl_steps})})
+    rl = config.rl.of(cell.method)
+    rl_steps = max(1, round(rl.steps * sizes.train / config.sizes.count("train", cell.train)))
+    config = config.model_copy(update={"rl": rl.model_copy(update={"steps": rl_steps})})
     policy = str(files.path(STUDENTS, cell.but(method="rsft"))) if config.rl.init == "rsft" else cell.student
     labelled = set(steps.problem)  # problems that labelling left out are not practised
     practised = [p for p in tasks.problems(cell.train, "train", sizes.train) if p.id in labelled]
     dev_n = min(sizes.dev, config.rl.dev_problems)
     model = reward_model(files, config, cell, steps, steps_id, sizes.train)
+    if methods()[cell.method].reward == "prm":
+        from . import examination  # which builds on this module
+
+        examination.admit(files, config, cell)
     return pad.train_policy(checkpoint, cell, policy, model, practised, dev_n, config)
 
 

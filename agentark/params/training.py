@@ -60,11 +60,13 @@ class Distill(Section):
 class Prm(Section):
     """How process reward models are trained (Sections 3.3.3 and B.1).
 
-    `backbone` is "student" or the name of a network (Table 4). With the labeller "rollout", the student completes each
-    step `rollouts` times.
+    `backbone` is "student" or the name of a network (Table 4). `features` is what the score of a step is computed from:
+    the hidden state at its end (the paper's), and the log-probabilities of its tokens. With the labeller "rollout", the
+    student completes each step `rollouts` times.
     """
 
     backbone: str
+    features: Literal["hidden", "hidden+logprob"]
     loss: Literal["contrastive", "ce", "ce+contrastive"]
     score: Literal["sigmoid", "logit"]
     tau: Annotated[float, Field(gt=0)]
@@ -86,18 +88,32 @@ class Prm(Section):
         return self
 
 
+class MethodRl(Section):
+    """What one method has instead of the values of all methods; null: the same."""
+
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    schedule: Literal["constant", "linear"] | None = None
+    warmup_steps: Annotated[int, Field(ge=0)] | None = None
+    steps: Positive | None = None
+    prompts_per_step: Positive | None = None
+    generations: Annotated[int, Field(ge=2)] | None = None
+
+
 class Rl(Section):
-    """How students are trained by rewards (Sections 3.3.3 and B.2).
+    """How students are trained on their own samples (Sections 3.3.3 and B.2).
 
     `generations` is G, the number of completions per prompt. `init` is the initial policy: the student, or its R-SFT
     checkpoint of the same cell (DECISIONS 22). `ratio` belongs to GRPO (Eq. 4 has one ratio per sequence). `critic`,
     `gamma`, `lam`, `value_coefficient` and `reward_at` belong to PPO, whose ratio is per token with a critic and per
     sequence without (Eq. 8-9). Every `dev_every` steps, the true accuracy is measured on `dev_problems` problems of the
-    split dev.
+    split dev. `admission` decides whether a reward model is used that fails its examination ("passed": it is not).
+    `by_method` has the values of a method that needs others, by its name.
     """
 
     init: Literal["base", "rsft"]
     learning_rate: Annotated[float, Field(gt=0)]
+    schedule: Literal["constant", "linear"]
+    warmup_steps: Annotated[int, Field(ge=0)]
     steps: Positive
     prompts_per_step: Positive
     generations: Annotated[int, Field(ge=2)]
@@ -114,6 +130,13 @@ class Rl(Section):
     lam: Share
     value_coefficient: Annotated[float, Field(ge=0)]
     reward_at: Literal["steps", "end"]
+    admission: Literal["passed", "any"]
     dev_problems: Positive
     dev_every: Positive
     save_steps: Positive
+    by_method: dict[str, MethodRl] = {}
+
+    def of(self, method: str) -> Rl:
+        """Return the section as one method has it."""
+        own = self.by_method.get(method, MethodRl()).model_dump(exclude_none=True)
+        return self.model_copy(update={**own, "by_method": {}})

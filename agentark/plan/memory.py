@@ -12,6 +12,9 @@ MEMORY_GB = 0.9  # of a mini-tier job: the largest peak of the reference run (be
 ROW_BYTES = 3  # a token in a Parquet table: ours, from the reference rows
 
 
+JUDGED = ("prm", "shuffled", "likelihood")  # the rewards for which a network besides the policy is loaded
+
+
 def by_reward(config: params.Params) -> tuple[list[Method], list[Method]]:
     """Return the study's methods that imitate, and those that learn from rewards."""
     chosen = [methods()[name] for name in config.study.methods]
@@ -21,7 +24,7 @@ def by_reward(config: params.Params) -> tuple[list[Method], list[Method]]:
 def memory(config: params.Params, r: Rates) -> list[dict[str, str]]:
     """Return each network's GB without activations: to generate, to learn by imitation or rewards, to be a scorer."""
     lora, (imitating, rewarded) = config.distill.lora, by_reward(config)
-    judged = any(method.reward != "answer" for method in rewarded)  # by a reward model
+    judged = any(method.reward in JUDGED for method in rewarded)
     whole = 2 if config.engine.dtype == "float32" else 1
     weights = 2 if r.device == "GPU" else 4  # bfloat16 on a GPU, float32 elsewhere
     empty, rows = dict.fromkeys(("network", "generates", "imitates", "by rewards", "judges"), ""), []
@@ -73,6 +76,6 @@ def disk(config: params.Params, tokens: float, r: Rates) -> dict[str, float]:
     local = [name for name, engine in judges(config).items() if engine.name != "openai"]
     downloads = sum(2 * billions(m) for m in dict.fromkeys([*models(config), *local]) if load.on_hub(m))
     checkpoints = len(imitating) * size * weights * (0.05 if config.distill.lora else 1) + len(rewarded) * size * 4
-    checkpoints += 2 * scorers * 4 if any(m.reward != "answer" for m in rewarded) else 0
+    checkpoints += 2 * scorers * 4 if any(m.reward in ("prm", "shuffled") for m in rewarded) else 0
     cells = len(s.teachers) * len(s.train_tasks) * len(s.seeds)
     return {"downloads": downloads, "checkpoints": cells * checkpoints, "rows": tokens * ROW_BYTES / 1e9}

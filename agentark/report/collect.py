@@ -127,13 +127,13 @@ def training_warnings(files: Files) -> list[str]:
 def examinations(files: Files) -> pd.DataFrame:
     """Return the examination of each reward model of a study; empty, with a sentence, if the study has none.
 
-    Columns: teacher, student, task, seed, traces, measure, prm, control, good, passed.
+    Columns: those of `criteria.decide` with traces, teacher, student, task and seed; see also `scorecard.current`.
     """
     parts = [pd.read_csv(path) for path in sorted((files.root / "prms").glob("*.csv"))]
     if parts:
         return pd.concat(parts, ignore_index=True)
     print(f"there are no reward models under {os.path.relpath(files.root, store.ROOT)}")
-    return pd.DataFrame(columns=["student", "task", "seed", "traces", "measure", "prm", "control", "good", "passed"])
+    return pd.DataFrame(columns=["student", "task", "seed", "traces", "scorer", "measure", "value", "passed"])
 
 
 def results(files: Files, resamples: int, level: float) -> dict[str, pd.DataFrame]:

@@ -150,6 +150,9 @@ def trainings(logs: dict[str, dict]) -> pd.DataFrame:
         if losses := log.get("loss"):
             ends = (("first", 0), ("last", -1))
             rows[name] |= {f"{end} loss": round(log.get(f"{end}_loss", losses[i]["loss"]), 3) for end, i in ends}
+        if selection := log.get("selection"):
+            shares = {"right of all samples (%)": "right_completions", "right of the kept (%)": "right_kept"}
+            rows[name] |= {label: round(100 * selection[key], 1) for label, key in shares.items()}
         if any(each.get("warning") for each in logs.values()):
             rows[name]["warning"] = log.get("warning", "")
     return pd.DataFrame(rows.values(), index=[display_name(name) for name in rows])

@@ -24,7 +24,7 @@ from trl import GRPOTrainer
 
 from agentark import params, store, tasks
 from agentark.cells import Cell, Files
-from agentark.distill import grpo, pad, prm_model
+from agentark.distill import grpo, on_policy, pad, prm_model, step_scorer
 from agentark.distill.rewards import RewardFunction
 from agentark.extract.jobs import STEPS
 from agentark.models.load import load_tokenizer
@@ -33,6 +33,8 @@ HERE = Path(__file__).parent
 CONFIG = params.Rl(
     init="base",
     learning_rate=1e-6,
+    schedule="constant",
+    warmup_steps=0,
     steps=4,
     prompts_per_step=8,
     generations=8,
@@ -49,6 +51,7 @@ CONFIG = params.Rl(
     lam=0.95,
     value_coefficient=0.1,
     reward_at="end",
+    admission="any",
     dev_problems=100,
     dev_every=1000,
     save_steps=1000,
@@ -57,7 +60,7 @@ CONFIG = params.Rl(
 
 def reward_model(policy: str):
     """A scoring function as PAD uses it: a process reward model on the weights of the policy."""
-    scorer = prm_model.StepScorer(prm_model.make(policy, 0), load_tokenizer(policy))
+    scorer = step_scorer.StepScorer(prm_model.make(policy, 0), load_tokenizer(policy))
     return lambda prompts, completion_ids: scorer.score(prompts, completion_ids, 64)
 
 
@@ -78,7 +81,7 @@ def constant(prompts, completion_ids):
 
 def grpo_steps(cls, policy: str, prompts: dict[str, str], score, folder: Path, **options) -> list[tuple[float, float]]:
     """(seconds, completion tokens) of each step of a short training run, without the first step."""
-    model, tokenizer = grpo.load_policy(policy, folder)
+    model, tokenizer = on_policy.load_policy(policy, folder)
     if cls is GRPOTrainer:
         model.set_attn_implementation("sdpa")
     trainer = cls(
@@ -86,7 +89,7 @@ def grpo_steps(cls, policy: str, prompts: dict[str, str], score, folder: Path, *
         reward_funcs=RewardFunction(score, CONFIG.aggregation, CONFIG.generations),
         args=grpo.grpo_config(CONFIG, folder, 0),
         processing_class=tokenizer,
-        train_dataset=Dataset.from_list(grpo.training_rows(prompts, CONFIG.steps * CONFIG.prompts_per_step, 0)),
+        train_dataset=Dataset.from_list(on_policy.training_rows(prompts, CONFIG.steps * CONFIG.prompts_per_step, 0)),
         **options,
     )
     trainer.remove_callback(PrinterCallback)

@@ -50,8 +50,8 @@ VARIANTS = {  # changes to the section `prm` of params/mini.yaml
     "own rollouts of 400, the teacher's backbone": {"rollouts_of": 400, "backbone": "zoo/qwen3-32b"},
 }
 KEY = ["student", "task", "variant"]
-MEASURES = ["first-error F1", "step AUROC", "  steps before the answer", "best of N", "majority vote", "random choice"]
-MEASURES += ["pass at N", "drop at an error", "errors that lower the score", "reward of right traces"]
+MEASURES = ["first-error F1", "step AUROC", "answer AUROC", "best of N", "majority vote", "random choice", "pass at N"]
+MEASURES += ["drop at an error", "errors that lower the score", "off-topic text below", "reward of right traces"]
 MEASURES += ["reward of off-topic text", "minimum on the last step"]
 
 
@@ -107,10 +107,12 @@ def main() -> None:
                 for source, labelled in dev_steps.items():
                     in_first = labelled.problem.isin(first_half)
                     scorer = pad.scorer(out, task)
-                    figures = process.examine(scorer, labelled[in_first], labelled[~in_first], task, problems)
+                    dev, test = labelled[in_first], labelled[~in_first]
+                    measured = process.examine(scorer, dev, test, task, problems).measures.set_index("measure")
+                    figures = measured.value.to_dict() | {"random choice": measured.chance["best of N"]}
                     row = {"student": args.student, "task": task, "variant": name, "traces": source}
                     row |= {"cpu_seconds": seconds, "training_traces": trained_on}
-                    rows.append(row | {measure.strip(): round(figures[measure], 4) for measure in MEASURES})
+                    rows.append(row | {measure: round(figures[measure], 4) for measure in MEASURES})
                 pd.concat([table, pd.DataFrame(rows)]).to_csv(args.out, index=False)
                 print(pd.DataFrame(rows).T.to_string(), flush=True)
 

@@ -2,7 +2,7 @@
 
 from agentark.distill.method import Method
 
-CONTROLS = ("rsft_single", "gold_rsft", "base_majority", "rsft", "da", "pad_shuffled", "rlvr")
+CONTROLS = ("rsft_single", "gold_rsft", "base_majority", "rsft", "da", "pad_shuffled", "pad_likelihood", "rlvr")
 METHOD = Method(
     "pad", "PAD", "#D55E00", "p", order=70, notebook="07_pad", controls=CONTROLS, reward="prm", optimiser="grpo"
 )
