@@ -197,6 +197,7 @@ def test_a_reward_model_that_fails_is_refused(trained, steps, tmp_path, cell, ne
     with pytest.raises(DistillError, match="step AUROC 0.55 .from 0.40; above 0.70 is required.*admission: any"):
         train(files, strict, cell, "pad", steps, ONE)
     examination.admit(files, CONFIG, own)  # by rl.admission: any
+    train(files, strict, cell, "pad", steps, Sizes(train=3, dev=1, tests={TASK: 1}))  # a slice decides nothing
     store.write_table(examined.assign(passed=True), path)
     examination.admit(files, strict, own)
     path.unlink()

@@ -58,7 +58,10 @@ def train_and_evaluate(
 def _by_rewards(
     files: Files, config: params.Params, cell: Cell, checkpoint: Path, steps: pd.DataFrame, steps_id: str, sizes: Sizes
 ) -> dict:
-    """Train by rewards: a slice of the training set gets as many passes over its problems as the whole one."""
+    """Train by rewards: a slice of the training set gets as many passes over its problems as the whole one.
+
+    A reward model of the whole training set has to be admitted; the examination of a slice decides nothing.
+    """
     rl = config.rl.of(cell.method)
     rl_steps = max(1, round(rl.steps * sizes.train / config.sizes.count("train", cell.train)))
     config = config.model_copy(update={"rl": rl.model_copy(update={"steps": rl_steps})})
@@ -67,7 +70,8 @@ def _by_rewards(
     practised = [p for p in tasks.problems(cell.train, "train", sizes.train) if p.id in labelled]
     dev_n = min(sizes.dev, config.rl.dev_problems)
     model = reward_model(files, config, cell, steps, steps_id, sizes.train)
-    if methods()[cell.method].reward == "prm":
+    is_slice = sizes.train < config.sizes.count("train", cell.train)
+    if methods()[cell.method].reward == "prm" and not is_slice:
         from . import examination  # which builds on this module
 
         examination.admit(files, config, cell)
