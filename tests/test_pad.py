@@ -197,7 +197,9 @@ def test_a_reward_model_that_fails_is_refused(trained, steps, tmp_path, cell, ne
     with pytest.raises(DistillError, match="step AUROC 0.55 .from 0.40; above 0.70 is required.*admission: any"):
         train(files, strict, cell, "pad", steps, ONE)
     examination.admit(files, CONFIG, own)  # by rl.admission: any
-    train(files, strict, cell, "pad", steps, Sizes(train=3, dev=1, tests={TASK: 1}))  # a slice decides nothing
+    few = [p.id for p in tasks.problems(TASK, "train", 3)]
+    some = steps[0][steps[0].problem.isin(few)], "three"
+    train(files, strict, cell, "pad", some, Sizes(train=3, dev=1, tests={TASK: 1}))  # a slice decides nothing
     store.write_table(examined.assign(passed=True), path)
     examination.admit(files, strict, own)
     path.unlink()
