@@ -124,7 +124,7 @@ def teacher(enders, tmp_path_factory):  # noqa: F811
 
 def test_on_policy_distillation_approaches_the_teacher(enders, teacher, tmp_path):  # noqa: F811
     log = distilled(tmp_path / "student", enders["qwen3"], teacher, STEEP)
-    assert log["steps"] == 20 and log["completions"] == 20 * 4 * 4
+    assert log["steps"] == 20 and log["completions"] == 20 * 4 * 4 and "zero_variance_groups" not in log
     ids = torch.tensor([load_tokenizer(enders["qwen3"])(" ".join(PROMPTS.values())).input_ids])
     before = divergence(enders["qwen3"], teacher, ids)
     assert divergence(str(tmp_path / "student"), teacher, ids) < 0.8 * before
@@ -184,3 +184,12 @@ def test_every_method_that_learns_from_its_own_samples_has_an_optimiser():
     own = [method for method in methods().values() if method.reward]
     assert {method.optimiser for method in own} == {"grpo", "ppo", "select", "opd"}
     assert {method.control_of for method in own if method.optimiser == "select"} == {"", "prm_select"}
+
+
+def test_a_warm_up_needs_a_schedule():
+    with pytest.raises(ValueError, match="rl has warmup_steps, which a constant schedule ignores"):
+        but(RL, warmup_steps=5)
+    with pytest.raises(ValueError, match="rl.by_method.opd has warmup_steps"):
+        but(RL, by_method={"opd": {"warmup_steps": 5}})
+    own = but(RL, by_method={"opd": {"warmup_steps": 5, "schedule": "linear"}}).of("opd")
+    assert (own.warmup_steps, own.schedule, own.by_method) == (5, "linear", {})

@@ -1,7 +1,8 @@
 """Scores steps without any training: how likely a language model finds them.
 
-The score of a step is the probability of its tokens given all before it, p(r_t | x, r_<t), in [0, 1].  A trained reward
-model has to beat it (docs/decisions.md): where it does not, its training has added nothing to what its backbone knows.
+The score of a step is the probability of its tokens given all before it, p(r_t | x, r_<t), in [0, 1].  It is a
+control of every reward model (evaluate/criteria.py): one that does not choose better has learnt nothing from its labels
+that its backbone did not know.
 With the aggregation `product`, the reward of a trace is its probability; with `min`, that of its least likely step.
 """
 

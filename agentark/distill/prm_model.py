@@ -27,8 +27,6 @@ from agentark.models.load import load, load_tokenizer, revision
 
 from .step_ends import StepEnds, end_of_turn, fingerprint, step_log_probs
 
-FEATURES = ("hidden", "hidden+logprob")
-
 
 class PrmError(ValueError):
     """A reward model that cannot be built, or a trace that it cannot score; the message says why and what to do."""
@@ -105,7 +103,7 @@ class ProcessRewardModel(torch.nn.Module):
 def make(base: str, seed: int, features: str = "hidden", **about) -> ProcessRewardModel:
     """Return an untrained reward model on the weights of network `base` (DECISIONS 19: the student's, or any other).
 
-    `seed` determines the initial head; `features` is one of FEATURES; `about` is added to the card. Torch's global
+    `seed` determines the initial head; `features`: see `params.Prm`; `about` is added to the card. Torch's global
     generator is not changed. Raises PrmError if the backbone is not a text-only model, ModelError if it cannot be
     loaded.
     """

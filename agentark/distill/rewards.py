@@ -69,8 +69,8 @@ def zero_variance(rewards: Sequence[float | None], generations: int) -> int:
 class RewardFunction:
     """The reward of each completion, in the form that TRL's GRPOTrainer calls.
 
-    After a call, `step_scores` and `bonus` (the verifiable part) have one entry per completion; `counts`, which go to
-    TRL's log and to training.json, describe the batch:
+    After a call, `step_scores`, `bonus` (the verifiable part) and `right` (whether the answer is right; None without
+    `verify`) have one entry per completion; `counts`, which go to TRL's log and to training.json, describe the batch:
 
     - mean_reward: mean over the traces that have a reward; absent if none has one;
     - steps_per_trace; without_steps: share of traces without steps;
@@ -95,6 +95,7 @@ class RewardFunction:
         self.score, self.aggregation, self.generations = score, aggregation, generations
         self.verify, self.verifiable_weight = verify, verifiable_weight
         self.step_scores: list[list[float]] = []
+        self.right: list[bool] | None = None
         self.bonus: list[float] = []
         self.counts: dict[str, float] = {}
 
@@ -111,7 +112,7 @@ class RewardFunction:
         right = [self.verify(text, p) for text, p in zip(texts, problem, strict=True)] if self.verify else None
         bonus = [self.verifiable_weight * ok for ok in right or [False] * len(step_scores)]
         rewards = [None if reward is None else reward + extra for reward, extra in zip(rewards, bonus, strict=True)]
-        self.step_scores, self.bonus = step_scores, bonus
+        self.step_scores, self.bonus, self.right = step_scores, bonus, right
         self.counts = self._count(rewards, right)
         if log_metric:
             for name, value in self.counts.items():

@@ -24,13 +24,15 @@ def summary(history: list[dict], config: params.Rl) -> dict:
     steps = [entry for entry in history if LOGGED["length"] in entry]
     rows = [{"step": e["step"], **{name: e[trl] for name, trl in LOGGED.items() if trl in e}} for e in steps]
     size = config.prompts_per_step * config.generations
-    counted = ("zero_variance", "without_steps", "truncated", "length")
-    total = {name: sum(row.get(name, 0) for row in rows) for name in counted}  # without rewards: no such figure
+    total = {name: sum(row[name] for row in rows) for name in ("truncated", "length")}
     dev = [{"step": e["step"], "accuracy": e["dev_accuracy"]} for e in history if "dev_accuracy" in e]
     log = {"log": rows, "dev": dev, "steps": len(rows), "completions": len(rows) * size}
     log |= {"completion_tokens": round(total["length"] * size), "truncated": round(total["truncated"] * size)}
-    log |= {"traces_without_steps": round(total["without_steps"] * size), "groups": len(rows) * config.prompts_per_step}
-    return log | {"zero_variance_groups": round(total["zero_variance"] * config.prompts_per_step)}
+    if all("zero_variance" in row for row in rows):  # on-policy distillation has no rewards
+        log |= {"traces_without_steps": round(sum(row["without_steps"] for row in rows) * size)}
+        log |= {"groups": len(rows) * config.prompts_per_step}
+        log |= {"zero_variance_groups": round(sum(row["zero_variance"] for row in rows) * config.prompts_per_step)}
+    return log
 
 
 class DevAccuracy(TrainerCallback):

@@ -101,11 +101,10 @@ def _sampled(
     completions = writer.generate(chats, Sampling(config.temperature, config.max_new_tokens), seed)
     texts, ids = [c.text for c in completions], [list(c.token_ids) for c in completions]
     rewards = reward(chats, texts, ids, problem=work)
-    assert reward.verify, "selection counts right answers"
-    right = [reward.verify(text, name) for text, name in zip(texts, work, strict=True)]
+    assert reward.right is not None, "selection counts right answers"
     return [
         {"problem": name, "text": c.text, "reward": r, "right": ok, "tokens": c.tokens_out, "cut": c.finish == "length"}
-        for name, c, r, ok in zip(work, completions, rewards, right, strict=True)
+        for name, c, r, ok in zip(work, completions, rewards, reward.right, strict=True)
     ]
 
 

@@ -1,9 +1,10 @@
 """Where the steps of a completion begin and end in its token ids, for everything that scores steps.
 
 A step is a line (DECISIONS 16).  It ends at a token that contains a newline; the last step ends at the token that ends
-the turn.  A score that were read at the last token of the answer would be a function of the answer's last digit
-(docs/log.md), because the network has read no more than that.  White space alone is not a step, so runs of newlines add
-none.  Text that is decoded and tokenized again may have other tokens, so ends are found in the ids that were sampled.
+the turn or, if the completion was cut off, at its last token.  A score that is read at the last token of the answer is
+mostly a function of the answer's last digit and its length (docs/log.md).  White space alone is not a step, so runs of
+newlines add none.  Text that is decoded and tokenized again may have other tokens, so ends are found in the ids that
+were sampled.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class Scorer(Protocol):
 def encode(model: Scorer, chat: Chat, completion: str | Sequence[int]) -> Row:
     """Tokenize a prompt and its completion, which is token ids, or the text of a reply that ends there.
 
-    The row's ids end with the turn.
+    The ids of a text always end with the turn: whether the text was cut off is not known here.
     """
     prompt = model.tokenizer.apply_chat_template(list(chat), add_generation_prompt=True, return_dict=False)
     if isinstance(completion, str):

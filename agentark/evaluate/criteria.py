@@ -45,7 +45,8 @@ def decide(examined: dict[str, Examined], level: float = 0.95) -> pd.DataFrame:
     table = pd.concat([each.measures.assign(scorer=name) for name, each in examined.items()], ignore_index=True)
     table["required"] = [required(m, c) for m, c in zip(table.measure, table.chance, strict=True)]
     table["passed"] = [
-        None if pd.isna(bar) else bool(low > bar) for low, bar in zip(table.low, table.required, strict=True)
+        None if pd.isna(bar) else bool(pd.notna(low) and low > bar)
+        for low, bar in zip(table.low, table.required, strict=True)
     ]
     own, rows = examined[REWARD_MODEL].best, []
     for name, other in examined.items():

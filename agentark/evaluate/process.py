@@ -122,10 +122,10 @@ def _on_injected(score: Score, rows: pd.DataFrame, by_id: dict, task: str, aggre
     texts = [(p, text) for p in some for text in OFF_TOPIC]
     off_topic = [aggregate(s) for s in score([p for p, _ in texts], [text for _, text in texts])]
     usual = [aggregate(s) for s in right.scores]
-    bar = float(np.quantile(usual, LOWEST)) if usual else float("nan")
+    below = [reward < np.quantile(usual, LOWEST) for reward in off_topic] if usual else []
     return [
         _share("errors that lower the score", fell, [p for p, *_ in injected], 0.5, level),
-        _share("off-topic text below", [r < bar for r in off_topic], [p.id for p, _ in texts], LOWEST, level),
+        _share("off-topic text below", below, [p.id for p, _ in texts], LOWEST, level),
         _row("drop at an error", drops["at"], None, 0.0, int(drops["n"])),
         _row("drop after it", drops["after"], None, 0.0, int(drops["n"])),
         _row("reward of right traces", measures.mean(usual), None, None, len(usual)),

@@ -136,6 +136,13 @@ class Rl(Section):
     save_steps: Positive
     by_method: dict[str, MethodRl] = {}
 
+    @model_validator(mode="after")
+    def _warms_up_to_a_schedule(self):
+        for where, config in (("rl", self), *((f"rl.by_method.{name}", self.of(name)) for name in self.by_method)):
+            if config.warmup_steps and config.schedule == "constant":
+                raise ValueError(f"{where} has warmup_steps, which a constant schedule ignores: take schedule: linear")
+        return self
+
     def of(self, method: str) -> Rl:
         """Return the section as one method has it."""
         own = self.by_method.get(method, MethodRl()).model_dump(exclude_none=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from agentark.evaluate.criteria import ADDS, MARGINS, REWARD_MODEL, USABLE
+from agentark.evaluate.criteria import ADDS, REWARD_MODEL, USABLE
 from agentark.models.names import display_name
 
 NAMES = {  # plain names of the measures in the tables of `evaluate.process`
@@ -66,6 +66,3 @@ def added(examined: pd.DataFrame) -> pd.DataFrame:
 def _wide(table: pd.DataFrame) -> pd.DataFrame:
     wide = table.pivot(index="measure", columns=["network", "trained on", "traces"], values="text")
     return wide.loc[table.measure.drop_duplicates()]
-
-
-__all__ = ["MARGINS", "NAMES", "TRACES", "USABLE", "added", "current", "readable", "scorecard"]
