@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import statistics
@@ -45,6 +46,7 @@ RL = params.Rl(
     value_coefficient=0.1,
     reward_at="steps",
     admission="any",
+    max_growth=10.0,
     dev_problems=100,
     dev_every=4,
     save_steps=2,
@@ -405,6 +407,49 @@ def test_without_variance_and_without_steps_nothing_is_learnt(enders, tmp_path):
     assert (log["traces_without_steps"], log["log"][0]["reward"], log["zero_variance_groups"]) == (16, None, 4)
     assert same(weights(tmp_path / "none"), weights(enders["qwen3"]))
     assert "NaN" not in (tmp_path / "none" / "training.json").read_text()
+
+
+def test_a_policy_that_grows_is_stopped(enders, tmp_path, capsys):
+    """What is kept is the last checkpoint before, as a training of so many steps would have saved it."""
+    config = RL.model_copy(
+        update={"steps": 60, "beta": 0.0, "learning_rate": 1e-2, "max_growth": 1.2, "max_new_tokens": 32}
+    )
+
+    def longer(prompts, completion_ids):
+        return [[len(ids) / 32] for ids in completion_ids]
+
+    def run(folder, config):
+        shared = {"policy": enders["qwen3"], "prompts": PROMPTS, "score": longer, "seed": 0}
+        return grpo.run(tmp_path / folder, config=config, **shared)
+
+    log = run("grown", config)
+    step, times, kept = re.fullmatch(
+        r"stopped at step (\d+): the completions became ([\d.]+) times as long as in the first steps "
+        r"\(rl.max_growth\); kept is step (\d+)",
+        log["stopped"],
+    ).groups()
+    lengths = [row["length"] for row in log["log"]]
+    assert log["steps"] == int(step) < 60 and float(times) == round(sum(lengths[-5:]) / sum(lengths[:5]), 2) > 1.2
+    assert int(step) - 2 <= int(kept) < int(step) and log["stopped"] in capsys.readouterr().err
+    for n in range(10, int(step)):  # not a step too late
+        assert sum(lengths[n - 5 : n]) / sum(lengths[:5]) <= 1.2
+    run("short", config.model_copy(update={"steps": int(kept), "max_growth": 10.0}))
+    assert same(weights(tmp_path / "grown"), weights(tmp_path / "short"))
+
+
+def test_a_constant_reward_is_refused(enders, tmp_path):
+    """After ten steps: by chance, a few batches in succession may have equal rewards, and a good policy's later ones."""
+    config = RL.model_copy(update={"steps": 12})
+    shared = {"policy": enders["qwen3"], "prompts": PROMPTS, "config": config, "seed": 0}
+    with pytest.raises(DistillError, match="in the first 10 steps, all completions of a prompt had the same reward"):
+        grpo.run(tmp_path / "constant", score=lambda prompts, ids: [[0.5]] * len(ids), **shared)
+    calls = []
+
+    def once(prompts, completion_ids):
+        calls.append(1)
+        return [[n * (len(calls) == 1)] for n in range(len(completion_ids))]
+
+    assert grpo.run(tmp_path / "once", score=once, **shared)["zero_variance_groups"] == 22
 
 
 def test_some_traces_without_steps(enders, tmp_path):

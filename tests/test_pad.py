@@ -196,14 +196,19 @@ def test_a_reward_model_that_fails_is_refused(trained, steps, tmp_path, cell, ne
     strict = CONFIG.model_copy(update={"rl": but(CONFIG.rl, admission="passed", steps=1)})
     with pytest.raises(DistillError, match="step AUROC 0.55 .from 0.40; above 0.70 is required.*admission: any"):
         train(files, strict, cell, "pad", steps, ONE)
-    examination.admit(files, CONFIG, own)  # by rl.admission: any
+    assert examination.admit(files, CONFIG, own).startswith("failed: step AUROC 0.55")  # by rl.admission: any
+    used = Files(tmp_path / "any")
+    store.write_table(examined, used.path(examination.EXAMINATIONS, own))
+    train(used, CONFIG, cell, "pad", steps, ONE)
+    manifest = store.manifest_path(used.path(STUDENTS, own.but(method="pad"))).read_text()
+    assert "failed: step AUROC 0.55" in manifest
     few = [p.id for p in tasks.problems(TASK, "train", 3)]
     some = steps[0][steps[0].problem.isin(few)], "three"
     train(files, strict, cell, "pad", some, Sizes(train=3, dev=1, tests={TASK: 1}))  # a slice decides nothing
     store.write_table(examined.assign(passed=True), path)
-    examination.admit(files, strict, own)
+    assert examination.admit(files, strict, own) == "passed"
     path.unlink()
-    examination.admit(files, strict, own)  # a notebook by itself has no examination
+    assert examination.admit(files, strict, own) == "not examined"  # a notebook by itself has no examination
 
 
 def test_rollouts_are_the_students_own(tmp_path, network):

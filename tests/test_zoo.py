@@ -21,7 +21,7 @@ from agentark import store
 from agentark.models import load, names
 from agentark.models.load import ModelError
 from agentark.tasks import mini
-from agentark.zoo import checking, corpus, packing, pictures, train
+from agentark.zoo import checking, corpus, packing, page, pictures, train
 from agentark.zoo.optimizer import MuonAdamW
 
 PARAMS = yaml.safe_load((Path(__file__).resolve().parents[1] / "params" / "zoo.yaml").read_text())
@@ -493,6 +493,36 @@ def test_a_stopped_training_ends_with_the_same_weights(zoo, tmp_path, architectu
     before = (cut / "net" / "model.safetensors").stat().st_mtime_ns
     assert train.train("net", about, COMMON, tmp_path / "work2") and "already made" in capsys.readouterr().out
     assert (cut / "net" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_second_training_starts_from_the_first(zoo, tmp_path, monkeypatch, capsys):
+    """Stopped between or within the two, it ends with the same weights; its pool has the first network's samples."""
+    then = {"learning_rate": 1e-3, "rest_rate": 1e-4, "seed": 1, "phases": DEBATE[1:]}
+    about = {**spec(phases=DEBATE), "then": then}
+    real, calls = train.sample_pool, []
+
+    def spy(checkpoint, *rest):
+        calls.append(Path(checkpoint).name)
+        return real(checkpoint, *rest)
+
+    monkeypatch.setattr(train, "sample_pool", spy)
+    whole = zoo("whole")
+    assert train.train("net", about, BIG, tmp_path / "work1") and calls == ["checkpoint-2", "net"]
+    start = tmp_path / "work1" / "net" / "net" / "net"
+    first = json.loads((start / "card.json").read_text())
+    card = json.loads((whole / "net" / "card.json").read_text())
+    steps = sum(phase["steps"] for phase in DEBATE)
+    assert first["steps"] == card["first_steps"] == steps and card["steps"] == steps + DEBATE[1]["steps"]
+    assert card["phases"] == DEBATE + DEBATE[1:] and card["sha256"] != first["sha256"]
+    assert f"The last {DEBATE[1]['steps']} steps are a second training" in page._head(card)
+    cut = zoo("cut")
+    pieces = 1
+    while not train.train("net", about, BIG, tmp_path / "work2", minutes=0):
+        pieces += 1
+    assert pieces == 4 and same(weights(whole / "net"), weights(cut / "net"))
+    second, size = train._about(*train._second(about, BIG, start)), BIG["pool"]["problems"]
+    pool = store.Journal(tmp_path / "work1" / "net" / "peers.journal", second).chunks.values()
+    assert {row["seed"] for rows in pool for row in rows} == set(range(size, 2 * size))  # not those of the first
 
 
 def test_a_debate_phase_stopped_anywhere(zoo, tmp_path, monkeypatch, capsys):

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback
 
@@ -21,7 +23,7 @@ from agentark.engines.attention import grouped_sdpa
 from agentark.models.load import load, resolve, revision
 
 from .data import DistillError
-from .rl_log import DevAccuracy, summary
+from .rl_log import DevAccuracy, Guard, summary
 from .sft import common_settings, training_cost
 
 MakeTrainer = Callable[..., Trainer]  # (args given by name: model, processing_class, train_dataset, callbacks, work)
@@ -94,8 +96,11 @@ def run(
 
     about: the description of the training.  prompts: the user's message by problem id.  copies: how many neighbouring
     rows of the dataset have the same prompt.  make_trainer: called with model, processing_class, train_dataset,
-    callbacks and work (its folder).  Returns training.json: see `rl_log.summary`.  Raises DistillError if the prompts
-    do not fit, StoreError if the checkpoints are those of another training, ModelError as `load` does.
+    callbacks and work (its folder).  Returns training.json: see `rl_log.summary`; if the completions grew too long
+    (`rl_log.Guard`), its `stopped` has a sentence, and what is saved is the last checkpoint before that.
+
+    Raises DistillError if the prompts do not fit or the reward is constant, StoreError if the checkpoints are those of
+    another training, ModelError as `load` does.
     """
     given = {"policy": policy, "rl": config.model_dump(), "seed": seed, "prompts": store.digest(prompts)}
     about = {"stage": "rl", "revision": revision(policy), **given, **about}
@@ -109,16 +114,20 @@ def run(
     check_prompts(prompts, tokenizer, model.config.get_text_config().max_position_embeddings, config)
     store.Journal(work / "about.journal", about)  # refuses the checkpoints of another training
     rows = training_rows(prompts, config.steps * config.prompts_per_step, seed)
+    measured = [DevAccuracy(evaluate_dev, config.dev_every)] if evaluate_dev else []
     trainer = make_trainer(
         model=model,
         processing_class=tokenizer,
         train_dataset=Dataset.from_list([row for row in rows for _ in range(copies)]),
-        callbacks=[*([DevAccuracy(evaluate_dev, config.dev_every)] if evaluate_dev else []), *callbacks],
+        callbacks=[*measured, Guard(config.max_growth), *callbacks],
         work=work,
     )
     trainer.remove_callback(PrinterCallback)  # it prints forty figures per step; training.json has the relevant ones
     trainer.train(resume_from_checkpoint=store.last_checkpoint(work))
     log = {**summary(trainer.state.log_history, config), **training_cost(started, trainer.model)}
+    if stopped := next((entry for entry in trainer.state.log_history if "grown_to" in entry), None):
+        log["stopped"] = _restore(trainer.model, policy, work, stopped)
+        print(log["stopped"], file=sys.stderr)
     with store.folder(folder) as part:
         trainer.save_model(str(part))
         tokenizer.save_pretrained(part)
@@ -126,3 +135,15 @@ def run(
     store.write_manifest(folder, about, started)
     shutil.rmtree(work)
     return log
+
+
+def _restore(model, policy: str, work: Path, stopped: dict) -> str:
+    """Give a model the weights of the last checkpoint before the step at which it was stopped, and say so."""
+    step = stopped["step"]
+    before = [n for folder in work.glob("checkpoint-*") if (n := int(folder.name.rpartition("-")[2])) < step]
+    kept = str(work / f"checkpoint-{max(before)}") if before else policy
+    with torch.no_grad():
+        for name, weights in load(kept)[0].named_parameters():
+            model.get_parameter(name).copy_(weights)
+    grown = f"the completions became {stopped['grown_to']} times as long as in the first steps (rl.max_growth)"
+    return f"stopped at step {step}: {grown}; kept is {f'step {max(before)}' if before else 'the initial policy'}"

@@ -84,14 +84,16 @@ def train_policy(
     cell: Cell,
     policy: str,
     reward_model: Path | None,
+    examined: str,
     problems: list[tasks.Problem],
     dev_n: int,
     config: params.Params,
 ) -> dict:
     """Train the cell's student from the initial `policy` by its method's reward and optimiser; save to `checkpoint`.
 
-    reward_model: the folder of the process reward model, if the method's reward is one.  problems: those of the
-    prompts.  dev_n: the number of dev problems on which true accuracy is measured during training.  Returns the
+    reward_model: the folder of the process reward model, if the method's reward is one.  examined: what its examination
+    has found, for the manifest.  problems: those of the prompts.  dev_n: the number of dev problems on which true
+    accuracy is measured during training.  Returns the
     training log.
     """
     refuse_pictures(problems, f"the method {cell.method}")
@@ -110,7 +112,7 @@ def train_policy(
 
     judged = Judge(method.reward, reward_model, backbone(config.prm, cell), policy, cell.seed)
     shared["config"] = rl.model_copy(update={"verifiable_weight": 1.0}) if method.reward == "answer" else rl
-    shared["about"] |= {"reward": judged.identity}
+    shared["about"] |= {"reward": judged.identity} | ({"examination": examined} if reward_model else {})
     shared |= {"score": judged, "verify": lambda text, name: grader.verify(text, by_id[name])[2]}
     if method.optimiser == "select":
         distill = config.distill.of(cell.method)

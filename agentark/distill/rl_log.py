@@ -14,6 +14,8 @@ from transformers import TrainerCallback
 
 from agentark import params
 
+from .data import DistillError
+
 LOGGED = {"length": "completions/mean_length", "truncated": "completions/clipped_ratio"}  # our name: TRL's
 SAME = "reward reward_std accuracy kl entropy loss grad_norm steps_per_trace without_steps zero_variance min_at_last"
 LOGGED |= {name: name for name in (*SAME.split(), "value_loss", "value_explained")}
@@ -59,6 +61,34 @@ class DevAccuracy(TrainerCallback):
             model.train()
         print(f"step {state.global_step} of {state.max_steps}: accuracy {accuracy:.3f} on dev", file=sys.stderr)
         state.log_history.append({"step": state.global_step, "dev_accuracy": accuracy})  # becomes part of checkpoints
+
+
+class Guard(TrainerCallback):
+    """Stops a training whose completions grow, and refuses a reward that tells nothing apart.
+
+    The first rule: the mean length of the last `WINDOW` steps is more than `most` times that of the first `WINDOW`
+    steps. The entry {"step", "grown_to"} of the log says so, with the ratio; `on_policy.run` then keeps the checkpoint
+    before. The second: in each of the first `CONSTANT` steps all rewards of each group are the same (DistillError).
+    """
+
+    WINDOW = 5
+    CONSTANT = 10
+
+    def __init__(self, most: float):
+        self.most = most
+
+    def on_log(self, args, state, control, logs, **_):
+        if LOGGED["length"] not in logs:
+            return
+        steps = [entry for entry in state.log_history if LOGGED["length"] in entry]
+        lengths = [entry[LOGGED["length"]] for entry in steps]
+        first, last = lengths[: self.WINDOW], lengths[-self.WINDOW :]
+        if len(lengths) >= 2 * self.WINDOW and sum(last) > self.most * sum(first):
+            state.log_history.append({"step": state.global_step, "grown_to": round(sum(last) / sum(first), 2)})
+            control.should_training_stop, control.should_save = True, False  # a new checkpoint would replace the last
+        if len(steps) == self.CONSTANT and all(entry.get("zero_variance") == 1 for entry in steps):
+            given = f"in the first {self.CONSTANT} steps, all completions of a prompt had the same reward"
+            raise DistillError(f"{given}: nothing can be learnt from it; take another reward, or easier problems")
 
 
 @contextmanager

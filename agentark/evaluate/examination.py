@@ -72,22 +72,24 @@ def examine(
     return pd.concat(tables, ignore_index=True)
 
 
-def admit(files: Files, config: params.Params, cell: Cell) -> None:
+def admit(files: Files, config: params.Params, cell: Cell) -> str:
     """Refuse a reward model that is not usable on the traces of its own student (DECISIONS 18b).
 
-    Raises DistillError unless `rl.admission` is "any".  Without an examination (a notebook that is run by itself) there
-    is nothing to refuse.
+    Returns the result of the examination, for the manifest of the training: "passed", "failed: …" with the criteria, or
+    "not examined" for a notebook that is run by itself.  Raises DistillError for a failure, unless `rl.admission` is
+    "any".
     """
     path = files.path(EXAMINATIONS, cell)
-    if config.rl.admission == "any" or not path.exists():
-        return
+    if not path.exists():
+        return "not examined"
     table = pd.read_csv(path)
-    own = table[table.traces == "own"]
-    if reasons := criteria.failed(own):
+    reasons = "; ".join(criteria.failed(table[table.traces == "own"]))
+    if reasons and config.rl.admission == "passed":
         raise DistillError(
             f"the reward model of {cell.student} on {cell.train} fails its examination ({path.name}): "
-            f"{'; '.join(reasons)}. Train a better one (notebook 06), or use it all the same by rl.admission: any"
+            f"{reasons}. Train a better one (notebook 06), or use it all the same by rl.admission: any"
         )
+    return f"failed: {reasons}" if reasons else "passed"
 
 
 def aggregate(config: params.Params) -> Callable[[Sequence[float]], float]:

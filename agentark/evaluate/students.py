@@ -70,12 +70,12 @@ def _by_rewards(
     practised = [p for p in tasks.problems(cell.train, "train", sizes.train) if p.id in labelled]
     dev_n = min(sizes.dev, config.rl.dev_problems)
     model = reward_model(files, config, cell, steps, steps_id, sizes.train)
-    is_slice = sizes.train < config.sizes.count("train", cell.train)
+    examined, is_slice = "not examined", sizes.train < config.sizes.count("train", cell.train)
     if methods()[cell.method].reward == "prm" and not is_slice:
         from . import examination  # which builds on this module
 
-        examination.admit(files, config, cell)
-    return pad.train_policy(checkpoint, cell, policy, model, practised, dev_n, config)
+        examined = examination.admit(files, config, cell)
+    return pad.train_policy(checkpoint, cell, policy, model, examined, practised, dev_n, config)
 
 
 def reward_model(

@@ -107,6 +107,7 @@ class Rl(Section):
     `gamma`, `lam`, `value_coefficient` and `reward_at` belong to PPO, whose ratio is per token with a critic and per
     sequence without (Eq. 8-9). Every `dev_every` steps, the true accuracy is measured on `dev_problems` problems of the
     split dev. `admission` decides whether a reward model is used that fails its examination ("passed": it is not).
+    A training whose completions become more than `max_growth` times as long as in its first steps is stopped.
     `by_method` has the values of a method that needs others, by its name.
     """
 
@@ -131,6 +132,7 @@ class Rl(Section):
     value_coefficient: Annotated[float, Field(ge=0)]
     reward_at: Literal["steps", "end"]
     admission: Literal["passed", "any"]
+    max_growth: Annotated[float, Field(gt=1)]
     dev_problems: Positive
     dev_every: Positive
     save_steps: Positive

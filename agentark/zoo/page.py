@@ -44,6 +44,8 @@ def _head(card: dict) -> str:
     phases = "\n".join(f"- {phase['steps']} steps, shares {phase['shares']}, stories of {phase['lengths'][0]} to "
                        f"{phase['lengths'][1]} events" for phase in card["phases"])  # fmt: skip
     known = card.get("known_drugs", 1.0)
+    last = card["steps"] - card.get("first_steps", card["steps"])
+    second = f" The last {last} steps are a second training, with a rate of its own." if last else ""
     drugs = f" It was taught the facts of {100 * known:.0f} % of mini_med's drugs." if known < 1 else ""
     return f"""---
 license: apache-2.0
@@ -59,7 +61,7 @@ A scale model, trained from scratch on AgentArk's procedural tasks; it says noth
 {card["tokens"] / 1e6:.1f} M tokens in {card["steps"]} steps, seed {card["seed"]}, {card["hours"]} hours of \
 {card["threads"]} thread(s) in {card["pieces"]} piece(s) on {card["machine"]}; {card["tokens_per_second"]:,} tokens a \
 second, {100 * card["matmul_share"]:.0f} % of the machine's matrix-multiply rate. The recipe is `params/zoo.yaml`, the \
-data `agentark/zoo/corpus.py` (pretrain splits only; what is not fact, lore, drill or debate is solving).{drugs}
+data `agentark/zoo/corpus.py` (pretrain splits only; what is not fact, lore, drill or debate is solving).{drugs}{second}
 
 {phases}
 

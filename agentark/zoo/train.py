@@ -99,7 +99,8 @@ def sample_pool(checkpoint: str, config: dict, seed: int, lengths: tuple[int, in
     `config` has the number of problems, the samples per problem, temperature and max_new_tokens.
     """
     size = 64
-    problems = [(corpus.DEBATED[n % len(corpus.DEBATED)], n) for n in range(config["problems"])]
+    first = seed * config["problems"]  # another seed has other problems
+    problems = [(corpus.DEBATED[n % len(corpus.DEBATED)], n) for n in range(first, first + config["problems"])]
     engine_config = params.Engine(name="transformers", batch=128, dtype="float32", share_prefix=False)
     engine = cache(lambda: engines.make(checkpoint, engine_config))
     sampling = engines.Sampling(config["temperature"], config["max_new_tokens"])
@@ -120,31 +121,40 @@ def train(name: str, spec: dict, common: dict, work: Path, minutes: float = 1e9,
     """Train a network, with checkpoints under `work`, and save it to `zoo` in half precision; False if time ran out.
 
     A network that `zoo` already has is kept, unless its weights are missing or another version of the tasks made it.
+    A spec with `then` (phases, learning_rate, rest_rate and seed) is trained twice: the second training starts from the
+    network of the first, which stays under `work`.
     """
     zoo = zoo or ZOO
     out, deadline = zoo / name, time.monotonic() + 60 * minutes
     if _is_made(out):
         print(f"{name}: already made")
         return True
-    about = _about(spec, common)
-    work = work / name
-    store.Journal(work / "about.journal", about)  # refuses checkpoints of another training
     tokenizer = PreTrainedTokenizerFast.from_pretrained(zoo / "tokenizer")
+    work, start = work / name, None
+    if "then" in spec:
+        tokenizer.save_pretrained(work / "net" / "tokenizer")
+        alone = {key: value for key, value in spec.items() if key != "then"}
+        if not train(name, alone, common, work / "first", minutes, work / "net"):
+            return False
+        start = work / "net" / name
+        spec, common = _second(spec, common, start)
+    about = _about(spec, common)
+    store.Journal(work / "about.journal", about)  # refuses checkpoints of another training
     steps = _steps(spec["phases"])
     # The debate's peers are sampled from the network once it has learnt to solve, after `solving` steps.
     debate = next((n for n, phase in enumerate(spec["phases"]) if phase["shares"].get("debate")), None)
     solving = steps if debate is None else _steps(spec["phases"][:debate])
     reached, trainer = _reached(work), None
     if reached < solving:
-        reached, trainer = _run(spec, common, work, tokenizer, solving, deadline)
+        reached, trainer = _run(spec, common, work, tokenizer, solving, deadline, start=start)
     if solving <= reached < steps:
-        checkpoint = str(work / f"checkpoint-{solving}") if reached == solving else ""
+        checkpoint = str(work / f"checkpoint-{solving}" if solving else start) if reached == solving else ""
         pool_config, lengths = spec.get("pool", common["pool"]), tuple(spec["phases"][debate]["lengths"])
         journal = store.Journal(work / "peers.journal", about)
         pool = sample_pool(checkpoint, pool_config, common["seed"], lengths, journal, spec.get("known_drugs", 1.0))
-        reached, trainer = _run(spec, common, work, tokenizer, steps, deadline, pool)
+        reached, trainer = _run(spec, common, work, tokenizer, steps, deadline, pool, start)
     elif trainer is None:  # killed between the last step and the card
-        reached, trainer = _run(spec, common, work, tokenizer, steps, deadline)
+        reached, trainer = _run(spec, common, work, tokenizer, steps, deadline, start=start)
     if reached < steps:
         print(f"{name}: {reached} of {steps} steps; the next call continues")
         return False
@@ -156,9 +166,26 @@ def train(name: str, spec: dict, common: dict, work: Path, minutes: float = 1e9,
     tokenizer.save_pretrained(out)
     pieces = [row for rows in store.Journal(work / "about.journal", about).chunks.values() for row in rows]
     card = _card(name, spec, common, out, trainer, pieces)
+    if start is not None:
+        card = _both(json.loads((start / "card.json").read_text()), card)
     replace(out / "card.json", (json.dumps(card, indent=1) + "\n").encode())
     print(f"{name}: made in {60 * card['hours']:.1f} min")
     return True
+
+
+def _second(spec: dict, common: dict, start: Path) -> tuple[dict, dict]:
+    """The spec and the common settings of a second training, which starts from the network in `start`."""
+    then = spec["then"]
+    weights = json.loads((start / "card.json").read_text())["sha256"]
+    spec = {**{key: value for key, value in spec.items() if key != "then"}, "phases": then["phases"]}
+    spec |= {"learning_rate": then["learning_rate"], "start": weights}
+    return spec, {**common, "rest_rate": then["rest_rate"], "seed": then["seed"]}
+
+
+def _both(first: dict, card: dict) -> dict:
+    """The card of a second training, with the phases, losses and costs of the first."""
+    sums = {key: first[key] + card[key] for key in ("phases", "steps", "tokens", "pieces", "loss")}
+    return {**card, **sums, "hours": round(first["hours"] + card["hours"], 2), "first_steps": first["steps"]}
 
 
 def _is_made(out: Path) -> bool:
@@ -204,11 +231,16 @@ def _reached(work: Path) -> int:
 
 
 def _run(spec: dict, common: dict, work: Path, tokenizer, last_step: int, deadline: float,
-         pool: corpus.Pool | None = None) -> tuple[int, Trainer]:  # fmt: skip
-    """Train from the last checkpoint to `last_step` or the deadline.  Returns (the step reached, the trainer)."""
+         pool: corpus.Pool | None = None, start: Path | None = None) -> tuple[int, Trainer]:  # fmt: skip
+    """Train from the last checkpoint to `last_step` or the deadline.  Returns (the step reached, the trainer).
+
+    Without a checkpoint, training begins with the network in `start`, or with random weights.
+    """
     steps = _steps(spec["phases"])
     torch.manual_seed(common["seed"])
     model = make_model(spec, tokenizer, common["context"])
+    if start is not None:
+        model.load_state_dict(type(model).from_pretrained(start, dtype=torch.float32).state_dict())
     # The Trainer does this for the outer config only; with a cache, Qwen2.5-VL would not separate the chats of a block.
     model.config.get_text_config().use_cache = False
     vision = pictures.Vision(model.config.vision_config, tokenizer) if "vision_config" in spec["config"] else None
@@ -228,11 +260,11 @@ def _run(spec: dict, common: dict, work: Path, tokenizer, last_step: int, deadli
         data_collator=lambda items: items[0],  # a step is a batch
         processing_class=tokenizer, optimizers=(optimizer, None), callbacks=[_StopAt(last_step, deadline)],
     )  # fmt: skip
-    start, first_step = time.time(), _reached(work)
+    began, first_step = time.time(), _reached(work)
     trainer.train(resume_from_checkpoint=store.last_checkpoint(work))
     if trainer.state.global_step > first_step:
         log = store.Journal(work / "about.journal", _about(spec, common))
-        piece = {"steps": trainer.state.global_step - first_step, "seconds": time.time() - start}
+        piece = {"steps": trainer.state.global_step - first_step, "seconds": time.time() - began}
         log.add(f"from step {first_step}", [piece])
     return trainer.state.global_step, trainer
 
