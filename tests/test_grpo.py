@@ -19,7 +19,7 @@ from tiny import DISTILL, LORA, but
 from transformers import TrainerCallback
 
 from agentark import params, store
-from agentark.distill import grpo, on_policy, prm_model, sft, step_scorer
+from agentark.distill import credit, grpo, on_policy, prm_model, sft, step_scorer
 from agentark.distill.data import DistillError
 from agentark.distill.rewards import RewardFunction
 from agentark.models.load import ModelError, load, load_tokenizer
@@ -40,10 +40,12 @@ RL = params.Rl(
     aggregation="min",
     verifiable_weight=0.0,
     ratio="token",
+    credit="output",
     critic=True,
     gamma=0.9,
     lam=0.8,
     value_coefficient=0.1,
+    critic_warmup=0,
     reward_at="steps",
     admission="any",
     max_growth=10.0,
@@ -437,6 +439,29 @@ def test_a_policy_that_grows_is_stopped(enders, tmp_path, capsys):
     assert same(weights(tmp_path / "grown"), weights(tmp_path / "short"))
 
 
+def test_credit_by_step(enders, tmp_path):
+    """The loss is that of tokens whose advantages are `credit.step_advantages`; without the ends it is refused."""
+    config = RL.model_copy(update={"credit": "step"})
+
+    def ends(ids):
+        return [*range(1, len(ids), 2), *([len(ids) - 1] if len(ids) % 2 else [])]
+
+    trainer = trainer_of(enders["qwen3"], tmp_path, config, step_ends=ends)
+    batch = batch_of(trainer)
+    ids, positions = trainer.steps(batch)
+    scores = score(None, ids)
+    expected = credit.step_advantages(scores, positions, [0.0] * 8, ids, batch["completion_mask"], 4, 1e-4)
+    torch.testing.assert_close(batch["advantages"], expected)
+    assert batch["advantages"].shape == batch["completion_mask"].shape and batch["advantages"].std() > 0
+    mask = batch["completion_mask"]
+    loss = trainer._compute_loss(trainer.model, batch)
+    # The ratio is 1 and the divergence 0: the loss is minus the mean advantage of each completion's tokens.
+    by_hand = -((batch["advantages"] * mask).sum(1) / mask.sum(1)).mean()
+    assert loss.item() == pytest.approx(by_hand.item(), abs=1e-5)
+    with pytest.raises(DistillError, match="rl.credit = step needs a reward with step scores"):
+        grpo.run(tmp_path / "s", policy=enders["qwen3"], prompts=PROMPTS, score=score, config=config, seed=0)
+
+
 def test_a_constant_reward_is_refused(enders, tmp_path):
     """After ten steps: by chance, a few batches in succession may have equal rewards, and a good policy's later ones."""
     config = RL.model_copy(update={"steps": 12})
@@ -526,6 +551,7 @@ def test_invalid_trainings_are_refused(enders, tmp_path):
         {"gamma": 1.1},
         {"steps": 0},
         {"epsilon": 1.0},
+        {"credit": "step", "ratio": "sequence"},
     ],
 )
 def test_invalid_params_are_refused(change):

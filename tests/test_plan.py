@@ -14,8 +14,9 @@ from agentark.graph.job import Job
 from agentark.plan.rates import GPU, MINI, SMOLLM2, judges, speed
 
 R = dataclasses.replace(
-    MINI, generated=10.0, sampled=5.0, read=100.0, trained=20.0, question=100, reply=10, debating=0.5, start_s=3.0
-)
+    MINI, generated=10.0, revised=5.0, sampled=5.0, read=100.0, trained=20.0, question=100, reply=10, revision=30,
+    debating=0.5, start_s=3.0,
+)  # fmt: skip
 
 
 def load(name: str) -> params.Params:
@@ -50,11 +51,11 @@ STUDENT = {"teacher": "Qwen3-8B", "students": ["Qwen3-0.6B"], "task": "math"}
 
 def test_tokens_of_a_debate():
     config = but(QWEN, debate__agents=5, debate__rounds=3, debate__aggregator="majority")
-    # 10 problems × 5 agents × (1 + 2 × 0.5 rounds) × 10; read: 10 × 100, then 10 × 2 × 0.5 × (100 + 5 × 10)
-    expected = {("generated", "Qwen3-8B"): 1000, ("read", "Qwen3-8B"): 2500}
+    # 10 problems × 5 agents × 10, then × 2 × 0.5 rounds × 30; read: 10 × 100, then 10 × 2 × 0.5 × (100 + 5 × 10)
+    expected = {("generated", "Qwen3-8B"): 500, ("revised", "Qwen3-8B"): 1500, ("read", "Qwen3-8B"): 2500}
     assert tokens(config, **DEBATE, protocol="debate") == expected == tokens(config, **DEBATE, protocol="shuffled")
     with_summary = tokens(but(config, debate__aggregator="llm"), **DEBATE, protocol="debate")
-    assert with_summary == {("generated", "Qwen3-8B"): 1100, ("read", "Qwen3-8B"): 4000}
+    assert with_summary == {**expected, ("generated", "Qwen3-8B"): 600, ("read", "Qwen3-8B"): 4000}
 
 
 def test_tokens_of_samples():

@@ -14,6 +14,7 @@ The paper leaves some points open. This module decides them as follows:
 - σ_R is the sample deviation of the group, plus `advantage_epsilon` (TRL hardcodes 1e-4, which matters for rewards that
   differ by 1e-3). If all rewards of a group are equal, the advantage is 0 (DECISIONS 23), counted as `zero_variance`.
   A completion without a reward is left out of its group and has advantage 0.
+- An output has one advantage, as in Eq. 5 (`credit: output`); `step` is ours (`credit`).
 - π is the distribution that is sampled from, at `temperature`: log-probabilities are those of logits / temperature.
 - There is one update per batch (π_old is the policy itself: ratios are 1 where the gradient is taken, and their
   log-probabilities are not computed twice). The optimizer is Adam at a constant rate, with gradients clipped at norm 1
@@ -35,6 +36,8 @@ from agentark import params
 from agentark.graph.source import source_hash
 
 from . import on_policy
+from .credit import StepEnds, step_advantages
+from .data import DistillError
 from .rewards import RewardFunction, Score
 
 # At every step TRL prints the first trace without a reward; such traces are counted instead.
@@ -76,9 +79,16 @@ def sequence_loss(
 class GrpoTrainer(GRPOTrainer):
     """TRL's trainer with Eq. 5's denominator and Eq. 4's printed ratio as parameters. It supports one process."""
 
-    def __init__(self, *args, config: params.Rl, **kwargs):
-        self.config = config
+    def __init__(self, *args, config: params.Rl, step_ends: StepEnds | None = None, **kwargs):
+        self.config, self.step_ends = config, step_ends
         super().__init__(*args, **kwargs)
+
+    def steps(self, batch) -> tuple[list[list[int]], list[list[int]]]:
+        """Return the tokens of the completions of a batch and the ends of their steps."""
+        assert self.step_ends, "`run` refuses credit by step without the ends of steps"
+        padded = zip(batch["completion_ids"].tolist(), batch["completion_mask"].sum(1).tolist(), strict=True)
+        ids = [row[:length] for row, length in padded]
+        return ids, [self.step_ends(row) for row in ids]
 
     @torch.no_grad()
     def _calculate_rewards(self, *args, **kwargs):
@@ -88,8 +98,12 @@ class GrpoTrainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs):
         batch = super()._generate_and_score_completions(inputs)
-        advantages_N = group_advantages(self.rewards_N, self.num_generations, self.config.advantage_epsilon)
-        return {**batch, "advantages": advantages_N}
+        group = (self.num_generations, self.config.advantage_epsilon)
+        if self.config.credit == "output":
+            return {**batch, "advantages": group_advantages(self.rewards_N, *group)}
+        (ids, ends), reward = self.steps(batch), self.reward_funcs[0]
+        by_step = (reward.step_scores, ends, reward.bonus, ids, batch["completion_mask"])
+        return {**batch, "advantages": step_advantages(*by_step, *group)}
 
     def _get_per_token_logps_and_entropies(
         self, model, input_ids, attention_mask, logits_to_keep, compute_entropy=False, **_
@@ -145,13 +159,14 @@ def run(
     about: dict | None = None,
     callbacks: tuple[TrainerCallback, ...] = (),
     trainer_class: type[GrpoTrainer] = GrpoTrainer,
-    **options,
+    step_ends: StepEnds | None = None,
 ) -> dict:
     """Train `policy` on the reward of `score` and save it to `folder`; an existing result is read.
 
     policy: a folder or a zoo name; π_ref is its frozen copy. prompts: the user's message by problem id. score, verify:
-    see `rewards`. evaluate_dev(model, tokenizer): the accuracy on dev, from 0 to 1. about: further values that the
-    result depends on (the reward model's identity, the dev set). options: further arguments of `trainer_class`.
+    see `rewards`. step_ends: the reward model's own, needed by `credit: step`. evaluate_dev(model, tokenizer): the
+    accuracy on dev, from 0 to 1. about: further values that the result depends on (the reward model's identity, the dev
+    set).
 
     `score` must not take numbers from torch's global generator when it is first called, as creating a module does:
     otherwise a resumed training would sample other completions.
@@ -160,12 +175,14 @@ def run(
     truncated, and the counts of `rewards.RewardFunction`. Raises DistillError if the prompts do not fit or a score is
     not a number, StoreError if the checkpoints are those of another training, ModelError as `load` does.
     """
+    if config.credit == "step" and step_ends is None:
+        raise DistillError("rl.credit = step needs a reward with step scores: take a reward model or likelihood")
     code = source_hash(__name__, trainer_class.__module__)
     reward = RewardFunction(score, config.aggregation, config.generations, verify, config.verifiable_weight)
 
     def make_trainer(work: Path, **given) -> GrpoTrainer:
         args = grpo_config(config, work, seed)
-        return trainer_class(reward_funcs=reward, args=args, config=config, **given, **options)
+        return trainer_class(reward_funcs=reward, args=args, config=config, step_ends=step_ends, **given)
 
     return on_policy.run(
         folder,

@@ -12,8 +12,9 @@ C.2 mentions "a learned value function, state-dependent baseline". `critic: true
   and trained in the same backward pass: the loss is the policy's plus `value_coefficient` times the value's. Its
   learning rate is CRITIC_RATE: at the policy's it would not converge in a hundred steps. It is not saved.
 - The reward is each step's score at the step's last token (`reward_at: steps`), or the aggregate at the last token
-  (`end`). The former sums scores, so positive scores reward more steps, which `steps_per_trace` shows. A verifiable
-  reward is added at the last token.
+  (`end`), whitened over the batch: V starts at 0, which is then the mean reward, and a step is not rewarded for being
+  one step more. A verifiable reward is added at the last token (`end`: before the whitening).
+- In the first `critic_warmup` steps only the critic learns.
 - δ_t = r_t + γ V(s_t+1) - V(s_t),  A_t = δ_t + γλ A_t+1  (GAE), 0 after the end, also if the completion was truncated.
   Advantages are then normalised over the tokens of the batch (mean 0, deviation 1, `advantage_epsilon` in the
   denominator), as is common in implementations.
@@ -24,22 +25,20 @@ C.2 mentions "a learned value function, state-dependent baseline". `critic: true
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from agentark import params
 
 from . import grpo
+from .credit import StepEnds, token_rewards
 from .data import DistillError
 
-CRITIC_RATE = 1e-3
-
-StepEnds = Callable[[list[int]], list[int]]
-"""Takes a completion's token ids and returns the positions of its steps' last tokens, ascending."""
+CRITIC_RATE = 1e-2
 
 
 def gae(
@@ -64,6 +63,14 @@ def normalise(advantages_BT: torch.Tensor, mask_BT: torch.Tensor, epsilon: float
     return (advantages_BT - masked.mean()) / (masked.std() + epsilon) * mask_BT
 
 
+def whiten(scores: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Return the scores of a batch with mean 0 and deviation 1 over all of them; all 0 if they are equal."""
+    flat = np.array([score for row in scores for score in row], dtype=np.float64)
+    if len(flat) < 2 or np.float32(flat.max()) == np.float32(flat.min()):
+        return [[0.0] * len(row) for row in scores]
+    return [[float((score - flat.mean()) / flat.std(ddof=1)) for score in row] for row in scores]
+
+
 def value_loss(values_BT, old_values_BT, returns_BT, mask_BT, epsilon: float) -> torch.Tensor:
     """Return half the larger squared error of V and V clipped to V_old ± epsilon, averaged like the policy's loss."""
     clipped_BT = old_values_BT + (values_BT - old_values_BT).clamp(-epsilon, epsilon)
@@ -71,33 +78,10 @@ def value_loss(values_BT, old_values_BT, returns_BT, mask_BT, epsilon: float) ->
     return 0.5 * ((error_BT * mask_BT).sum(1) / mask_BT.sum(1).clamp(min=1)).mean()
 
 
-def token_rewards(
-    step_scores: Sequence[Sequence[float]], ends: Sequence[Sequence[int]], bonus: Sequence[float], mask_BT: torch.Tensor
-) -> torch.Tensor:
-    """Return rewards (B, T): each step's score at the step's last token, plus `bonus` at the completion's last token.
-
-    `bonus` is the verifiable reward. Raises DistillError if scores and ends belong to different steps.
-    """
-    rewards_BT = torch.zeros(mask_BT.shape)
-    rows = zip(step_scores, ends, bonus, mask_BT.sum(1).tolist(), strict=True)
-    for row, (scores, positions, extra, length) in enumerate(rows):
-        if len(scores) != len(positions):
-            counts = f"{len(scores)} step scores and {len(positions)} step ends"
-            reason = "the reward model and `step_ends` split it differently; pass the reward model's own `step_ends`"
-            raise DistillError(f"completion {row} has {counts}: {reason}")
-        if not all(0 <= end < length for end in positions):
-            raise DistillError(f"completion {row} has {length} tokens, and step ends at {list(positions)}")
-        for score, end in zip(scores, positions, strict=True):
-            rewards_BT[row, end] += score
-        rewards_BT[row, length - 1] += extra
-    return rewards_BT.to(mask_BT.device)
-
-
 class PpoTrainer(grpo.GrpoTrainer):
     """PPO with a critic: advantages per token instead of per group."""
 
-    def __init__(self, *, model, args, config: params.Rl, step_ends: StepEnds | None = None, **kwargs):
-        self.step_ends: Any = step_ends
+    def __init__(self, *, model, args, config: params.Rl, **kwargs):
         policy = [p for p in model.parameters() if p.requires_grad]
         with torch.random.fork_rng():  # creating the head leaves torch's global generator unchanged
             width = model.config.get_text_config().hidden_size
@@ -113,12 +97,13 @@ class PpoTrainer(grpo.GrpoTrainer):
         mask_BT, reward = batch["completion_mask"], self.reward_funcs[0]
         rewarded_B = ~self.rewards_N.isnan()
         if self.config.reward_at == "steps":
-            padded = zip(batch["completion_ids"].tolist(), mask_BT.sum(1).tolist(), strict=True)
-            ends = [self.step_ends(ids[:length]) for ids, length in padded]
-            rewards_BT = token_rewards(reward.step_scores, ends, reward.bonus, mask_BT)
+            scores, ends, bonus = reward.step_scores, self.steps(batch)[1], reward.bonus
         else:
-            no_steps: list[list] = [[]] * len(rewarded_B)
-            rewards_BT = token_rewards(no_steps, no_steps, self.rewards_N.nan_to_num(0.0).tolist(), mask_BT)
+            lengths, rewards = mask_BT.sum(1).tolist(), self.rewards_N.tolist()
+            scores = [[r] if ok else [] for r, ok in zip(rewards, rewarded_B.tolist(), strict=True)]
+            ends = [[length - 1] * len(s) for length, s in zip(lengths, scores, strict=True)]
+            bonus = [0.0] * len(scores)
+        rewards_BT = token_rewards(whiten(scores), ends, bonus, mask_BT)
         mask_BT = mask_BT * rewarded_B[:, None]  # a completion without a reward trains neither policy nor critic
         with torch.no_grad():
             ids, mask = (torch.cat([batch[f"prompt_{k}"], batch[f"completion_{k}"]], dim=1) for k in ("ids", "mask"))
@@ -143,7 +128,10 @@ class PpoTrainer(grpo.GrpoTrainer):
             policy_loss = super()._compute_loss(model, inputs)
         finally:
             hook.remove()
-        values_BT = self._values(outputs[0].last_hidden_state, inputs["completion_ids"].shape[1])
+        hidden_BLH = outputs[0].last_hidden_state
+        if self.state.global_step < self.config.critic_warmup:
+            policy_loss, hidden_BLH = 0.0 * policy_loss, hidden_BLH.detach()
+        values_BT = self._values(hidden_BLH, inputs["completion_ids"].shape[1])
         old_values_BT, returns_BT, mask_BT = (inputs[name] for name in ("old_values", "returns", "value_mask"))
         critic_loss = value_loss(values_BT, old_values_BT, returns_BT, mask_BT, self.config.epsilon)
         self._metrics["train"]["value_loss"].append(critic_loss.item())
@@ -163,9 +151,10 @@ def run(folder: Path, *, config: params.Rl, step_ends: StepEnds | None = None, *
     it is missing, or if it finds other steps than the scorer.
     """
     if not config.critic:
-        return grpo.run(folder, config=config.model_copy(update={"ratio": "sequence"}), **options)
+        literal = config.model_copy(update={"ratio": "sequence", "credit": "output"})
+        return grpo.run(folder, config=literal, **options)
     if config.reward_at == "steps" and step_ends is None:
         needed = "rl.reward_at = steps needs the ends of a completion's steps"
         raise DistillError(f"{needed}: pass the reward model's `step_ends`, or set rl.reward_at: end")
-    config = config.model_copy(update={"ratio": "token"})
+    config = config.model_copy(update={"ratio": "token", "credit": "output"})
     return grpo.run(folder, config=config, trainer_class=PpoTrainer, step_ends=step_ends, **options)

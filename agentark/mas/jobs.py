@@ -45,5 +45,6 @@ def tokens(study: Study, cell: Cell, rates) -> Work:
     later = rates.debating * (debate.rounds - 1) if protocol.rounds else 0.0  # rounds after the first, per problem
     summaries = protocol.rounds and debate.aggregator == "llm"
     read = n * (rates.question + (later + summaries) * (rates.question + debate.agents * rates.reply))
-    generated = n * (first * (1 + later) + summaries) * rates.reply
-    return {("generated", cell.teacher): generated, ("read", cell.teacher): read}
+    generated, revised = n * (first + summaries) * rates.reply, n * first * later * rates.revision
+    work = {("generated", cell.teacher): generated, ("read", cell.teacher): read}
+    return work | ({("revised", cell.teacher): revised} if revised else {})

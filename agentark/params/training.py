@@ -103,10 +103,12 @@ class Rl(Section):
     """How students are trained on their own samples (Sections 3.3.3 and B.2).
 
     `generations` is G, the number of completions per prompt. `init` is the initial policy: the student, or its R-SFT
-    checkpoint of the same cell (DECISIONS 22). `ratio` belongs to GRPO (Eq. 4 has one ratio per sequence). `critic`,
-    `gamma`, `lam`, `value_coefficient` and `reward_at` belong to PPO, whose ratio is per token with a critic and per
-    sequence without (Eq. 8-9). Every `dev_every` steps, the true accuracy is measured on `dev_problems` problems of the
-    split dev. `admission` decides whether a reward model is used that fails its examination ("passed": it is not).
+    checkpoint of the same cell (DECISIONS 22). `ratio` belongs to GRPO (Eq. 4 has one ratio per sequence), and so does
+    `credit` (Eq. 5 has one advantage per output; "step", DECISIONS 23a, needs the ratio per token). `critic`, `gamma`,
+    `lam`, `value_coefficient`, `critic_warmup` (steps in which only the critic learns) and `reward_at` belong to PPO,
+    whose ratio is per token with a critic and per sequence without (Eq. 8-9). Every `dev_every` steps, the true
+    accuracy is measured on `dev_problems` problems of the split dev. `admission` decides whether a reward model is used
+    that fails its examination ("passed": it is not).
     A training whose completions become more than `max_growth` times as long as in its first steps is stopped.
     `by_method` has the values of a method that needs others, by its name.
     """
@@ -126,10 +128,12 @@ class Rl(Section):
     aggregation: Literal["min", "mean", "softmin", "last", "product"]
     verifiable_weight: Annotated[float, Field(ge=0)]
     ratio: Literal["token", "sequence"]
+    credit: Literal["output", "step"]
     critic: bool
     gamma: Share
     lam: Share
     value_coefficient: Annotated[float, Field(ge=0)]
+    critic_warmup: Annotated[int, Field(ge=0)]
     reward_at: Literal["steps", "end"]
     admission: Literal["passed", "any"]
     max_growth: Annotated[float, Field(gt=1)]
@@ -137,6 +141,12 @@ class Rl(Section):
     dev_every: Positive
     save_steps: Positive
     by_method: dict[str, MethodRl] = {}
+
+    @model_validator(mode="after")
+    def _credits_tokens(self):
+        if self.credit == "step" and self.ratio == "sequence":
+            raise ValueError("rl.credit = step gives tokens different advantages, which rl.ratio = sequence cannot use")
+        return self
 
     @model_validator(mode="after")
     def _warms_up_to_a_schedule(self):

@@ -30,7 +30,7 @@ def cost(job: Job, config: params.Params, limit: int, r: Rates) -> Cost:
     for (kind, model), n in work.items():
         seconds = n / speed(kind, model, r)
         device += seconds
-        generates = r.device == "GPU" and kind in ("generated", "read")
+        generates = r.device == "GPU" and kind in ("generated", "revised", "read")
         wall += seconds / (devices(engines.get(model, config.engine)) if generates else 1)
     device += r.start_s if r.device == "core" or work else 0
     for folder in (output_name(config.study.name, limit), f"reference/{config.study.name}" if not limit else ""):

@@ -14,28 +14,31 @@ from pathlib import Path
 from agentark import params
 from agentark.models import load, registry
 
-KINDS = ("generated", "sampled", "read", "trained")  # kinds of tokens
+KINDS = ("generated", "revised", "sampled", "read", "trained")  # kinds of tokens
 
 
 @dataclass(frozen=True)
 class Rates:
     """The speed of one device, and the lengths of the texts.
 
-    In tokens per second: generated (debates, answers), sampled (generated during training by rewards), read (prompt
-    tokens that no other prompt shares) and trained (forward and backward); if `scaled`, divided by the network's
-    billions of parameters, with at most `most` generated.  question, reply: their mean tokens.  debating: the share of
-    the problems that go on to each later round.  start_s: seconds before a notebook run's first token.  device_gb: a
-    device's memory (None: the machine's).
+    In tokens per second: generated (first rounds, answers), revised (generated in later rounds, after long prompts),
+    sampled (generated during training by rewards), read (prompt tokens that no other prompt shares) and trained
+    (forward and backward); if `scaled`, divided by the network's billions of parameters, with at most `most` generated.
+    question, reply, revision: the mean tokens of a question, of a solution and of a reply in a later round.  debating:
+    the share of the problems that go on to each later round.  start_s: seconds before a notebook run's first token.
+    device_gb: a device's memory (None: the machine's).
     """
 
     device: str
     source: str
     generated: float
+    revised: float
     sampled: float
     read: float
     trained: float
     question: int
     reply: int
+    revision: int
     debating: float
     start_s: float
     scaled: bool = False
@@ -47,19 +50,21 @@ class Rates:
 MINI = Rates(  # results/reference/mini: benchmarks/, training_cost.csv, inference_cost.csv and debate_rounds.csv
     "core",
     "measured: the committed reference run of params/mini.yaml on two AMD EPYC cores; reading is within generating",
-    generated=5000, sampled=5000, read=math.inf, trained=3000, question=54, reply=40, debating=0.45, start_s=12,
+    generated=5000, revised=1600, sampled=5000, read=math.inf, trained=9000, question=54, reply=40, revision=300,
+    debating=0.24, start_s=12,
 )
 SMOLLM2 = Rates(
     "core", "measured: the committed reference run of params/smollm2.yaml on two AMD EPYC cores in bfloat16",
-    generated=170, sampled=30, read=250, trained=110, question=80, reply=30, debating=0.92, start_s=20,
+    generated=170, revised=170, sampled=30, read=250, trained=110, question=80, reply=30, revision=30,
+    debating=0.92, start_s=20,
 )
 # H100, bfloat16.  generated: vLLM with Qwen3-32B gave 2,353 tokens per second on ShareGPT, half of them generated
 # (docs.gpustack.ai/2.0/performance-lab/qwen3-32b/h100): 1,170 × 32.8.  sampled: transformers, a tenth of that.  read,
 # trained: 2 and 6 FLOP per token and parameter at 30 and 15 % of 989 TFLOP/s.  Texts: GSM8K, MATH, without thinking.
 GPU = Rates(
     "GPU", "ASSUMED, nothing of it was measured here: an H100 with 80 GB, vLLM; see agentark/plan/rates.py",
-    generated=38_000, sampled=3_800, read=148_000, trained=24_700, question=150, reply=300, debating=0.4, start_s=180,
-    scaled=True, most=20_000, device_gb=80,
+    generated=38_000, revised=38_000, sampled=3_800, read=148_000, trained=24_700, question=150, reply=300,
+    revision=300, debating=0.4, start_s=180, scaled=True, most=20_000, device_gb=80,
 )
 # fmt: on
 
@@ -98,7 +103,7 @@ def rates(config: params.Params) -> Rates:
 def speed(kind: str, model: str, r: Rates) -> float:
     """Return the tokens per second of one device."""
     value = getattr(r, kind) / (billions(model) if r.scaled else 1)
-    return min(value, r.most) if kind in ("generated", "sampled") else value
+    return min(value, r.most) if kind in ("generated", "revised", "sampled") else value
 
 
 def devices(engine: params.Engine) -> int:

@@ -44,7 +44,7 @@ def text(config: params.Params, limit: int, jobs: list[Job], pending: set[str], 
     where = f"one run after the other, generating on {devices(config.engine)} GPUs and training on one"
     where = f"on {cores} cores" if r.device == "core" else where
     limit_gb = f" (! more than a device has: {r.device_gb:.0f})" if r.device_gb else ""
-    space = disk(config, sum(c.tokens["generated"] for c in costs.values()), r)
+    space = disk(config, sum(c.tokens["generated"] + c.tokens["revised"] for c in costs.values()), r)
     lines += [
         "",
         f"cells: {cells}, in {len(jobs)} notebook runs, {len(jobs) - len(left)} of them done",
