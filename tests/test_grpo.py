@@ -439,6 +439,36 @@ def test_a_policy_that_grows_is_stopped(enders, tmp_path, capsys):
     assert same(weights(tmp_path / "grown"), weights(tmp_path / "short"))
 
 
+ENGINE = params.Engine(name="transformers", batch=3, dtype="float32", share_prefix=True)
+
+
+def test_the_engine_samples_as_trl_does(enders, tmp_path):
+    """At a temperature near 0 both take the likeliest tokens, and completions end with their end token."""
+    config = RL.model_copy(update={"temperature": 1e-4})
+    found = []
+    for engine in (None, ENGINE):
+        batch = batch_of(trainer_of(enders["qwen3"], tmp_path, config, engine=engine))
+        found.append(batch["completion_ids"] * batch["completion_mask"])
+    assert found[0].shape == found[1].shape and torch.equal(*found)
+    warm = [batch_of(trainer_of(enders["qwen3"], tmp_path, engine=engine)) for engine in (ENGINE, ENGINE, None)]
+    ids = [each["completion_ids"].tolist() for each in warm]
+    assert ids[0] == ids[1] != ids[2]
+    lengths = warm[0]["completion_mask"].sum(1).tolist()
+    ends = {load(enders["qwen3"])[1].eos_token_id, *range(320, 400)}
+    for row, length in zip(ids[0], lengths, strict=True):
+        assert not ends & set(row[: length - 1]) and (row[length - 1] in ends or length == RL.max_new_tokens)
+
+
+def test_an_interrupted_training_with_the_engine(enders, tmp_path):
+    shared = {"policy": enders["qwen3"], "prompts": PROMPTS, "score": score, "config": RL, "seed": 0, "engine": ENGINE}
+    whole = grpo.run(tmp_path / "whole", **shared)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            grpo.run(tmp_path / "cut", callbacks=(PowerCut(),), **shared)
+    assert grpo.run(tmp_path / "cut", **shared)["log"] == whole["log"]
+    assert same(weights(tmp_path / "cut"), weights(tmp_path / "whole"))
+
+
 def test_credit_by_step(enders, tmp_path):
     """The loss is that of tokens whose advantages are `credit.step_advantages`; without the ends it is refused."""
     config = RL.model_copy(update={"credit": "step"})

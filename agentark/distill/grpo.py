@@ -32,7 +32,10 @@ import torch
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from agentark import params
+from agentark import params, store
+from agentark.engines import Sampling
+from agentark.engines.batching import group_by_prefix, prefix_length
+from agentark.engines.decoding import Row, decode
 from agentark.graph.source import source_hash
 
 from . import on_policy
@@ -79,8 +82,15 @@ def sequence_loss(
 class GrpoTrainer(GRPOTrainer):
     """TRL's trainer with Eq. 5's denominator and Eq. 4's printed ratio as parameters. It supports one process."""
 
-    def __init__(self, *args, config: params.Rl, step_ends: StepEnds | None = None, **kwargs):
-        self.config, self.step_ends = config, step_ends
+    def __init__(
+        self,
+        *args,
+        config: params.Rl,
+        step_ends: StepEnds | None = None,
+        engine: params.Engine | None = None,
+        **kwargs,
+    ):
+        self.config, self.step_ends, self.engine = config, step_ends, engine
         super().__init__(*args, **kwargs)
 
     def steps(self, batch) -> tuple[list[list[int]], list[list[int]]]:
@@ -89,6 +99,19 @@ class GrpoTrainer(GRPOTrainer):
         padded = zip(batch["completion_ids"].tolist(), batch["completion_mask"].sum(1).tolist(), strict=True)
         ids = [row[:length] for row, length in padded]
         return ids, [self.step_ends(row) for row in ids]
+
+    def _generate_single_turn(self, prompt_ids, images, *args, **kwargs):
+        """The completions' tokens: TRL's samples, or those of the engine, which decodes a continuous batch."""
+        if self.engine is None or images:
+            return super()._generate_single_turn(prompt_ids, images, *args, **kwargs)
+        sampling = Sampling(self.config.temperature, self.config.max_new_tokens)
+        seed, slots = store.chunk_seed(self.args.seed, self.state.global_step), self.engine.batch or 1
+        rows = []
+        for number, group in enumerate(group_by_prefix(prompt_ids, slots)):  # the completions of one prompt
+            shared = prefix_length([prompt_ids[index] for index in group])
+            rows += [Row(prompt_ids[index], number, shared, store.chunk_seed(seed, index)) for index in group]
+        decode(self.model, rows, sampling, self.eos_token_ids, slots)
+        return [row.reply for row in rows], None
 
     @torch.no_grad()
     def _calculate_rewards(self, *args, **kwargs):
@@ -160,13 +183,14 @@ def run(
     callbacks: tuple[TrainerCallback, ...] = (),
     trainer_class: type[GrpoTrainer] = GrpoTrainer,
     step_ends: StepEnds | None = None,
+    engine: params.Engine | None = None,
 ) -> dict:
     """Train `policy` on the reward of `score` and save it to `folder`; an existing result is read.
 
     policy: a folder or a zoo name; π_ref is its frozen copy. prompts: the user's message by problem id. score, verify:
     see `rewards`. step_ends: the reward model's own, needed by `credit: step`. evaluate_dev(model, tokenizer): the
     accuracy on dev, from 0 to 1. about: further values that the result depends on (the reward model's identity, the dev
-    set).
+    set). engine: of transformers, to sample by a continuous batch; without it TRL samples.
 
     `score` must not take numbers from torch's global generator when it is first called, as creating a module does:
     otherwise a resumed training would sample other completions.
@@ -182,11 +206,11 @@ def run(
 
     def make_trainer(work: Path, **given) -> GrpoTrainer:
         args = grpo_config(config, work, seed)
-        return trainer_class(reward_funcs=reward, args=args, config=config, step_ends=step_ends, **given)
+        return trainer_class(reward_funcs=reward, args=args, config=config, step_ends=step_ends, engine=engine, **given)
 
     return on_policy.run(
         folder,
-        {"source": code, **(about or {})},
+        {"source": code, **({"engine": engine.identity()} if engine else {}), **(about or {})},
         policy=policy,
         prompts=prompts,
         copies=1,  # TRL repeats each prompt for its group

@@ -117,6 +117,8 @@ def train_policy(
     if method.optimiser == "select":
         distill = config.distill.of(cell.method)
         return select.run(checkpoint, distill=distill, engine=config.engine, **shared)
+    if config.engine.name == "transformers":
+        shared["engine"] = config.engine
     if method.reward in ("prm", "shuffled", "likelihood"):
         shared["step_ends"] = lambda ids: judged.scorer.model.ends(ids)
     return {"grpo": grpo, "ppo": ppo}[method.optimiser].run(checkpoint, **shared)

@@ -30,32 +30,10 @@ from agentark.extract.jobs import STEPS
 from agentark.models.load import load_tokenizer
 
 HERE = Path(__file__).parent
-CONFIG = params.Rl(
-    init="base",
-    learning_rate=1e-6,
-    schedule="constant",
-    warmup_steps=0,
-    steps=4,
-    prompts_per_step=8,
-    generations=8,
-    beta=0.04,
-    epsilon=0.2,
-    advantage_epsilon=1e-4,
-    temperature=0.8,
-    max_new_tokens=112,
-    aggregation="min",
-    verifiable_weight=0.0,
-    ratio="token",
-    critic=False,
-    gamma=1.0,
-    lam=0.95,
-    value_coefficient=0.1,
-    reward_at="end",
-    admission="any",
-    dev_problems=100,
-    dev_every=1000,
-    save_steps=1000,
-)
+STUDY, _ = params.load(store.ROOT / "params" / "mini-pad.yaml")
+CHANGES = {"learning_rate": 1e-6, "schedule": "constant", "warmup_steps": 0, "steps": 4, "beta": 0.04}
+CHANGES |= {"prompts_per_step": 8, "generations": 8, "dev_every": 1000, "save_steps": 1000}
+CONFIG = STUDY.rl.model_copy(update=CHANGES)
 
 
 def reward_model(policy: str):
@@ -66,11 +44,10 @@ def reward_model(policy: str):
 
 def prm_rate(policy: str, task: str, folder: Path, n: int) -> float:
     """Tokens per second while a reward model is trained on the committed steps of `n` problems."""
-    config, _ = params.load(store.ROOT / "params" / "mini.yaml")
-    cell = Cell(teacher=config.study.teachers[0], student=policy, train=task, protocol="debate")
-    steps = pd.read_parquet(Files(store.ROOT / "results" / "reference" / "mini").path(STEPS, cell))
+    cell = Cell(teacher=STUDY.study.teachers[0], student=policy, train=task, protocol="debate")
+    steps = pd.read_parquet(Files(store.ROOT / "results" / "reference" / "mini-pad").path(STEPS, cell))
     steps = steps[steps.problem.isin([p.id for p in tasks.problems(task, "train", n)])]
-    pad.train_reward_model(folder / "prm", cell, steps, "benchmark", n, config.prm)
+    pad.train_reward_model(folder / "prm", cell, steps, "benchmark", n, STUDY.prm)
     log = json.loads((folder / "prm" / "training.json").read_text())
     return log["tokens"] / log["seconds"]
 
@@ -114,10 +91,10 @@ def main() -> None:
     variants = {
         "stock TRL, constant reward": lambda folder: grpo_steps(GRPOTrainer, args.policy, prompts, constant, folder),
         "ours, constant reward": lambda folder: grpo_steps(
-            grpo.GrpoTrainer, args.policy, prompts, constant, folder, config=CONFIG
+            grpo.GrpoTrainer, args.policy, prompts, constant, folder, config=CONFIG, engine=STUDY.engine
         ),
         "ours, process reward model of the policy's size": lambda folder: grpo_steps(
-            grpo.GrpoTrainer, args.policy, prompts, score, folder, config=CONFIG
+            grpo.GrpoTrainer, args.policy, prompts, score, folder, config=CONFIG, engine=STUDY.engine
         ),
     }
     timings: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
