@@ -903,11 +903,14 @@ def test_the_zoos_phases():
     common = PARAMS["common"]
     assert common.keys() == COMMON.keys()
     for name, about in PARAMS["networks"].items():
-        assert set(about) - {"pool", "known_drugs"} == {"role", "architecture", "learning_rate", "config", "phases"}
+        named = {"role", "architecture", "learning_rate", "config", "phases"}
+        assert set(about) - {"pool", "known_drugs", "then"} == named
+        then = about.get("then", {})
+        assert not then or then.keys() == {"phases", "learning_rate", "rest_rate", "seed"}
         known = about.get("known_drugs", 1.0)  # a teacher has what a student can learn from it
         assert known == 1 if "teacher" in about["role"] else 0 < known < 1 or "multimodal" in about["role"]
         assert about.get("pool", common["pool"]).keys() == common["pool"].keys()
-        for phase in about["phases"]:
+        for phase in [*about["phases"], *then.get("phases", [])]:
             assert set(phase) - {"block", "solved"} == {"steps", "shares", "lengths"} and set(phase["shares"]) <= {
                 "fact",
                 "lore",
