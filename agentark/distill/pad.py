@@ -93,8 +93,7 @@ def train_policy(
 
     reward_model: the folder of the process reward model, if the method's reward is one.  examined: what its examination
     has found, for the manifest.  problems: those of the prompts.  dev_n: the number of dev problems on which true
-    accuracy is measured during training.  Returns the
-    training log.
+    accuracy is measured during training.  Returns the training log.
     """
     refuse_pictures(problems, f"the method {cell.method}")
     method, grader, by_id = methods()[cell.method], tasks.get(cell.train), {p.id: p for p in problems}
