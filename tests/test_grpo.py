@@ -19,7 +19,7 @@ from tiny import DISTILL, LORA, but
 from transformers import TrainerCallback
 
 from agentark import params, store
-from agentark.distill import credit, grpo, on_policy, prm_model, sft, step_scorer
+from agentark.distill import credit, grpo, on_policy, ppo, prm_model, sft, step_scorer
 from agentark.distill.data import DistillError
 from agentark.distill.rewards import RewardFunction
 from agentark.models.load import ModelError, load, load_tokenizer
@@ -411,10 +411,18 @@ def test_without_variance_and_without_steps_nothing_is_learnt(enders, tmp_path):
     assert "NaN" not in (tmp_path / "none" / "training.json").read_text()
 
 
-def test_a_policy_that_grows_is_stopped(enders, tmp_path, capsys):
+@pytest.mark.parametrize("trainer", [grpo, ppo])
+def test_a_policy_that_grows_is_stopped(enders, tmp_path, capsys, trainer):
     """What is kept is the last checkpoint before, as a training of so many steps would have saved it."""
     config = RL.model_copy(
-        update={"steps": 60, "beta": 0.0, "learning_rate": 1e-2, "max_growth": 1.2, "max_new_tokens": 32}
+        update={
+            "steps": 60,
+            "beta": 0.0,
+            "learning_rate": 1e-2,
+            "max_growth": 1.2,
+            "max_new_tokens": 32,
+            "reward_at": "end",
+        }
     )
 
     def longer(prompts, completion_ids):
@@ -422,7 +430,7 @@ def test_a_policy_that_grows_is_stopped(enders, tmp_path, capsys):
 
     def run(folder, config):
         shared = {"policy": enders["qwen3"], "prompts": PROMPTS, "score": longer, "seed": 0}
-        return grpo.run(tmp_path / folder, config=config, **shared)
+        return trainer.run(tmp_path / folder, config=config, **shared)
 
     log = run("grown", config)
     step, times, kept = re.fullmatch(

@@ -126,7 +126,7 @@ def run(
     trainer.train(resume_from_checkpoint=store.last_checkpoint(work))
     log = {**summary(trainer.state.log_history, config), **training_cost(started, trainer.model)}
     if stopped := next((entry for entry in trainer.state.log_history if "grown_to" in entry), None):
-        log["stopped"] = _restore(trainer.model, policy, work, stopped)
+        log["stopped"] = _restore(trainer, policy, work, stopped)
         print(log["stopped"], file=sys.stderr)
     with store.folder(folder) as part:
         trainer.save_model(str(part))
@@ -137,13 +137,15 @@ def run(
     return log
 
 
-def _restore(model, policy: str, work: Path, stopped: dict) -> str:
-    """Give a model the weights of the last checkpoint before the step at which it was stopped, and say so."""
+def _restore(trainer, policy: str, work: Path, stopped: dict) -> str:
+    """Give a trainer's model the weights of the last checkpoint before the step at which it was stopped, and say so."""
     step = stopped["step"]
     before = [n for folder in work.glob("checkpoint-*") if (n := int(folder.name.rpartition("-")[2])) < step]
-    kept = str(work / f"checkpoint-{max(before)}") if before else policy
-    with torch.no_grad():
-        for name, weights in load(kept)[0].named_parameters():
-            model.get_parameter(name).copy_(weights)
+    if before:
+        trainer._load_from_checkpoint(str(work / f"checkpoint-{max(before)}"))  # which holds PPO's critic, too
+    else:
+        with torch.no_grad():
+            for name, weights in load(policy)[0].named_parameters():
+                trainer.model.get_parameter(name).copy_(weights)
     grown = f"the completions became {stopped['grown_to']} times as long as in the first steps (rl.max_growth)"
     return f"stopped at step {step}: {grown}; kept is {f'step {max(before)}' if before else 'the initial policy'}"
