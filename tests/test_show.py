@@ -104,6 +104,15 @@ def test_an_examination_of_an_earlier_version_is_still_shown():
     assert not len(scorecard.added(old))
 
 
+def test_verdicts_have_their_interval_and_what_could_have_been_found():
+    row = {"comparison": "gain", "method": "pad", "against": "base", "direction": "higher", "smallest": 4.0}
+    row |= {"difference": 5.04, "low": -1.0, "high": 11.0, "p_holm": 0.0512, "detectable": 8.26}
+    table = show.verdicts(pd.DataFrame([row | {"verdict": "undecided", "note": "exploratory"}]))
+    assert list(table.loc["gain"]) == [
+        "PAD", "higher", show.label("base"), 4.0, "+5.0 [-1.0, +11.0]", "0.051", "8.3", "undecided", "exploratory",
+    ]  # fmt: skip
+
+
 def test_a_heat_map_has_every_cell():
     rows = [
         ("s", method, train, "base", "gsm", difference, verdict)

@@ -48,11 +48,11 @@ def heat_map(paired: pd.DataFrame, against: str = "base") -> Figure:
 
 @looks
 def over_seeds(table: pd.DataFrame, level: float = 0.95) -> Figure:
-    """The difference of each seed to the base as a dot, with Student's interval over the seeds; one panel per task.
+    """The difference of each seed to the base as a dot, with the interval over seeds and items; one panel per task.
 
-    table: what `seeds.t_over_seeds` returns at `level`, of which the tests on the training set are drawn.
+    table: what `seeds.over_seeds` returns at `level`, of which greedy answers to tests on the training set are drawn.
     """
-    rows = table[(table.against == "base") & (table.train == table.test)]
+    rows = table[(table.against == "base") & (table.train == table.test) & (table.decoding == "greedy")]
     tasks = sorted(rows.train.unique())
     methods = [name for name in shown() if name in set(rows.method)]
     figure = Figure(figsize=(1.8 + 3.9 * len(tasks), 1.0 + 0.42 * len(methods)), layout="constrained")
@@ -62,12 +62,12 @@ def over_seeds(table: pd.DataFrame, level: float = 0.95) -> Figure:
             y, colour = methods.index(row.method), shown()[row.method].colour
             axes.hlines(y, 100 * row.low, 100 * row.high, color=colour, linewidth=1.6, zorder=2)
             axes.plot(100 * row.difference, y, "|", color=colour, markersize=12, markeredgewidth=2, zorder=3)
-            dots = 100 * np.array(row.differences)
+            dots = 100 * (np.array(row.accuracies) - np.array(row.against_accuracies))
             axes.plot(dots, np.full(len(dots), y - 0.22), "o", color=colour, zorder=4)
         axes.set_yticks(range(len(methods)), [label(name) for name in methods])
         axes.set_ylim(len(methods) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
         axes.set_title(f"trained and tested on {task}", fontweight="bold")
         axes.set_xlabel("difference to base (percentage points)")
-    caption(figure, f"dots: seeds; bar: their mean; line: {100 * level:g} % t interval over the seeds")
+    caption(figure, f"dots: seeds; bar: their mean; line: {100 * level:g} % interval over seeds and test problems")
     return figure

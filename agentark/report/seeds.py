@@ -1,8 +1,8 @@
 """Methods against each other over several training seeds: what holds beyond one lucky seed.
 
-The spread over seeds and over test items are kept apart: `seed_sd` is the former, the interval has both.  Greedy and
-sampled answers (one per item, at the evaluation's temperature) are compared apart: training by rewards can sharpen a
-policy, which shows in its samples first.
+Intervals and p are over training seeds and test items, which are crossed (`stats.crossed`); `seed_sd` is the spread of
+the seeds alone.  Greedy and sampled answers (one per item, at the evaluation's temperature) are compared apart:
+training by rewards can sharpen a policy, which shows in its samples first.
 """
 
 from __future__ import annotations
@@ -12,26 +12,21 @@ from typing import TYPE_CHECKING
 
 from agentark.graph.job import Job, Study, report_job
 
-from .methods import one_sample
+from .methods import one_sample, shown, trained
 
 if TYPE_CHECKING:  # the graph imports this module for `jobs`, which needs neither pandas nor scipy
     import pandas as pd
 
-PAIRS = [("pad", against) for against in ("base", "rsft", "da", "pad_shuffled", "rlvr")]
-PAIRS += [("ppo", "base"), ("ppo", "pad"), *((method, "base") for method in ("rsft", "da", "pad_shuffled", "rlvr"))]
 COLUMNS = ["teacher", "student", "train", "test", "decoding", "method", "against", "seeds", "n", "accuracy"]
 COLUMNS += ["against_accuracy", "difference", "low", "high", "seed_sd", "p", "p_holm", "verdict"]
-LISTS = ("accuracies", "against_accuracies", "differences")  # of `t_over_seeds`: one value per seed
+COLUMNS += ["accuracies", "against_accuracies"]  # lists: one value per seed
 
 
-def over_seeds(predictions: pd.DataFrame, resamples: int, level: float) -> pd.DataFrame:
-    """Each pair of PAIRS that has results, on the same seeds and items: COLUMNS, one row per cell and decoding.
-
-    The interval and p are over seeds and clusters of items (`stats.crossed`). Nothing is resampled, so that `resamples`
-    has no effect.
+def over_seeds(predictions: pd.DataFrame, level: float) -> pd.DataFrame:
+    """Each trained method against the base and its controls, on the same seeds and items: COLUMNS, one row per pair.
 
     A method that is not trained (base) has one row per item, which serves all seeds.  Holm's correction is over this
-    table. It is empty if no method has two seeds.
+    table.  It is empty if no method has two seeds.
     """
     import pandas as pd
 
@@ -48,51 +43,29 @@ def over_seeds(predictions: pd.DataFrame, resamples: int, level: float) -> pd.Da
     return table[[*COLUMNS[:4], "protocol", *(c for c in table if "." in c), *COLUMNS[4:]]]
 
 
-def t_over_seeds(predictions: pd.DataFrame, level: float) -> pd.DataFrame:
-    """The greedy accuracies of each seed, and Student's interval of each difference over the seeds.
-
-    Columns: the cell's, method, against, differences, accuracies and against_accuracies (lists, one value per seed),
-    difference, low, high, p (uncorrected).  With three seeds the interval is wide: it is what they can say.
-    """
-    import pandas as pd
-
-    from agentark import stats
-
-    rows = []
-    for where, ours, theirs in _compared(predictions):
-        if where["decoding"] == "greedy":
-            accuracies, against = ours.mean(axis=1), theirs.mean(axis=1)
-            differences = accuracies - against
-            difference, low, high, p = stats.t_interval(differences, level)
-            lists = dict(zip(LISTS, map(list, (accuracies, against, differences))))
-            interval = {"difference": difference, "low": low, "high": high, "p": p}
-            rows.append({k: v for k, v in where.items() if k != "decoding"} | lists | interval)
-    return pd.DataFrame(rows)
-
-
 def _compared(predictions: pd.DataFrame) -> Iterator[tuple[dict, pd.DataFrame, pd.DataFrame]]:
-    """For each pair of PAIRS with two seeds in common: its coordinates, and right or wrong by seed and item."""
+    """For each pair that has two seeds in common: its coordinates, and right or wrong by seed and item."""
     from .tables import cells_of, keys
 
     for decoding, sample in (("greedy", -1), ("sampled", 0)):
         rows = predictions[(predictions["sample"] == sample) & ~predictions.method.map(one_sample)]
-        trained = rows[rows.train != "-"]
         by = [column for column in keys(rows) if column not in ("method", "seed")]
-        for values, cell in trained.groupby(by, sort=True):
+        for values, cell in rows[rows.train != "-"].groupby(by, sort=True):
             where = dict(zip(by, values, strict=True))
             base = cells_of(rows, "base", {**where, "teacher": "-", "train": "-", "protocol": "-"})
             matrices = {str(name): _matrix(part) for name, part in cell.groupby("method")}
             if len(base):
                 matrices["base"] = _matrix(base).iloc[[0]]
-            for method, against in PAIRS:
-                if method in matrices and against in matrices:
-                    ours, theirs = matrices[method], matrices[against]
-                    if against == "base":  # not trained: its one row serves all seeds
-                        theirs = theirs.iloc[[0] * len(ours)].set_axis(ours.index)
-                    seeds, items = ours.index.intersection(theirs.index), ours.columns.intersection(theirs.columns)
-                    if len(seeds) > 1:
-                        pair = {"decoding": decoding, "method": method, "against": against}
-                        yield where | pair, ours.loc[seeds, items], theirs.loc[seeds, items]
+            for method, declared in shown().items():
+                for against in ("base", *declared.controls) if trained(method) else ():
+                    if method in matrices and against in matrices:
+                        ours, theirs = matrices[method], matrices[against]
+                        if against == "base":  # not trained: its one row serves all seeds
+                            theirs = theirs.iloc[[0] * len(ours)].set_axis(ours.index)
+                        seeds, items = ours.index.intersection(theirs.index), ours.columns.intersection(theirs.columns)
+                        if len(seeds) > 1:
+                            pair = {"decoding": decoding, "method": method, "against": against}
+                            yield where | pair, ours.loc[seeds, items], theirs.loc[seeds, items]
 
 
 def clusters(test: str, items: Iterable[str]) -> dict[str, str]:
@@ -116,8 +89,9 @@ def _pair(ours: pd.DataFrame, theirs: pd.DataFrame, shared: dict[str, str], leve
     labels, (a, b) = [shared[item] for item in ours.columns], (ours.to_numpy(), theirs.to_numpy())
     crossed = stats.crossed(a - b, labels, level=level)
     row = {"seeds": len(a), "n": a.shape[1], "accuracy": a.mean(), "against_accuracy": b.mean()}
-    row |= {"difference": crossed.difference, "low": crossed.low, "high": crossed.high}
-    return row | {"seed_sd": float((a - b).mean(1).std(ddof=1)), "p": crossed.p}
+    row |= {"difference": crossed.difference, "low": crossed.low, "high": crossed.high, "p": crossed.p}
+    row |= {"accuracies": a.mean(axis=1).tolist(), "against_accuracies": b.mean(axis=1).tolist()}
+    return row | {"seed_sd": float((a - b).mean(axis=1).std(ddof=1))}
 
 
 def ppo_and_grpo(table: pd.DataFrame) -> pd.DataFrame:

@@ -101,16 +101,26 @@ def answer_forms(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """`seeds.t_over_seeds` for reading: the accuracy of each seed in %, and the difference in points."""
+    """`seeds.over_seeds` for reading: the accuracy of each seed in %, and the difference in points."""
     rows = []
     for r in table.itertuples():
-        by_seed, difference = (
-            map(_each, (r.accuracies, r.against_accuracies)),
-            interval(r.difference, r.low, r.high, "+"),
-        )
-        rows.append((r.train, r.test, label(r.method), label(r.against), *by_seed, difference, f"{r.p:.2g}"))
-    columns = ["trained on", "tested on", "method", "against", "accuracy by seed (%)", "against (%)"]
-    return pd.DataFrame(rows, columns=[*columns, "difference (points) [95 %, t over seeds]", "p (uncorrected)"])
+        by_seed = map(_each, (r.accuracies, r.against_accuracies))
+        difference = interval(r.difference, r.low, r.high, "+")
+        compared = (r.train, r.test, r.decoding, label(r.method), label(r.against), *by_seed, difference)
+        rows.append((*compared, f"{r.p:.2g}", f"{r.p_holm:.2g}", r.verdict))
+    columns = ["trained on", "tested on", "decoding", "method", "against", "accuracy by seed (%)", "against (%)"]
+    return pd.DataFrame(rows, columns=[*columns, "difference (points) [95 %]", "p", "Holm p", "verdict"])
+
+
+def verdicts(table: pd.DataFrame) -> pd.DataFrame:
+    """`claims.evaluate.table` for reading: each comparison with its interval, its smallest effect and its verdict."""
+    rows = []
+    for r in table.itertuples():
+        difference = f"{r.difference:+.1f} [{r.low:+.1f}, {r.high:+.1f}]"
+        compared = (label(r.method), r.direction, label(r.against), r.smallest, difference, f"{r.p_holm:.2g}")
+        rows.append((*compared, f"{r.detectable:.1f}", r.verdict, r.note))
+    columns = ["method", "is", "than (as)", "by at least", "difference [interval]", "Holm p", "detectable", "verdict"]
+    return pd.DataFrame(rows, index=list(table.comparison), columns=[*columns, "note"])
 
 
 def own_task(rows: pd.DataFrame) -> pd.DataFrame:
