@@ -15,6 +15,7 @@ from agentark.cells import Cell
 from agentark.extract.jobs import TRACES
 from agentark.graph import graph
 from agentark.models import load, names
+from agentark.report import audit
 
 MINI = store.ROOT / "params" / "mini.yaml"
 
@@ -73,10 +74,11 @@ def test_one_teacher_of_a_study():
         graph.of_teachers(whole, ["zoo/qwen"])
 
 
-def test_jobs_read_only_what_earlier_jobs_write():
+def test_jobs_read_only_what_earlier_jobs_write_and_what_the_package_ships():
+    shipped = {*names.ZOO.glob("*/card.json"), *audit.FILES}
     written: set[Path] = set()
     for job in graph.all_jobs(config(study={"methods": ["rsft", "pad", "ppo"]}), 0):
-        assert set(job.inputs) - set(names.ZOO.glob("*/card.json")) <= written, job.name
+        assert set(job.inputs) - shipped <= written, job.name
         assert not written & set(job.outputs), f"{job.name} writes what another job writes"
         written |= set(job.outputs)
 
