@@ -287,7 +287,7 @@ LARGE_PAD = changed(MAIN, "method == 'pad'", lambda v: v + 8)
         ("the PRM starts from the student", "in part", as_pad, "agrees"),
         ("T counts correct trajectories", "differs", FILTERED, "agrees"),
         ("PAD is PRM training and GRPO", "agrees", changed("table06_training_cost", "method == 'prm'", 9), "differs"),
-        ("PAD+DA, column Base", "differs", PAD_FIRST, "agrees"),
+        ("PAD+DA stacks DA", "differs", PAD_FIRST, "agrees"),
         ("+6.8 for Gemma-7B", "in part", SMALLER, "agrees"),
         ("the original model scores", "agrees", changed(BASE, "student == 'gemma-7b'", 1.0), "in part"),
     ],

@@ -170,9 +170,9 @@ def two_steps(tables: Tables) -> Iterator[Line]:
             chance *= same_by_chance(values[test], n)
         yield (
             "F.1",
-            f"{method.upper()}+DA, column Base: first stage {method.upper()}, then DA",
+            f"{method.upper()}+DA stacks DA on {method.upper()}",
             "7, 12",
-            f"if Base is the first stage alone, both values stand in Table 12 as {method.upper()}",
+            f"the column Base is {method.upper()} alone: both its values stand in Table 12 as {method.upper()}",
             f"{values['gsm8k']} and {values['medmcqa']} are {said or 'not in Table 12'}",
             verdict(right, 1),
             f"{chance:.3f} of {len(by_cell)}",
