@@ -74,7 +74,7 @@ def test_every_benchmark_is_complete(name):
     assert task.measure in ("accuracy", "f1", "hotpot_f1", "rouge", "truth")
     assert task.family and all(family in tasks.names() for family in task.family)
     assert set(task.shares_problems) <= set(tasks.names()) and all(task.shares_problems.values())
-    assert (task.compared is answers.COUNTS) == (task.equal is answers.same)
+    assert (task.compared is answers.COUNTS) == (task.equal is answers.equal)
     assert task.instruction or name.startswith("mini_")  # only the zoo's networks know the form of an answer
 
 

@@ -45,6 +45,6 @@ def problems(split: str, n: int) -> list[Problem]:
     return hub.first(_read("test" if split == "test" else "train")[split], n, "gsm8k", split)
 
 
-TASK = Task("gsm8k", problems, answers.parse_number, answers.same, INSTRUCTION, {"test": 1319}, measure="accuracy",
+TASK = Task("gsm8k", problems, answers.parse_number, answers.equal, INSTRUCTION, {"test": 1319}, measure="accuracy",
             licence="MIT", source=hub.source(REPO), compared=answers.COUNTS)  # fmt: skip
 TASKS = (TASK,)

@@ -11,9 +11,9 @@ import json
 from functools import lru_cache, partial
 from pathlib import Path
 
+from . import answers
 from .hub import first
-from .numeric import numbers
-from .problem import SPLITS, Parsed, Problem, Task, answer_lines, boxed, bucket
+from .problem import SPLITS, Problem, Task, bucket
 
 
 @lru_cache(maxsize=8)
@@ -73,21 +73,7 @@ def problems(path: str, split: str, n: int) -> list[Problem]:
     return first(read(path)[split], n, path, split)
 
 
-def parse(text: str, problem: Problem) -> Parsed:
-    r"""Strict: the last "Answer:" line.  Flexible: else the last \boxed{}, else the last number if the gold has one."""
-    lines = answer_lines(text)
-    if lines:
-        return Parsed(lines[-1], lines[-1])
-    in_box, anywhere = boxed(text), numbers(text) if numbers(problem.answer) else []
-    return Parsed(None, in_box[-1] if in_box else anywhere[-1] if anywhere else None)
-
-
-def equal(gold: str, answer: str) -> bool:
-    """Whether two answers are the same number (with any unit) or words, ignoring case, spaces and a final full stop."""
-    x, y = numbers(gold), numbers(answer)
-    if len(x) == 1 and len(y) == 1 and gold.replace(",", "").strip() == x[0]:
-        return float(x[0]) == float(y[0])
-    return " ".join(gold.casefold().split()).rstrip(".") == " ".join(answer.casefold().split()).rstrip(".")
+parse, equal = answers.parse_like_gold, answers.equal
 
 
 def task(path: str) -> Task:
@@ -95,4 +81,4 @@ def task(path: str) -> Task:
     sizes = {split: len(rows) for split, rows in read(path).items()}
     instruction = 'Solve this step by step. End with a line of the form "Answer: …".'
     return Task(path, partial(problems, path), parse, equal, instruction, sizes, measure="accuracy",
-                licence="the file's own", source=path)  # fmt: skip
+                licence="the file's own", source=path, compared=answers.COUNTS)  # fmt: skip

@@ -68,9 +68,9 @@ def problems(split: str, n: int, literal: bool = False) -> list[Problem]:
     return hub.first(rows, n, "math_500" if literal else "math", split)
 
 
-TASK = Task("math", problems, answers.parse, answers.same, INSTRUCTION, {"train": 500}, measure="accuracy",
+TASK = Task("math", problems, answers.parse, answers.equal, INSTRUCTION, {"train": 500}, measure="accuracy",
             licence="MIT", source=hub.source(REPO), dropped=DROPPED, compared=answers.COUNTS)  # fmt: skip
-TASK_500 = Task("math_500", partial(problems, literal=True), answers.parse, answers.same, INSTRUCTION, {"train": 500},
+TASK_500 = Task("math_500", partial(problems, literal=True), answers.parse, answers.equal, INSTRUCTION, {"train": 500},
                 measure="accuracy", licence="MIT", family=("math",), dropped=DROPPED, compared=answers.COUNTS,
                 source=f"{hub.source(LITERAL)} (CONTAMINATED: questions of MATH's test split)")  # fmt: skip
 TASKS = (TASK, TASK_500)
