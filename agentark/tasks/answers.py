@@ -62,7 +62,7 @@ def _formed(parsed: Parsed, gold: str) -> Parsed:
 
 
 def same(gold: str, answer: str) -> bool:
-    """Whether `answer` is right if `gold` is, counted in COUNTS; symmetric, but not transitive: 50 = 50 % = 0.5.
+    """Whether `answer` is right if `gold` is, counted in COUNTS.  Not transitive: 50 = 50 % = 0.5.
 
     Raises symbolic.AnswerError if math-verify is needed but not installed.
     """
@@ -125,11 +125,10 @@ def in_form_of(gold: str, answer: str) -> str:
         return (own[1] or own[2]).upper() if key_of(x)[0] == "letter" else own[3]
     (opening, inside, closing), (left, within, right) = bracketed(x), bracketed(y)
     n = len(parts_of(inside))
-    lenient = {"()"} | ({"[]"} if n > 2 else set())  # [1, 2] is an interval
     if n > 1 and n == len(parts_of(within)):
-        if not left and opening + closing in lenient:
+        if not left and (opening + closing == "()" or (opening + closing == "[]" and n > 2)):  # [1, 2] is an interval
             return opening + ", ".join(parts_of(within)) + closing
-        if not opening and left + right in lenient:
+        if not opening and left + right in ("()", "[]"):
             return ", ".join(parts_of(within))
     return answer
 

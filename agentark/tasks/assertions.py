@@ -8,7 +8,8 @@ from .figures import figure, number, numbers
 from .typesetting import LONGEST, plain_text, simple
 
 _REFUSAL = re.compile(
-    r"\b(?:can\s?not|can['’]t|unable|(?:do|does)(?: not|n['’]t) know|not sure|unknown|unclear|not enough|insufficient"
+    r"\b(?:can\s?not|can['’]t|unable|(?:do|does)(?: not|n['’]t) know|not (?:sure|able|certain|clear)|no idea|it depends"
+    r"|unknown|unclear|not enough|insufficient"
     r"|unanswerable|n/a|sorry|as an ai|undetermined|impossible to (?:say|tell|know|determine|answer)"
     r"|no way to (?:say|tell|know))\b", re.IGNORECASE)  # fmt: skip
 
@@ -30,11 +31,11 @@ _DENIED = re.compile(
 _MORE = r"(?:more|less|fewer|greater|larger|smaller|higher|lower|bigger|longer|shorter|later|earlier|older|younger)"
 _BOUND = re.compile(
     rf"(?:\b(?:at\s+(?:least|most|minimum|maximum)|{_MORE}\s+than(?:\s+or\s+equal\s+to)?|up\s+to|over|under|above|below"
-    r"|as\s+(?:many|much|few|little)\s+as|beyond|exceed(?:s|ing)?|nearly|almost|an?\s+(?:minimum|maximum)\s+of)\s"
+    r"|as\s+(?:many|much|few|little)\s+as|beyond|exceed(?:s|ing)?|nearly|almost|an?\s+(?:minimum|maximum)\s+of|minimum|maximum|max)\s"
     rf"|(?:[<>≤≥]=?|\\(?:leq?|geq?|leqslant|geqslant|lt|gt)(?![a-z])))\s*(?:about\s+)?{_NUMBER}"
     rf"(?:\s*(?:and|to|-)\s*{_NUMBER})?|\bbetween\s+{_NUMBER}{_FEW}{{0,2}}\s+and\s+{_NUMBER}"
     rf"|{_NUMBER}{_FEW}{{0,2}}?\s+(?:or|and)\s+(?:{_MORE}|above|below|over|under|up|beyond|so)\b"
-    rf"|{_NUMBER}{_FEW}{{0,2}}?\s+(?:at\s+(?:least|most)|minimum|maximum|upwards?)\b"
+    rf"|{_NUMBER}{_FEW}{{0,2}}?\s+(?:at\s+(?:least|most)|minimum|maximum|max|upwards?)\b"
     rf"|{_NUMBER}\+(?!\s*[\w$(\\.-])", re.IGNORECASE)  # fmt: skip
 _BOUNDED = "⊘"
 REASON = re.compile(
@@ -45,6 +46,8 @@ _RETRACTED = re.compile(
 )
 SENTENCE = re.compile(r"(.*?(?:[)\]}$*%\"]|[0-9]|[^\W\d_]{4}))[.!]\*{0,2}\s+(?=[^\W\d_a-z(])(.*)")
 _EQUALS = re.compile(r"(?<![!<>≠≤≥:=])=(?![=>])")
+_ARITHMETIC = re.compile(  # 3 + 1/4 and 2\\sqrt{4}, but not 5-6
+    r"(?:[0-9.,\s*/^(){}·×÷√]|\s[-+]\s|\\(?:[dt]?frac|sqrt|cdot|times|binom|div)(?![a-z]))*[0-9)}]")  # fmt: skip
 _ASIDE = re.compile(r"\((?!or\b|not\b|maybe\b)[^()]*\)")
 _REFERENCE = re.compile(
     r"\b(?:step|case|question|problem|figure|table|section|equation|example)s?\s+#?[0-9]+", re.IGNORECASE
@@ -87,7 +90,8 @@ def only_number(line: str, gold: str) -> str | None:
         given = {number(found): found for found in numbers(asserted)} if _BOUNDED not in asserted else {}
         if len(given) == 1 and (found := figure(next(iter(given.values())))):
             return found
-    return None
+    last = _EQUALS.split(line)[-1].strip(" $.")
+    return last if _ARITHMETIC.fullmatch(last) else None
 
 
 def last_number(text: str) -> str | None:

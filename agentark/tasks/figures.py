@@ -10,6 +10,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from . import moments
 from .typesetting import LONGEST, plain, plain_text
 
 
@@ -85,6 +86,8 @@ def quantity(text: str) -> Quantity | None:
     text = _RAISED.sub(r"^\1\2\3", plain(text)) if len(text) <= LONGEST else ""
     if text.startswith("(") and text.endswith(")") and text.count("(") == 1:
         text = text[1:-1].strip()
+    if moments.days_of(text):  # July is no unit of the 4 in 4 July
+        return None
     start = lead.end() if (lead := _LEADS.match(text)) else 0
     match = _FIGURE.match(text, start)
     if not match or (match["sign"] and match["late"]):
@@ -149,7 +152,7 @@ def number(text: str) -> tuple[Fraction, bool] | None:
 
 _DATES = re.compile(r"(?<![\w.])[0-9]+(?:([-/.:])[0-9]+)(?:\1[0-9]+)+(?![\w])|(?<![\w.])[0-9]{1,2}:[0-9]{2}(?![\w])")
 _ANYWHERE = re.compile(
-    rf"(?:(?<![\w.)\]}}%-])-)?(?:{_MONEY}\s?-?)?(?<![\w.^])(?<![A-Za-z]\{{)"
+    rf"(?:(?<![\w.)\]}}%-])-)?(?:{_MONEY}\s?-?)?(?<![\w.^])(?<![A-Za-z]\{{)(?<![A-Za-z]-)"
     rf"(?:{_WHOLE} [0-9]+/[0-9]+(?![0-9.])|(?:[0-9]{{1,6}}|{_DECIMAL}\s?[×x*·]\s?10)\^[-+]?[0-9]{{1,3}}(?![\w^])"
     rf"|{_CONTINENTAL}|{_WHOLE}(?:\.[0-9]+)?(?:\s?/\s?{_WHOLE}(?![\w.]))?(?:[eE][-+]?[0-9]{{1,3}}(?!\w))?|\.[0-9]+)"
     rf"(?:\s?{_PERCENT})?(?:\s(?:hundred|thousand|[mb]illion|trillion|dozen|lakh|crore)s?\b)?"

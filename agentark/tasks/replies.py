@@ -21,8 +21,8 @@ from .figures import number
 from .problem import Parsed, Problem
 from .typesetting import LONGEST, bare, simple, spans
 
-_ANSWER = (r"(?:answer|ans|最终答案|答案|回答|解答|答え|答|정답|답|antwort|respuesta|r[ée]ponse|risposta|resposta|ответ"
-           r"|odpowiedź|cevap)")  # fmt: skip
+_ANSWER = (r"(?:answers?|ans|最终答案|答案|回答|解答|答え|答|정답|답|antwort|respuesta|r[ée]ponse|risposta|resposta"
+           r"|ответ|odpowiedź|cevap)")  # fmt: skip
 _KIND = r"(?:(?:final|correct|right|best|short|full|numeric|numerical|endgültige)\s+)*"
 _DECORATION = r"(?:[^\w\n]|_)*+"  # **, ##, >, -, ✅ and the like
 _LABEL = re.compile(
@@ -33,11 +33,12 @@ _LABEL = re.compile(
 _NOT_THE = "".join(f"(?<!{word} )" for word in ("first", "second", "other", "wrong", "incorrect", "possible"))
 _PHRASE = re.compile(
     rf"{_NOT_THE}\b{_ANSWER}\b(?:(?:\s+to|\s+for|\s+of|,)\s[^.\n:=]{{1,60}}?)?"
-    r"(?:\s+(?:is|was|(?:would|should|must)\s+be|equals)\b|\s*[:：]|\s*[是为為])\s*:?[ \t]*(.+)$",
+    r"(?:\s+(?:is|are|was|(?:would|should|must)\s+be|equals)\b|\s*[:：]|\s*[是为為])\s*:?[ \t]*(.+)$",
     re.IGNORECASE | re.MULTILINE)  # fmt: skip
 _HASHES = re.compile(r"^####[ \t]*([^#\s].*)$", re.MULTILINE)
 _BEGUN = re.compile(rf"(?:\b{_ANSWER}[*_`]*\s*(?:is|[:：=])|^####)[\s*_:$]*\Z", re.IGNORECASE | re.MULTILINE)
 _BLOCK = re.compile(r"\s*(?:\$\$(.*?)\$\$|\\\[(.*?)\\\]|```\w*\n(.*?)```)", re.DOTALL)
+_TAG = re.compile(r"<answer>\s*((?:(?!<answer>).){0,1000}?)\s*</answer>", re.DOTALL)
 _THOUGHT = re.compile(r"<(think|thinking|thought|reasoning)>.*?(?:</\1>|(?P<open>\Z))", re.DOTALL | re.IGNORECASE)
 
 
@@ -51,6 +52,7 @@ def cut(text: str) -> bool:
 
 def _spoken(text: str) -> str | None:
     """A reply without the thoughts before it; None if it ends in them."""
+    text = _TAG.sub(r"\nAnswer: \1\n", text) if "<answer>" in text else text
     thoughts = list(_THOUGHT.finditer(text)) if "<" in text else []
     if thoughts and thoughts[-1]["open"] is not None:
         return None
@@ -179,5 +181,8 @@ _NO_TEXTS = tuple(chr(0xE000 + n) * 4 for n in range(len(choices.LETTERS)))  # o
 def parse_like_gold(text: str, problem: Problem) -> Parsed:
     """The answer that a reply gives to a problem whose gold answer is a number, the letter of an option, or another."""
     if problem.options or _OPTION.fullmatch(problem.answer.strip()):
-        return choices.parse(simple(_spoken(text) or ""), replace(problem, options=problem.options or _NO_TEXTS))
+        spoken = simple(_spoken(text) or "")
+        lines = [] if cut(spoken) else answer_lines(spoken)
+        reply = f"Answer: {lines[-1]}" if lines else spoken
+        return choices.parse(reply, replace(problem, options=problem.options or _NO_TEXTS))
     return (parse_number if number(problem.answer) else parse)(text, problem)
