@@ -53,6 +53,13 @@ PAIRS = [
     ("99999999999999999999", "99999999999999999998", False, "number"),
     ("0.1", "0.1000000000000000055", False, "number"),
     ("120", "5!", True, "number"),
+    # tiny numbers, whose difference is small but not relative to them
+    ("2^{-98}", "2^{-99}", False, "number tiny"),
+    (r"\frac{1}{2^{98}}", r"\frac{1}{2^{99}}", False, "number tiny"),
+    (r"\frac{1}{2^{98}}", "2^{-98}", True, "number tiny"),
+    (r"\sqrt{2}\cdot 10^{-12}", r"\sqrt{3}\cdot 10^{-12}", False, "number tiny"),
+    (r"10^{-20} x", r"2\cdot 10^{-20} x", False, "number tiny"),
+    (r"\frac{1}{2004!}", r"\frac{1}{2006!}", False, "number tiny"),
     # fractions
     ("3/4", "0.75", True, "fraction"),
     (r"\frac{3}{4}", "3/4", True, "fraction"),

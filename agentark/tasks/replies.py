@@ -181,8 +181,8 @@ _NO_TEXTS = tuple(chr(0xE000 + n) * 4 for n in range(len(choices.LETTERS)))  # o
 def parse_like_gold(text: str, problem: Problem) -> Parsed:
     """The answer that a reply gives to a problem whose gold answer is a number, the letter of an option, or another."""
     if problem.options or _OPTION.fullmatch(problem.answer.strip()):
-        spoken = simple(_spoken(text) or "")
+        spoken = simple(_spoken(text) or "")[-3 * LONGEST :]  # an answer stands at the end
         lines = [] if cut(spoken) else answer_lines(spoken)
-        reply = f"Answer: {lines[-1]}" if lines else spoken
+        reply = f"Answer: {lines[-1]}" if lines else "\n".join(line for line in spoken.split("\n") if line.strip())
         return choices.parse(reply, replace(problem, options=problem.options or _NO_TEXTS))
     return (parse_number if number(problem.answer) else parse)(text, problem)

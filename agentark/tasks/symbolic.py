@@ -27,7 +27,7 @@ from fractions import Fraction
 from functools import lru_cache
 from threading import Timer
 
-SECONDS = 0.7  # of processor time for one pair; ordinary ones take 0.01 to 0.2 s
+SECONDS = 0.6  # of processor time for one pair; ordinary ones take 0.01 to 0.2 s
 WALL_SECONDS = 20  # for one pair that waits for something else
 START_SECONDS = 300.0  # for a new process to import math-verify (2 s on a free core), and for any answer
 DEEPEST, LARGEST_POWER, LARGEST_FACTORIAL = 25, 10_000, 3_000  # larger ones are refused unseen

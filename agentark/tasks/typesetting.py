@@ -87,8 +87,8 @@ def bare(text: str) -> str:
             inside = whole[len(opening) : -len(closing)].strip()
             if whole.startswith(opening) and whole.endswith(closing) and inside and opening not in inside:
                 text = whole = inside
-        if whole.startswith((r"\boxed", r"\fbox")) and whole.endswith("}") and len(inside := boxes(whole)) == 1:
-            text = inside[0]
+        if whole.startswith((r"\boxed", r"\fbox")) and whole.endswith("}") and len(found := boxes(whole)) == 1:
+            text = found[0]
         if whole.startswith("{") and whole.endswith("}") and "," not in whole and whole.count("{") == 1 and whole[1:-1]:
             text = whole[1:-1]
     return text
