@@ -70,7 +70,7 @@ _NO_UNITS = {
     "unless", "except", "wrong", "incorrect", "false", "never", "isn't", "wasn't", "cannot", "can't", "unknown",
     "impossible", "maybe", "either", "neither", "nor",
 }  # fmt: skip
-_SCALES = {
+_SCALES: dict[str, int | Fraction] = {
     "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
     "lakh": 10**5, "crore": 10**7, "half": Fraction(1, 2), "halve": Fraction(1, 2), "third": Fraction(1, 3),
     "fifth": Fraction(1, 5), "sixth": Fraction(1, 6), "eighth": Fraction(1, 8), "tenth": Fraction(1, 10),

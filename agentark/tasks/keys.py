@@ -97,13 +97,13 @@ def _list(text: str, depth: int) -> Key | None:
         values, names = [match[2] for match in matches if match], {match[1] for match in matches if match}
     elif matches[0]:  # n = 2, 3, 4
         values = [matches[0][2], *parts[1:]]
-    read = [quantity(value) for value in values]
-    units = {tuple(unit.rstrip("s").lower() for unit in each.units) for each in read if each}
+    quantities = [quantity(value) for value in values]
+    units = [tuple(unit.rstrip("s").lower() for unit in each.units) if each else () for each in quantities]
     elements: list[Hashable] = [key_of(value.strip(), depth + 1) for value in values]
     if any(element[0] == "formula" for element in elements):  # type: ignore[index]
         return None
-    if len(units - {()}) > 1:  # 3 apples and 4 pears
-        elements = [(element, each and each.units) for element, each in zip(elements, read, strict=True)]
+    if len({*units} - {()}) > 1:  # 3 apples and 4 pears
+        elements = list(zip(elements, units, strict=True))
     if len(names) > 1:  # x = 1, y = 2
         elements = [(match and match[1], element) for match, element in zip(matches, elements, strict=True)]
     if opening in ("(", "["):
