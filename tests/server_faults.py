@@ -69,6 +69,7 @@ PASSING = {
     ),
     "an error without a code": (200, {"error": "upstream connect error or disconnect/reset before headers"}),
     "vLLM's aborted request": (200, completion("gets 3+", "abort")),
+    "DeepSeek's interruption": (200, completion("gets 3+", "insufficient_system_resource")),
     "9router's null choices": (200, {"id": None, "choices": None, "created": None, "model": None, "object": None}),
     "no choices": (200, {**completion(""), "choices": []}),
     "a choice without a message": (200, {"choices": [{"index": 0, "message": None, "finish_reason": "stop"}]}),
@@ -206,6 +207,7 @@ TOO_LONG = {
 # Other forms of the same completion.
 ODD = {
     "content as parts": lambda body: with_message(body, content=[{"type": "text", "text": part} for part in halves(body)]),
+    "content as one part": lambda body: with_message(body, content={"type": "text", "text": text_of(body)}),
     "Mistral's thinking as a part": lambda body: with_message(
         body, content=[{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
                        {"type": "text", "text": text_of(body)}]),

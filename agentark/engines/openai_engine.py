@@ -64,13 +64,13 @@ class OpenAIEngine:
                                   "one of these, or engine.name: transformers or vllm")  # fmt: skip
         bodies = _run(self._complete_all(chats, sampling, seed))
         completions = [replies.completion(body, sampling) for body in bodies]
-        silent = [not c.text and bool(replies.reasoning(body)) for c, body in zip(completions, bodies, strict=True)]
+        silent = [replies.is_silent(body) for body in bodies]
         self._answers |= not all(silent)
         if any(silent):
             found = f"{self.server.where} gives reasoning without an answer in {sum(silent)} of {len(silent)} replies"
             if not self._answers:  # before hours of empty replies
                 raise EngineError(f"{found}: {NO_REASONING}")
-            print(f"{found}, which count as empty: {NO_REASONING}", file=sys.stderr, flush=True)
+            print(f"{found}: {NO_REASONING}", file=sys.stderr, flush=True)
         if sampling.choices:
             texts = [replies.chosen(c.text, sampling.choices) for c in completions]
             completions = [replace(c, text=text) for c, text in zip(completions, texts, strict=True)]

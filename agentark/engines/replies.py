@@ -23,7 +23,12 @@ FINISHES |= dict.fromkeys(("safety", "refusal", "recitation", "blocklist", "proh
 # How servers report, as an error, that they do not answer one prompt (Azure, OpenRouter).
 FILTERED = ("content management policy", "content_filter", "input was flagged")
 NO_REPLY = {"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}  # to a prompt of that kind
-FAILED = ("error", "abort")  # finish reasons of a reply that the server did not end: another try may succeed
+FAILED = (
+    "error",
+    "abort",
+    "cancelled",
+    "insufficient_system_resource",
+)  # finish reasons of a reply that the server did not end: another try may succeed
 BAD_GATEWAY = 502  # the status that is meant by a 200 with an error that has no status, or without a reply
 
 
@@ -44,7 +49,7 @@ def is_completion(body: Any) -> bool:
     message = choice(body).get("message")
     if not isinstance(message, dict) or _finish(choice(body)) in FAILED:
         return False
-    return isinstance(message.get("content") or "", str | list)
+    return isinstance(message.get("content") or "", str | list | dict)
 
 
 def choice(body: Any) -> dict:
@@ -77,14 +82,18 @@ def content(message: dict) -> str:
     parts = message.get("content") or message.get("refusal") or ""
     if isinstance(parts, str):
         return parts
+    parts = [parts] if isinstance(parts, dict) else parts
     texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
     return "".join(text for text in texts if isinstance(text, str))
 
 
-def reasoning(body: Any) -> str:
-    """The reasoning of a reply, which servers put beside its content."""
-    message = choice(body).get("message") or {}
-    return next((str(message[name]) for name in ("reasoning_content", "reasoning") if message.get(name)), "")
+def is_silent(body: Any) -> bool:
+    """Whether a reply is reasoning without an answer, which servers put beside the content or at its beginning."""
+    message = choice(body)["message"]
+    text = content(message).strip()
+    if text.startswith("<think>"):
+        return not text.partition("</think>")[2].strip()
+    return not text and any(message.get(name) for name in ("reasoning_content", "reasoning"))
 
 
 def models(body: Any) -> tuple[str, set[str]] | None:

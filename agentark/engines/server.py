@@ -33,6 +33,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 REPORTED_WAIT_S = 10.0  # a longer wait is reported on stderr
 PATIENCE_S = 3600.0  # a server that asks for a longer wait than this is not waited for
 RETRIED = (408, 409, 424, 425, 429)  # statuses below 500 after which another try may succeed, as all from 500 on
+NO_HTTPS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL")  # errors of https to an http server
 REDIRECTS = 5  # that are followed for one request
 
 
@@ -142,7 +143,7 @@ class Server:
                 raise EngineError(f"{self.where} has a certificate that this machine does not trust ({cause}): save "
                                   "the certificate, or that of its authority, as a PEM file and name the file in the "
                                   "environment variable SSL_CERT_FILE") from None  # fmt: skip
-            if "[SSL" in cause:
+            if any(words in cause for words in NO_HTTPS):
                 raise EngineError(f"{self.where} does not speak https ({cause}): write http:// in engine.base_url, "
                                   "or check its port") from None  # fmt: skip
             raise _Passing(f"cannot be reached ({cause}): is it running?") from None
