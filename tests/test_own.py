@@ -200,7 +200,7 @@ def test_verdicts_that_cannot_be_read_are_no_fault_of_the_teacher(tmp_path, caps
     said = capsys.readouterr().err
     assert "1 of 2 verdicts of the verifier gpt-4o-mini could not be read" in said and "Well, it depends on" in said
     assert "3 choices of the diversity judge gpt-4o-mini could not be read" in said
-    with pytest.raises(pipeline.DistillError, match="2 of 2 verdicts .* could not be read .*judges.verifier"):
+    with pytest.raises(pipeline.DistillError, match="2 of 2 verdicts .* could not be read, .*judges.verifier"):
         pipeline._report_unread(
             {**counts, "LLM verifier, different answers: unparsed": 2}, judges, tmp_path / "x.parquet"
         )
