@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import claims, notebook, params, store
+from . import claims, engines, notebook, params, store
 from . import plan as costs
 from .distill.data import DistillError
 from .engines import EngineError
@@ -53,6 +53,10 @@ def _study(path: Path, limit: int | None, teachers: list[str]) -> tuple[params.P
         name = f"study.name is {config.study.name!r}; it must be the file's name, {path.stem!r}"
         raise params.ParamsError(f"{path}: {name}: results lie under it")
     notebook.check_names(config, coordinates)
+    if config.engine.serves and config.study.methods:
+        reason = "engine.name = openai cannot run the students that study.methods train, which no server has"
+        advice = "set engine to transformers or vllm and the teacher's server as debate.engine, or set methods: []"
+        raise params.ParamsError(f"{path}: {reason}: {advice}")
     limit = coordinates.limit if limit is None else limit
     return config, limit, graph.all_jobs(config, limit)
 
@@ -73,6 +77,8 @@ def run(path: Path, cores: int, limit: int | None, teachers: list[str], more: li
         print(f"{path}: nothing to be done, all {len(jobs)} notebook runs are up to date")
     else:
         _unlock(path, limit, teachers)
+        if not dry:
+            engines.check_served(config.served())
         todo = [job for job in jobs if pending & _outputs([job])]
         progress = costs.Progress(todo, config, limit, cores)
         quiet = ["--keep-incomplete", "--rerun-incomplete", "--quiet", "host", "progress", "reason", "rules"]

@@ -221,6 +221,9 @@ def check(given: dict[str, Any], where: str) -> Run:
     sections = {}
     for name in params.SECTIONS:
         section = given.get(name, {})
+        if name == "engine" and isinstance(section, dict):  # the keys of another engine are no defaults of this one
+            known = params.keys_of(section.get("name", defaults[name]["name"]))
+            defaults[name] = {key: value for key, value in defaults[name].items() if key in known}
         sections[name] = {**defaults[name], **section} if isinstance(section, dict) else section
     config, coordinates = params.check({**given, **sections}, where)
     check_names(config, coordinates)
@@ -252,7 +255,9 @@ def check_names(config: params.Params, coordinates: params.Coordinates) -> None:
         )
     for name in (*study.protocols, coordinates.protocol):
         check_name(name, protocols(), "protocol")
-    models = {*study.teachers, *study.students, *coordinates.students, coordinates.student, coordinates.teacher}
+    teachers, students = {*study.teachers, coordinates.teacher}, {*study.students, *coordinates.students}
+    models = set() if config.teacher_engine.serves else teachers
+    models |= set() if config.engine.serves else {*students, coordinates.student}
     try:
         for task in sorted({*study.train_tasks, *study.test_tasks, coordinates.task} - {""}):
             tasks.get(task)

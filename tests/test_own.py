@@ -186,6 +186,37 @@ def test_a_debate_without_a_right_answer_reports_the_dropped_traces():
     pipeline._check_traces({**counts, "R-SFT traces": 1}, "rsft")
 
 
+def test_verdicts_that_cannot_be_read_are_no_fault_of_the_teacher(tmp_path, capsys):
+    model = {"model": "gpt-4o-mini", "constrained": False, "temperature": 0.0, "max_new_tokens": 5, "chunk": 8}
+    judges = params.Judges(verifier=model, diversity=model, distiller=None, quality=None)
+    verdicts = pd.DataFrame({"verdict": ["correct", "unparsed"], "reply": ["Correct.", "Well, it depends on"]})
+    verdicts.to_parquet(tmp_path / "x_verdicts.parquet")
+    counts = {
+        "LLM verifier, different answers asked about": 2,
+        "LLM verifier, different answers: unparsed": 1,
+        "LLM diversity judge, problems whose judge's reply could not be read": 3,
+    }
+    pipeline._report_unread(counts, judges, tmp_path / "x.parquet")
+    said = capsys.readouterr().err
+    assert "1 of 2 verdicts of the verifier gpt-4o-mini could not be read" in said and "Well, it depends on" in said
+    assert "3 choices of the diversity judge gpt-4o-mini could not be read" in said
+    with pytest.raises(pipeline.DistillError, match="2 of 2 verdicts .* could not be read, .*judges.verifier"):
+        pipeline._report_unread(
+            {**counts, "LLM verifier, different answers: unparsed": 2}, judges, tmp_path / "x.parquet"
+        )
+    nothing = {
+        "R-SFT traces": 0,
+        "final traces": 4,
+        "problems (Q)": 2,
+        "final traces dropped: wrong answer": 4,
+        "correct final traces (T)": 0,
+        "LLM verifier, traces: unparsed": 2,
+    }
+    with pytest.raises(pipeline.DistillError, match="verdict on 2 traces could not be read") as caught:
+        pipeline._check_traces(nothing, "rsft")
+    assert "better teacher" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "teacher, student, tier",
     [

@@ -87,8 +87,18 @@ def key(job: Job, limit: int, revision: Callable[[str], str]) -> str:
     """
     values = {name: job.params.value(name) for name in ("sizes", *job.sections)} if job.params else {}
     about = {"coordinates": job.coordinates, "limit": limit, "cells": notebook_code(job.notebook), "params": values}
-    weights = {model: revision(model) for model in job.models}
+    served = _served(job)
+    weights = {model: model if model in served else revision(model) for model in job.models}
     return store.digest({**about, "source": source.source_hash(*job.source), "weights": weights})
+
+
+def _served(job: Job) -> set[str]:
+    """Return the networks of a job that are on a server, under the server's names for them."""
+    if job.params is None:
+        return set()
+    study = job.params.study
+    teachers = study.teachers if job.params.teacher_engine.serves else []
+    return {*teachers, *(study.students if job.params.engine.serves else [])}
 
 
 def priorities(ordered: list[Job], minutes: Callable[[Job], float]) -> dict[str, int]:

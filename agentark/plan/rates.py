@@ -70,9 +70,11 @@ GPU = Rates(
 
 
 def models(config: params.Params) -> list[str]:
-    """Return the networks that a study runs or trains, each once, without its judges."""
+    """Return the networks that a study runs or trains here, each once, without its judges."""
     backbone = [] if config.prm.backbone == "student" else [config.prm.backbone]
-    return list(dict.fromkeys([*config.study.teachers, *config.study.students, *backbone]))
+    served = dict(config.served())
+    used = [*config.study.teachers, *config.study.students, *backbone]
+    return list(dict.fromkeys(name for name in used if name not in served))
 
 
 def judges(config: params.Params) -> dict[str, params.Engine]:
@@ -96,7 +98,7 @@ def billions(name: str) -> float:
 
 def rates(config: params.Params) -> Rates:
     """Return the rates of a study's tier, by the size of its networks."""
-    largest = max(map(billions, models(config)))
+    largest = max(map(billions, models(config)), default=0.0)
     return MINI if largest < 0.02 else SMOLLM2 if largest < 0.2 else GPU
 
 

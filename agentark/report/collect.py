@@ -60,7 +60,7 @@ def predictions(files: Files, found: Logs) -> pd.DataFrame:
         columns = {key: base[key].iloc[0] for key in tables.keys(base)} | {"method": "base_majority"}
         parts.append(group.base_majority(base, columns["test"], columns))
     tests = [(cell, log) for cell, log in found if cell.split == "test"]
-    debates = [(cell, log[log.tokens_in > 0]) for cell, log in tests if cell.protocol == "debate"]
+    debates = [(cell, log[log.tokens_in != 0]) for cell, log in tests if cell.protocol == "debate"]
     completions = {
         (cell.teacher, cell.task, cell.axes): log.groupby("problem").size().to_dict() for cell, log in debates
     }
