@@ -8,7 +8,7 @@ PYTHON ?= python3
 PARAMS := params/$(TIER).yaml
 STAMP := .venv/.installed
 # Programs that a run starts (papermill, jupyter) are the venv's.
-RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
+RUN := PATH="$$PWD/.venv/bin:$$PATH"
 # One thread a process: two pytest workers share two cores, and the order of a sum does not hang on the machine.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
