@@ -124,6 +124,28 @@ def test_mistakes_end_with_a_sentence_before_torch_is_imported(tmp_path, change,
     assert sentence in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "options",
+    [["plan", "x.yaml", "--limit", "-5"], ["run", "x.yaml", "--cores", "0"], ["run", "x.yaml", "--limit", "9" * 5000],
+     ["distill", "--train", "a", "--teacher", "b", "--student", "c", "--out", "d", "--seed", str(2**32)]],
+)  # fmt: skip
+def test_numbers_of_the_command_line_are_checked(capsys, options):
+    with pytest.raises(SystemExit):
+        cli.main(options)
+    error = capsys.readouterr().err
+    assert f"argument {options[-2]}: must be a whole number from " in error and len(error) < 2_000
+
+
+def test_a_slice_has_the_prompts_of_a_step():
+    study = config(study={"methods": ["rsft", "pad"]}, rl={"prompts_per_step": 8})
+    cli._check_prompts(study, 8)
+    with pytest.raises(
+        params.ParamsError, match="pad takes rl.prompts_per_step = 8 problems a step, mini_gsm has 7: lower"
+    ):
+        cli._check_prompts(study, 7)
+    cli._check_prompts(config(study={"methods": ["rsft"]}), 7)
+
+
 def test_report_without_a_run_names_the_command(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(store, "ROOT", tmp_path)
     assert cli.main(["report", str(MINI)]) == 2

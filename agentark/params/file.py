@@ -63,6 +63,7 @@ def check(config: dict[str, Any], source: str, lines: yaml_file.Lines | None = N
     `lines` has the line of each value of a file, by the keys that lead to it.
     """
     lines, names = lines or {}, SECTIONS + COORDINATES
+    mistakes: list[yaml_file.Mistake]
     if mistakes := [((key,), unknown(shown(key), names)) for key in config if key not in names]:
         raise _error(mistakes, source, lines)
     given = {key: value for key, value in config.items() if key in SECTIONS}
@@ -95,7 +96,7 @@ def check(config: dict[str, Any], source: str, lines: yaml_file.Lines | None = N
     return sections, coordinates
 
 
-def _varied(base: Params, values: dict[str, Any], place: yaml_file.Place) -> list[tuple[yaml_file.Place, str]]:
+def _varied(base: Params, values: dict[str, Any], place: yaml_file.Place) -> list[yaml_file.Mistake]:
     """Return what is wrong with the params that have these values of axes.
 
     A path that cannot be an axis is not reported here; `Params` reports it.
@@ -118,7 +119,7 @@ def _varied(base: Params, values: dict[str, Any], place: yaml_file.Place) -> lis
     return [(place, shortened(f"{where}: {sentence}")) for _, sentence in mistakes]
 
 
-def _error(mistakes: Iterable[tuple[yaml_file.Place, str]], source: str, lines: yaml_file.Lines) -> ParamsError:
+def _error(mistakes: Iterable[yaml_file.Mistake], source: str, lines: yaml_file.Lines) -> ParamsError:
     """Return the error for some mistakes: a line of text for each, with the line of the file, that of its key."""
     texts = []
     for place, sentence in mistakes:

@@ -7,7 +7,7 @@ would fail by them after hours, or never end.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from .engine import Engine
 from .messages import FORMS, HIDDEN, KEY, shown
 from .sections import Params
 from .training import Lora
+from .yaml_file import Mistake, Place
 
 SEEDS = 2**32  # NumPy's; transformers seeds it for every training
 
@@ -52,17 +53,16 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 WHOLE, REAL = (1, 10_000_000), (1e-10, 1e6)  # of all other keys
 LONGEST_NAME, LONGEST_TEXT = 100, 1_000  # characters of the study's name, which becomes a folder, and of other texts
-Key = tuple[Hashable, ...]
 
 
-def impossible(config: Params) -> Iterator[tuple[Key, str]]:
+def impossible(config: Params) -> Iterator[Mistake]:
     """Yield the keys that lead to each value that cannot work, and a sentence that names them."""
     yield from unusable(config.model_dump())
     if problem := _study_name(config.study.name):
         yield ("study", "name"), f"study.name {problem}"
     replies = {"debate.max_new_tokens": config.debate.max_new_tokens}
     replies["evaluate.max_new_tokens"] = config.evaluate.max_new_tokens
-    engines = {("engine",): config.engine}
+    engines: dict[Place, Engine] = {("engine",): config.engine}
     for name, judge in config.judges:
         if judge and judge.engine:
             engines["judges", name, "engine"] = judge.engine
@@ -76,14 +76,14 @@ def impossible(config: Params) -> Iterator[tuple[Key, str]]:
         yield ("distill", "lora", "target_modules"), f"distill.lora.target_modules {problem}"
 
 
-def unusable(values: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+def unusable(values: dict[str, Any]) -> Iterator[Mistake]:
     """Yield the same for each text and each number by itself."""
     for key, value in _leaves(values, ()):
         if problem := _text(value) if isinstance(value, str) else _number(key, value):
             yield key, f"{'.'.join(map(str, key))} {problem}"
 
 
-def _leaves(value: Any, key: Key) -> Iterator[tuple[Key, Any]]:
+def _leaves(value: Any, key: Place) -> Iterator[tuple[Place, Any]]:
     """Yield the numbers and texts below a value, with the keys that lead to them; not the axes."""
     if key == ("study", "axes"):
         return
@@ -97,7 +97,7 @@ def _leaves(value: Any, key: Key) -> Iterator[tuple[Key, Any]]:
         yield key, value
 
 
-def _number(key: Key, value: float) -> str:
+def _number(key: Place, value: float) -> str:
     """Return what is wrong with the size of a number; "" if nothing is."""
     name = next(str(part) for part in reversed(key) if not isinstance(part, int))
     least, most = RANGES.get(name, WHOLE if isinstance(value, int) else REAL)
@@ -131,7 +131,7 @@ def _study_name(name: str) -> str:
     return ""
 
 
-def _context(key: Key, engine: Engine, replies: dict[str, int]) -> Iterator[tuple[Key, str]]:
+def _context(key: Place, engine: Engine, replies: dict[str, int]) -> Iterator[Mistake]:
     """Yield the sentence for a context that holds no prompt beside a reply."""
     name, tokens = max(replies.items(), key=lambda item: item[1])
     if engine.max_model_len is not None and engine.max_model_len <= tokens:
@@ -140,7 +140,7 @@ def _context(key: Key, engine: Engine, replies: dict[str, int]) -> Iterator[tupl
                                         f"of {name} = {shown(tokens)!r}: raise the one or lower the other")  # fmt: skip
 
 
-def _server(key: Key, engine: Engine) -> Iterator[tuple[Key, str]]:
+def _server(key: Place, engine: Engine) -> Iterator[Mistake]:
     """Yield the sentences for an address that names no server, and for a key in place of its variable's name."""
     where = ".".join(map(str, key))
     if engine.base_url is not None:

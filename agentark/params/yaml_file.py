@@ -17,6 +17,7 @@ from .base import ParamsError
 
 Place = tuple[Hashable, ...]  # the keys, and indices of lists, that lead to a value
 Lines = dict[Place, int]
+Mistake = tuple[Place, str]  # where, and a sentence
 
 BYTES, LEVELS, VALUES, CHARACTERS, DIGITS = 256_000, 20, 20_000, 4_000, 18  # the most that a file has
 WHOLE = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
