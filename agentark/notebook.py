@@ -24,7 +24,7 @@ from .distill.method import methods
 from .graph.job import Sizes, Study, output_name
 from .mas.protocol import protocols
 from .models import fit, load
-from .params import ParamsError
+from .params import ParamsError, yaml_file
 from .store import progress
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def update_line(text: str, **_: Any) -> None:
 
 def check(given: dict[str, Any], where: str) -> Run:
     """Return the Run of some parameters; missing keys are as in params/mini.yaml.  Raises ParamsError."""
-    defaults = params.yaml_file.read(DEFAULT)[0]
+    defaults = yaml_file.read(DEFAULT)[0]
     sections = {}
     for name in params.SECTIONS:
         section = given.get(name, {})

@@ -17,7 +17,8 @@ import click
 from papermill.engines import NBClientEngine
 from traitlets.config import Config
 
-from . import notebook, params
+from . import notebook
+from .params import yaml_file
 
 LONGEST_FOLDER = 70  # bytes; a socket's path has at most 103 (macOS; Linux: 107), of which its own name takes 27
 
@@ -45,9 +46,9 @@ def _check_files() -> None:
     options = command.params if command else {}
     for path in options.get("parameters_file") or ():
         if Path(path).is_file():
-            params.yaml_file.read(path)
+            yaml_file.read(path)
     for text in options.get("parameters_yaml") or ():
-        params.yaml_file.parse(text, "papermill's -y")
+        yaml_file.parse(text, "papermill's -y")
 
 
 @contextmanager

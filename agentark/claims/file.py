@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from agentark import params, store
-from agentark.params import ParamsError, Section, unknown
+from agentark.params import ParamsError, Section, unknown, yaml_file
 from agentark.params.messages import located, shown
 
 PATH = store.ROOT / "params" / "claims.yaml"
@@ -109,7 +109,7 @@ def read(path: Path = PATH) -> Claims:
     """Read and check the claims.  Raises ParamsError with one sentence for each mistake in the file."""
     if not path.exists():
         raise ParamsError(f"there are no claims, {path} is missing: state them before the results")
-    content, lines = params.yaml_file.read(path)
+    content, lines = yaml_file.read(path)
     if not isinstance(content, dict) or set(content) != set(KEYS):
         found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise ParamsError(f"{path}: must have the keys {', '.join(KEYS)} and no others, not {found}")

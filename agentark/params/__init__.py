@@ -6,7 +6,6 @@ that an invalid file fails before any model is loaded. The names of methods, pro
 checked here: other files declare them.
 """
 
-from . import yaml_file
 from .base import ParamsError, Positive, Section, Share
 from .debate import Debate
 from .engine import Engine, best_dtype
@@ -22,5 +21,4 @@ __all__ = [
     "COORDINATES", "SECTIONS", "Coordinates", "Debate", "Distill", "Engine", "Evaluate", "Extract", "Judge", "Judges",
     "LanguageModel", "Lora", "Params", "ParamsError", "Positive", "Prm", "Rl", "Section", "Share", "Size", "Sizes",
     "Stats", "Study", "best_dtype", "check", "load", "unknown",
-    "yaml_file",
 ]  # fmt: skip

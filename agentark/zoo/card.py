@@ -16,6 +16,7 @@ from pathlib import Path
 
 from agentark import params, tasks
 from agentark.models.names import ZOO
+from agentark.params import yaml_file
 from agentark.store.files import replace
 from agentark.tasks import Problem
 from agentark.zoo import debater, gold, seeing, speed, ways
@@ -109,7 +110,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ZOO, help="the folder of the networks; default the package's")
     args = parser.parse_args()
     try:
-        config = params.yaml_file.read(args.params)[0]
+        config = yaml_file.read(args.params)[0]
     except params.ParamsError as error:
         parser.error(str(error))
     unknown = set(args.names) - set(config["networks"])

@@ -32,6 +32,7 @@ from agentark import engines, params, store
 from agentark.mas import prompts
 from agentark.models.load import auto_class
 from agentark.models.names import ZOO
+from agentark.params import yaml_file
 from agentark.store.files import replace
 from agentark.tasks import mini
 
@@ -287,7 +288,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ZOO, help="the folder of finished networks; default the package's")
     args = parser.parse_args()
     try:
-        config = params.yaml_file.read(args.params)[0]
+        config = yaml_file.read(args.params)[0]
     except params.ParamsError as error:
         parser.error(str(error))
     common, zoo = config["common"], config["networks"]
