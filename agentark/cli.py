@@ -5,24 +5,39 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 from . import claims, engines, notebook, params, store
 from . import plan as costs
 from .distill.data import DistillError
+from .distill.method import methods
 from .engines import EngineError
 from .graph import graph
-from .graph.job import Job, output_name
+from .graph.job import Job, Study, output_name
 from .models.load import ModelError
+from .params import limits
+from .params.messages import censored, shown
 
 FORMER = "FORMER.txt"  # in the folder of a reference that the present code cannot reproduce: by what it was made
 CONTINUE = "finished chunks are kept; the same command continues from there"
 
 
 def _snakemake(path: Path, limit: int, teachers: list[str], *more: str) -> list[str]:
-    config = [f"params={os.path.abspath(path)}", f"limit={limit}", f"teachers={','.join(teachers)}"]
+    """Return the command that runs Snakemake on a study.
+
+    It reads the values of --config as YAML, and loses quotes at their ends; so they are written as parts of a URL.
+    Raises ParamsError for folders in which Snakemake cannot work.
+    """
+    for folder in (store.ROOT, Path(path).resolve().parent):
+        if set("{}") & set(str(folder)):
+            raise params.ParamsError(f"Snakemake takes braces for wildcards, and {folder} has some: rename the folder")
+    texts = {"params": os.path.abspath(path), "teachers": ",".join(teachers)}
+    config = [f"limit={limit}", *(f"{key}={quote(text, safe='/,')}" for key, text in texts.items())]
     program = [sys.executable, "-m", "snakemake", "--snakefile", str(store.ROOT / "Snakefile")]
     return [*program, "--directory", str(store.ROOT), "--config", *config, *more]
 
@@ -58,7 +73,22 @@ def _study(path: Path, limit: int | None, teachers: list[str]) -> tuple[params.P
         advice = "set engine to transformers or vllm and the teacher's server as debate.engine, or set methods: []"
         raise params.ParamsError(f"{path}: {reason}: {advice}")
     limit = coordinates.limit if limit is None else limit
-    return config, limit, graph.all_jobs(config, limit)
+    _check_prompts(config, limit)
+    jobs = graph.all_jobs(config, limit)
+    if long := [job.name for job in jobs if len(f"{job.name}.ipynb".encode()) > 250]:
+        name = f"the names of the study's networks are too long together for the file {shown(long[0])!r}.ipynb"
+        raise params.ParamsError(f"{path}: {name}: use folders with shorter names")
+    return config, limit, jobs
+
+
+def _check_prompts(config: params.Params, limit: int) -> None:
+    """Raise ParamsError if a step of training by rewards has more prompts than there are training problems."""
+    for method in (name for name in config.study.methods if methods()[name].reward):
+        prompts = config.rl.of(method).prompts_per_step
+        for task in config.study.train_tasks:
+            if (problems := Study(config, limit).size("train", task)) < prompts:
+                few = f"{method} takes rl.prompts_per_step = {prompts} problems a step, {task} has {problems}"
+                raise params.ParamsError(f"{few}: lower the value, or raise sizes.train or --limit")
 
 
 def plan(path: Path, cores: int, limit: int | None, teachers: list[str]) -> None:
@@ -70,31 +100,47 @@ def plan(path: Path, cores: int, limit: int | None, teachers: list[str]) -> None
 def run(path: Path, cores: int, limit: int | None, teachers: list[str], more: list[str]) -> int:
     """Run the unfinished part of a study (or of some of its teachers), then report.  Returns the exit status."""
     config, limit, jobs = _study(path, limit, teachers)
-    executor = more if any(m.startswith("--executor") for m in more) else [*more, "--cores", str(cores)]
-    dry = bool({"-n", "--dry-run", "--dryrun"} & set(more))
+    dry = any(option in ("--dry-run", "--dryrun") or re.fullmatch("-[a-zA-Z]*n[a-zA-Z]*", option) for option in more)
     pending = _pending(path, limit, teachers, jobs)
-    if not pending:
+    if not pending and not more:
         print(f"{path}: nothing to be done, all {len(jobs)} notebook runs are up to date")
     else:
-        _unlock(path, limit, teachers)
         if not dry:
+            _unlock(path, limit, teachers)
             engines.check_served(config.served())
         todo = [job for job in jobs if pending & _outputs([job])]
         progress = costs.Progress(todo, config, limit, cores)
-        quiet = ["--keep-incomplete", "--rerun-incomplete", "--quiet", "host", "progress", "reason", "rules"]
+        quiet = ["--quiet", "host", "progress", "reason", "rules", "--keep-incomplete", "--rerun-incomplete"]
+        executor = [] if any(option.startswith("--executor") for option in more) else ["--cores", str(cores)]
         try:
-            status = progress.follow(_snakemake(path, limit, teachers, *quiet, *executor))
+            status = progress.follow(_snakemake(path, limit, teachers, *quiet, *_targets(more, jobs), *executor))
         except KeyboardInterrupt:
             print(f"\ninterrupted: {CONTINUE}", file=sys.stderr)
             return 130
         finally:
-            _owner().unlink(missing_ok=True)  # another program may get this process number later
+            if not dry:
+                _owner().unlink(missing_ok=True)  # another program may get this process number later
         if status:
             print(f"some notebook runs did not finish (above); {CONTINUE}", file=sys.stderr)
             return status
-    if not dry:
+    if dry:
+        return 0
+    left = _pending(path, limit, teachers, jobs) if more else set()
+    if left:  # of options such as --until; an earlier report would be one of other results
+        runs = sum(bool(left & _outputs([job])) for job in jobs)
+        print(f"{path}: {runs} of {len(jobs)} notebook runs are still to be done; there is a report when all are")
+    else:
         report(path, limit)
     return 0
+
+
+def _targets(more: list[str], jobs: list[Job]) -> list[str]:
+    """Return Snakemake's options with the names of its rules for those of notebooks and of their runs."""
+    rules: dict[str, list[str]] = {}
+    for job in jobs:
+        for name in {job.name, job.notebook}:
+            rules.setdefault(name, []).append(graph.rule_name(job))
+    return [rule for option in more for rule in rules.get(option, [option])]
 
 
 def _unlock(path: Path, limit: int, teachers: list[str]) -> None:
@@ -190,11 +236,15 @@ def distill(config: argparse.Namespace) -> int:
     return 0
 
 
-def _whole(text: str) -> int:
-    """Return a whole number from 0, for argparse."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0, not {text!r}")
-    return int(text)
+def _whole(least: int, most: int = limits.WHOLE[1]) -> Callable[[str], int]:
+    """Return the type, for argparse, of a whole number from `least` to `most`."""
+
+    def whole(text: str) -> int:
+        if not text.isdecimal() or len(text) > 20 or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}, not {shown(text)!r}")
+        return int(text)
+
+    return whole
 
 
 def _own_data(commands) -> None:
@@ -214,8 +264,8 @@ def _own_data(commands) -> None:
     add("--method", default="rsft", choices=("rsft", "da", "sft", "pad"), help=method)
     tier = "a params file; its study and sizes are not used (default: the tier of these networks)"
     add("--params", type=Path, metavar="FILE", help=tier)
-    add("--limit", type=_whole, default=0, metavar="N", help="only the first N rows of each split")
-    add("--seed", type=_whole, default=0)
+    add("--limit", type=_whole(0), default=0, metavar="N", help="only the first N rows of each split")
+    add("--seed", type=_whole(0, limits.SEEDS - 1), default=0)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -228,10 +278,10 @@ def main(argv: list[str] | None = None) -> int:
     for name, summary in summaries.items():
         add = commands.add_parser(name, help=summary).add_argument
         add("params", type=Path, help="a params file, such as params/mini.yaml")
-        add("--limit", type=int, help="use only the first LIMIT problems of each set")
+        add("--limit", type=_whole(0), help="use only the first LIMIT problems of each set")
         teacher = "only this teacher of the study; may be repeated"
         add("--teacher", action="append", default=[], dest="teachers", metavar="NAME", help=teacher)
-        add("--cores", type=int, default=os.cpu_count() or 1)
+        add("--cores", type=_whole(1), default=os.cpu_count() or 1)
     _own_data(commands)
     config, more = parser.parse_known_args(argv)
     if more and config.command != "run":
@@ -246,7 +296,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             report(config.params, config.limit)
     except (params.ParamsError, graph.GraphError, store.StoreError, ModelError, EngineError, DistillError) as error:
-        print(f"agentark: {error}", file=sys.stderr)
+        print(f"agentark: {censored(str(error))}", file=sys.stderr)
         return 2
     return 0
 

@@ -16,8 +16,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from . import params, store, tasks
 from .cells import Artifact, Cell, Files, fill_coordinates
 from .cells.cell import NONE
@@ -25,8 +23,8 @@ from .discovery import check_name
 from .distill.method import methods
 from .graph.job import Sizes, Study, output_name
 from .mas.protocol import protocols
-from .models import load
-from .params import ParamsError
+from .models import fit, load
+from .params import ParamsError, yaml_file
 from .store import progress
 
 if TYPE_CHECKING:
@@ -217,7 +215,7 @@ def update_line(text: str, **_: Any) -> None:
 
 def check(given: dict[str, Any], where: str) -> Run:
     """Return the Run of some parameters; missing keys are as in params/mini.yaml.  Raises ParamsError."""
-    defaults = yaml.safe_load(DEFAULT.read_text())
+    defaults = yaml_file.read(DEFAULT)[0]
     sections = {}
     for name in params.SECTIONS:
         section = given.get(name, {})
@@ -255,14 +253,17 @@ def check_names(config: params.Params, coordinates: params.Coordinates) -> None:
         )
     for name in (*study.protocols, coordinates.protocol):
         check_name(name, protocols(), "protocol")
-    teachers, students = {*study.teachers, coordinates.teacher}, {*study.students, *coordinates.students}
-    models = set() if config.teacher_engine.serves else teachers
-    models |= set() if config.engine.serves else {*students, coordinates.student}
+    students = {*study.students, *coordinates.students, *({coordinates.student} - {""})}
+    teachers = {*study.teachers, *({coordinates.teacher} - {""})}
+    students = set() if config.engine.serves else students  # of a server's networks, only the names are known
+    teachers = set() if config.teacher_engine.serves else teachers
     try:
-        for task in sorted({*study.train_tasks, *study.test_tasks, coordinates.task} - {""}):
+        for task in sorted({*study.train_tasks, *study.test_tasks, *({coordinates.task} - {""})}):
             tasks.get(task)
-        for model in sorted({*models, config.prm.backbone} - {"", "student"}):
+        for model in sorted({*teachers, *students, *({config.prm.backbone} - {"student"})}):
             load.check_name(model)
+        for variant in Study(config).variants(("debate", "distill", "engine", "evaluate", "judges", "prm", "rl")):
+            fit.check(variant.params, sorted(teachers), sorted(students))
     except (ValueError, load.ModelError) as error:
         raise ParamsError(str(error)) from None
     for train in study.train_tasks:
@@ -271,6 +272,12 @@ def check_names(config: params.Params, coordinates: params.Coordinates) -> None:
                 advice = f"test on {train}, or train on another set"
                 raise ParamsError(f"study: what is learned from {train} cannot be tested on {test} ({why}): {advice}")
     rewarded = [name for name in study.methods if trained[name].reward]
+    for name in rewarded:
+        rl = config.rl.of(name)
+        critic = rl.critic_warmup if trained[name].optimiser == "ppo" and rl.critic else 0
+        for key, steps in (("critic_warmup", critic), ("warmup_steps", rl.warmup_steps)):
+            if steps >= rl.steps:
+                raise ParamsError(f"rl.{key} = {steps} leaves {name} no step of rl.steps = {rl.steps}: lower it")
     if config.rl.init == "rsft" and rewarded and "rsft" not in study.methods:
         reason = "rl.init = rsft starts from the study's R-SFT checkpoints, and study.methods has no rsft"
         raise ParamsError(f"{reason}: add it, or use init: base")

@@ -134,6 +134,25 @@ def test_rewards_that_start_from_rsft_need_rsft(methods):
     check(study__methods=methods)
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"steps": 5, "critic_warmup": 5}, "rl.critic_warmup = 5 leaves ppo no step of rl.steps = 5: lower it"),
+        (
+            {"steps": 5, "schedule": "linear", "warmup_steps": 9, "critic": False},
+            "rl.warmup_steps = 9 leaves ppo no step",
+        ),
+        ({"critic_warmup": 4, "by_method": {"ppo": {"steps": 3}}}, "rl.critic_warmup = 4 leaves ppo no step"),
+    ],
+)
+def test_a_warm_up_leaves_steps(changes, sentence):
+    rl = values()["rl"] | changes
+    with pytest.raises(ParamsError, match=sentence):
+        check(study__methods=["ppo"], rl=rl)
+    check(study__methods=["ppo"], rl=rl | {"steps": 50, "by_method": {}})
+    check(study__methods=["sft"], rl=rl)
+
+
 def test_a_test_set_that_has_training_problems_is_refused():
     embedded = {"study__train_tasks": ["asdiv", "medmcqa_embedded"], "study__test_tasks": ["pubmedqa", "medmcqa"]}
     why = tasks.get("medmcqa_embedded").shares_problems["medmcqa"]

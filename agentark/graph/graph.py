@@ -80,6 +80,11 @@ def notebook_code(name: str) -> tuple[str, ...]:
     return tuple("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
 
 
+def rule_name(job: Job) -> str:
+    """Return the name of a job's rule in the Snakefile."""
+    return "".join(character if character.isalnum() else "_" for character in job.name)
+
+
 def key(job: Job, limit: int, revision: Callable[[str], str]) -> str:
     """Return twelve hex digits for everything on which a job depends, besides its inputs.
 

@@ -34,6 +34,7 @@ from agentark.graph.source import source_hash
 from agentark.mas import generation
 from agentark.mas.jobs import DEBATES
 from agentark.models import load, registry
+from agentark.models.modules import check_targets
 
 from . import findings
 from .data import Data, prepare
@@ -82,6 +83,8 @@ def run(
     for judge in config.judges.named():
         if not (judge.engine or config.engine).serves:
             load.check_name(judge.model)
+    if config.distill.lora:
+        check_targets(student, config.distill.lora.target_modules)
     data = prepare(train, test, out, limit, config.stats.level)
     if method == "pad":
         _check_pad(data.sizes, config.rl, train)
