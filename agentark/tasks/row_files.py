@@ -63,19 +63,17 @@ def read(name: str) -> tuple[list[Row], str]:
     hub = HUB.fullmatch(name)
     if hub and not hub["path"]:
         rows = _table(name, _hub_splits(name, hub["repo"], hub["revision"]))
+        data = json.dumps([row.values for row in rows], default=str, sort_keys=True).encode()
     else:
         path = _hub_file(name, hub) if hub else name
         builder = TABLES.get(Path(path).suffix.lower())
         data = _bytes(name, path)
         if builder != "parquet":
             _refuse_binary(name, data, "CSV" if builder else "JSON Lines")
-        if not builder:
-            return _lines(name, data), hashlib.sha256(data).hexdigest()
-        rows = _table(name, {"": lambda: _file(path, builder)})
+        rows = _table(name, {"": lambda: _file(path, builder)}) if builder else _lines(name, data)
     if not rows:
         raise ValueError(f"{name} has no rows: it must have at least one question and its answer")
-    text = json.dumps([row.values for row in rows], default=str, sort_keys=True)
-    return rows, hashlib.sha256(text.encode()).hexdigest()
+    return rows, hashlib.sha256(data).hexdigest()
 
 
 def _bytes(name: str, path: str) -> bytes:
@@ -101,9 +99,8 @@ def _refuse_binary(name: str, data: bytes, form: str) -> None:
             data.decode()
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
-            raise ValueError(
-                f"{name} is not UTF-8 (line {line}): if it is Latin-1, {_convert(name, 'LATIN1')}"
-            ) from None
+            advice = f"if it is Latin-1, {_convert(name, 'LATIN1')}"
+            raise ValueError(f"{name} is not UTF-8 (line {line}): {advice}") from None
 
 
 # JSON Lines
@@ -120,14 +117,13 @@ def _refuse_other_forms(name: str, data: bytes) -> None:
     text = data.removeprefix(b"\xef\xbb\xbf").strip()
     if not text:
         raise ValueError(f"{name} is empty: it must be {JSONL}")
-    first = text.splitlines()[0].strip()
-    if text.startswith(b"[") and (b"\n" not in text or not _is_json(first)):
-        raise ValueError(
-            f"{name} is one JSON array, not JSON Lines: convert it with jq -c '.[]' {quote(name)} > new.jsonl"
-        )
+    first = re.split(rb"[\r\n]", text, maxsplit=1)[0].strip()
+    if text.startswith(b"[") and (first == text or not _is_json(first)):
+        command = f"jq -c '.[]' {quote(name)} > new.jsonl"
+        raise ValueError(f"{name} is one JSON array, not JSON Lines: convert it with {command}")
     if first == b"{":
-        raise ValueError(f"{name} has JSON objects over several lines, not one per line: convert it with jq -c . "
-                         f"{quote(name)} > new.jsonl")  # fmt: skip
+        command = f"jq -c . {quote(name)} > new.jsonl"
+        raise ValueError(f"{name} has JSON objects over several lines, not one per line: convert it with {command}")
     columns = re.split(rb"[,;\t]", first.lower().replace(b'"', b""))
     if not text.startswith(b"{") and {b"question", b"answer"} <= {column.strip() for column in columns}:
         raise ValueError(f"{name} is a table (CSV), not JSON Lines: give it a name that ends in .csv")
