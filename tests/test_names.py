@@ -127,7 +127,7 @@ def test_two_task_files_of_one_base_name_are_refused(tmp_path, key):
     first, second = map(str, paths)
     check(**{f"study__{key}": [first]})
     with pytest.raises(ParamsError, match=f"study.train_tasks and test_tasks: {first} and {second} have the same base"):
-        check(study__train_tasks=[first], **{f"study__{key}": [first, second]})
+        check(**{"study__train_tasks": [first], f"study__{key}": [first, second]})
 
 
 @pytest.mark.parametrize("key", ["teachers", "students"])

@@ -25,8 +25,10 @@ def report(results: Results) -> str:
         "Paired comparisons on the same problems": page.table(findings.compared(results))
         + page.paragraph("Problems on which the student's answer is right now and was wrong before, or the reverse:")
         + page.table(findings.changed(results)),
-        "Data": page.table(findings.data_counts(results)) + page.table(findings.unused(results)),
+        "Data": page.table(findings.data_counts(results)),
     }
+    if any(data.dropped.values()):
+        parts["Data"] += page.table(findings.unused(results))
     if results.log is not None:
         questions = {p.id: p.question for p in tasks.problems(data.task, "train", data.sizes["train"])}
         rounds = group.rounds(results.log, data.task)[ROUNDS].round(3)
