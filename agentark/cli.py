@@ -176,11 +176,11 @@ def report(path: Path, limit: int | None) -> None:
     """Print the main table of a finished run (else of the reference run), their comparison, and where the files are."""
     import pandas as pd
 
-    from .cells import Files
     from .report import collect, tables
 
     config, coordinates = params.load(path)
-    name = output_name(config.study.name, coordinates.limit if limit is None else limit)
+    limit = coordinates.limit if limit is None else limit
+    name = output_name(config.study.name, limit)
     folders = (name, f"reference/{config.study.name}")
     ours, theirs = (store.ROOT / "results" / folder / "main_results.csv" for folder in folders)
     if not ours.exists():
@@ -195,7 +195,7 @@ def report(path: Path, limit: int | None) -> None:
     print(shown[columns].to_string(index=False))
     if not ours.exists():
         return
-    for sentence in collect.training_warnings(Files(ours.parent)):
+    for sentence in collect.training_warnings(graph.files(Study(config, limit))):
         print(f"\nWarning: {sentence}.")
     for sentence in tables.findings(pd.read_csv(ours.with_name("comparisons.csv"))):
         print(f"\n{sentence}")
@@ -251,10 +251,10 @@ def _own_data(commands) -> None:
     """The options of `agentark distill`."""
     summary = "train a student on your own questions: debate, extract, distil, evaluate, report"
     add = commands.add_parser("distill", help=summary).add_argument
-    rows = "JSONL: rows of question and answer; optional id, split (train, dev, test), solution"
-    add("--train", type=Path, required=True, metavar="FILE", help=rows)
+    rows = "JSONL, CSV, Parquet or hf://OWNER/NAME: question and answer; optional id, split, solution, options"
+    add("--train", required=True, metavar="FILE", help=rows)
     held_out = "held-out rows (default: those of --train named test, else a tenth of it)"
-    add("--test", type=Path, metavar="FILE", help=held_out)
+    add("--test", metavar="FILE", help=held_out)
     network = "zoo/NAME, a name of the registry, a folder, or a repository of the hub"
     add("--teacher", required=True, metavar="MODEL", help=network)
     add("--student", required=True, metavar="MODEL", help=network)

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import params, store, tasks
-from .cells import Artifact, Cell, Files, fill_coordinates
+from .cells import Artifact, Cell, Files, fill_coordinates, slug
 from .cells.cell import NONE
 from .discovery import check_name
 from .distill.method import methods
+from .graph import graph
 from .graph.job import Sizes, Study, output_name
 from .mas.protocol import protocols
 from .models import fit, load
@@ -54,10 +55,10 @@ class Run:
     def name(self) -> str:
         return output_name(self.base.study.name, self.coordinates.limit)
 
-    @property
+    @cached_property
     def files(self) -> Files:
         """The files that this run writes."""
-        return self.study.files
+        return graph.files(self.study)
 
     @property
     def figures(self) -> Path:
@@ -266,6 +267,9 @@ def check_names(config: params.Params, coordinates: params.Coordinates) -> None:
             fit.check(variant.params, sorted(teachers), sorted(students))
     except (ValueError, load.ModelError) as error:
         raise ParamsError(str(error)) from None
+    _check_base_names("train_tasks and test_tasks", [*study.train_tasks, *study.test_tasks])
+    _check_base_names("teachers", study.teachers)
+    _check_base_names("students", study.students)
     for train in study.train_tasks:
         for test in study.test_tasks:
             if why := tasks.shared_problems(train, test):
@@ -281,6 +285,16 @@ def check_names(config: params.Params, coordinates: params.Coordinates) -> None:
     if config.rl.init == "rsft" and rewarded and "rsft" not in study.methods:
         reason = "rl.init = rsft starts from the study's R-SFT checkpoints, and study.methods has no rsft"
         raise ParamsError(f"{reason}: add it, or use init: base")
+
+
+def _check_base_names(key: str, names: list[str]) -> None:
+    """Raise ParamsError if two task files or networks have one base name, which is their name in results."""
+    by_slug: dict[str, str] = {}
+    for name in names:
+        other = by_slug.setdefault(slug(name), name)
+        if other != name:
+            reason = f"{other} and {name} have the same base name, by which results are named"
+            raise ParamsError(f"study.{key}: {reason}: rename one of them")
 
 
 def assigned(source: str) -> set[str]:

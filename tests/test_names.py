@@ -117,6 +117,28 @@ def test_the_committed_studies_are_accepted(path):
         notebook.check_names(*params.load(path))
 
 
+@pytest.mark.parametrize("key", ["train_tasks", "test_tasks"])
+def test_two_task_files_of_one_base_name_are_refused(tmp_path, key):
+    """Results are named by it: the rows of one file would be read as those of the other."""
+    paths = [tmp_path / folder / "my.jsonl" for folder in ("a", "b")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text('{"question": "1+1?", "answer": 2}\n')
+    first, second = map(str, paths)
+    check(**{f"study__{key}": [first]})
+    with pytest.raises(ParamsError, match=f"study.train_tasks and test_tasks: {first} and {second} have the same base"):
+        check(**{"study__train_tasks": [first], f"study__{key}": [first, second]})
+
+
+@pytest.mark.parametrize("key", ["teachers", "students"])
+def test_two_networks_of_one_base_name_are_refused(tmp_path, key):
+    for folder in ("a", "b"):
+        (tmp_path / folder / "net").mkdir(parents=True)
+    names = [str(tmp_path / folder / "net") for folder in ("a", "b")]
+    with pytest.raises(ParamsError, match=f"^study.{key}: .* have the same base name, .*: rename one of them$"):
+        check(**{f"study__{key}": names})
+
+
 @pytest.mark.parametrize("name", ["base", "base_majority"])
 def test_a_method_that_trains_nothing_is_refused(name):
     with pytest.raises(ParamsError, match=f"^study.methods: {name} trains nothing"):

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 from agentark import params, store
+from agentark.cells import Files
 from agentark.discovery import discover
 
 from . import source
@@ -66,6 +69,23 @@ def _ordered(unordered: list[Job]) -> list[Job]:
         return [by_name[name] for name in TopologicalSorter(before).static_order()]
     except CycleError as error:
         raise GraphError(f"these jobs wait for one another: {' -> '.join(error.args[1])}") from None
+
+
+@dataclass(frozen=True)
+class StudyFiles(Files):
+    """The files of a study, which know those of its own runs from those that an earlier run left in its folder."""
+
+    study: Study = field(kw_only=True, hash=False)
+
+    @cached_property
+    def written(self) -> set[Path]:
+        """All files that the runs of the study write."""
+        return {path for job in all_jobs(self.study.base, self.study.limit) for path in job.outputs}
+
+
+def files(study: Study) -> StudyFiles:
+    """Return the files of a study."""
+    return StudyFiles(study.files.root, study.files.defaults, study=study)
 
 
 def notebook_path(name: str):

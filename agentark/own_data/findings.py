@@ -167,6 +167,13 @@ def data_counts(results: Results) -> pd.DataFrame:
     return pd.DataFrame({"data": counts.keys(), "n": counts.values()})
 
 
+def unused(results: Results) -> pd.DataFrame:
+    """Count the rows that are not used by reason, with the places of the first ones."""
+    data = results.data
+    rows = [(reason, n, data.first(reason)) for reason, n in data.dropped.items() if n]
+    return pd.DataFrame(rows, columns=["rows that are not used", "n", "first ones"])
+
+
 def provenance(results: Results) -> pd.DataFrame:
     """Return the networks, the data, the software and the machine of the training."""
     manifest = results.manifest

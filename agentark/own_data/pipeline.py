@@ -35,9 +35,11 @@ from agentark.mas import generation
 from agentark.mas.jobs import DEBATES
 from agentark.models import load, registry
 from agentark.models.modules import check_targets
+from agentark.tasks import jsonl
 
 from . import findings
-from .data import Data, prepare
+from .data import Data, gather, leave_out, write_copy
+from .lengths import too_long
 from .publish import CARD, MODEL, REPORT, lock, publish
 
 METHODS = ("rsft", "da", "sft", "pad")
@@ -55,23 +57,25 @@ def default_params(teacher: str, student: str) -> Path:
 def run(
     config: params.Params,
     *,
-    train: Path,
+    train: str,
     teacher: str,
     student: str,
     out: Path,
     method: str = "rsft",
-    test: Path | None = None,
+    test: str | None = None,
     limit: int = 0,
     seed: int = 0,
 ) -> Path:
     """Train `student` by `method` on debates of `teacher` about the questions in `train`, in the folder `out`.
 
-    train, test: JSONL files (see `data.prepare` for the choice of held-out problems).  The arguments replace the
-    sections `study` and `sizes` of `config`.  `sft` learns the answers only and needs no debate.  Returns the folder of
-    the student.  Before any network is loaded, raises ParamsError for invalid files or params, ModelError for networks
-    that are not available, and StoreError for a folder that is not writable or in use by another run.
+    train, test: files or datasets (see `tasks.question_files.read`, and `data.gather` for the choice of held-out
+    problems); bad rows and those that are too long for the networks are left out and reported on stderr.  The arguments
+    replace the sections `study` and `sizes` of `config`.  `sft` learns the answers only and needs no debate.  Returns
+    the folder of the student.  Before the weights of a network are loaded, raises ParamsError for invalid files or
+    params, ModelError for networks that are not available, and StoreError for a folder that is not writable or in use
+    by another run.
     """
-    out, train, test = Path(out).resolve(), Path(train), Path(test) if test else None
+    out = Path(out).resolve()
     student, teacher = full_name(student), teacher if config.teacher_engine.serves else full_name(teacher)
     if method not in METHODS:
         raise params.ParamsError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}")
@@ -85,11 +89,16 @@ def run(
             load.check_name(judge.model)
     if config.distill.lora:
         check_targets(student, config.distill.lora.target_modules)
-    data = prepare(train, test, out, limit, config.stats.level)
+    questions = gather(train, test, limit, config.stats.level)
     if method == "pad":
-        _check_pad(data.sizes, config.rl, train)
-    cell = Cell(teacher, student, method, train=data.task, protocol="debate", seed=seed)
+        _check_pad(questions.sizes, config.rl, train)
     with lock(out):
+        debating = None if method == "sft" or config.teacher_engine.serves else teacher
+        leave_out(questions, too_long(jsonl.of(train), debating, student, config, method == "pad"), config.stats.level)
+        if method == "pad":
+            _check_pad(questions.sizes, config.rl, train)
+        data = write_copy(questions, out)
+        cell = Cell(teacher, student, method, train=data.task, protocol="debate", seed=seed)
         return _run_stages(Files(out), data, _with_study(config, data, cell), cell)
 
 
@@ -98,8 +107,7 @@ def _run_stages(files: Files, data: Data, config: params.Params, cell: Cell) -> 
     task, method = data.task, cell.method
     sizes = Sizes(data.sizes["train"], data.sizes["dev"], {task: data.sizes["test"]})
     student, checkpoint = cell.student, files.path(STUDENTS, cell)
-    used = f"{sizes.train} train, {sizes.dev} dev, {data.sizes['test']} held out"
-    print(f"{data.rows} rows: {used}, {sum(data.dropped.values())} not used", file=sys.stderr)
+    print(data.report(), file=sys.stderr)
     if not store.manifest_path(checkpoint).exists():
         teachers = [] if method == "sft" or config.teacher_engine.serves else [cell.teacher]
         for name in dict.fromkeys((*teachers, student)):
@@ -174,7 +182,7 @@ def _with_study(config: params.Params, data: Data, cell: Cell) -> params.Params:
     return config.model_copy(update={"study": study, "sizes": sizes})
 
 
-def _check_pad(sizes: dict[str, int], rl: params.Rl, train: Path) -> None:
+def _check_pad(sizes: dict[str, int], rl: params.Rl, train: str) -> None:
     if not sizes["dev"]:
         reason = f"{train} has no dev rows, on which PAD measures the true accuracy"
         raise params.ParamsError(f'{reason}: give some rows the split "dev", or add rows without a split')

@@ -50,6 +50,7 @@ def _link(source: str, target: str) -> None:
 def lock(out: Path) -> Iterator[None]:
     """Lock a folder for this run.  Raises StoreError if another run holds the lock; the lock ends with its process."""
     try:
+        out.mkdir(parents=True, exist_ok=True)
         file = open(out / ".lock", "w")  # noqa: SIM115 (only opening it may fail here)
     except OSError as error:
         raise store.StoreError(f"cannot write to {out} ({error.strerror}): choose another --out") from error
