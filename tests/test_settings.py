@@ -54,9 +54,10 @@ class Recorder:
     name = "recorder"
 
     def __init__(self, reply="2+2=4\nAnswer: 7"):
-        self.reply, self.samplings, self.seeds = reply, [], []
+        self.reply, self.samplings, self.seeds, self.asked = reply, [], [], 0
 
     def generate(self, chats, sampling, seed):
+        self.asked += len(chats)
         self.samplings.append(sampling)
         self.seeds.append(seed)
         reply = sampling.choices[0] if sampling.choices else self.reply
@@ -95,8 +96,8 @@ def predictions(engine, path, seed, network):
     predict.run(path, {}, model="some/student", task=TASK, split="test", n=3, load_engine=lambda: engine, **options)
 
 
-def rollouts(engine, path, seed, network):
-    prm, debate = but(MINI.prm, labeller="rollout", rollouts=3), but(MINI.debate, **HOT)
+def rollouts(engine, path, seed, network, samples=3):
+    prm, debate = but(MINI.prm, labeller="rollout", rollouts=samples), but(MINI.debate, **HOT)
     config = MINI.model_copy(update={"prm": prm, "debate": debate})
     label.run(path, log_of(1), "x", TEACHER.but(seed=seed), config)
 
@@ -152,6 +153,16 @@ def test_the_sampling_and_the_seed_of_a_stage_that_generates(stage, networks, tm
         assert {(s.temperature, s.max_new_tokens, s.top_p) for s in engine.samplings} == GENERATING[stage]
         asked.append(engine.seeds)
     assert asked[0] == asked[1] and not set(asked[0]) & set(asked[2]), asked
+
+
+def test_a_step_is_completed_as_often_as_the_params_say(tmp_path, monkeypatch):
+    asked = []
+    for samples in (1, 3):
+        engine = Recorder()
+        monkeypatch.setattr(engines, "make", lambda *_, engine=engine: engine)
+        rollouts(engine, tmp_path / f"{samples}.parquet", 0, None, samples)
+        asked.append(engine.asked)
+    assert asked[1] == 3 * asked[0] > 0
 
 
 def test_the_sampling_and_the_seed_of_grpo_on_an_engine(monkeypatch):
