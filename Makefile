@@ -4,6 +4,7 @@
 TIER ?= mini
 CORES ?= 2
 PYTHON ?= python3
+ROOM ?= stats
 
 PARAMS := params/$(TIER).yaml
 STAMP := .venv/.installed
@@ -21,7 +22,7 @@ export HF_HUB_OFFLINE ?= 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv reproduce quick lint test test-vllm plan notebooks reference zoo bench lab constraints clean dist-clean params-exist
+.PHONY: help venv reproduce quick lint test test-vllm mutants plan notebooks reference zoo bench lab constraints clean dist-clean params-exist
 
 help: ## this list
 	@echo "make TARGET [TIER=$(TIER)] [CORES=$(CORES)] [PYTHON=$(PYTHON)]"
@@ -81,6 +82,12 @@ test: $(STAMP) ## pytest, then every notebook against its stored outputs; one pa
 
 test-vllm: .venv-vllm/.installed ## vLLM for real, on the CPU, in an environment of its own: tests/test_vllm.py and the contract of the engines
 	@$(ONE_THREAD) .venv-vllm/bin/python -m pytest -m vllm tests/test_vllm.py tests/test_engine_contract.py
+
+mutants: $(STAMP) ## mutation tests of ROOM (distill, extract, mas or stats): the mutants that no test notices, in mutants/ROOM.txt; hours
+	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mutation]'
+	@$(RUN) $(ONE_THREAD) .venv/bin/mutmut run --max-children $(CORES) 'agentark.$(ROOM).*'
+	@.venv/bin/mutmut results | grep -F 'agentark.$(ROOM).' > mutants/$(ROOM).txt || true
+	@echo "$$(wc -l < mutants/$(ROOM).txt) mutants of agentark/$(ROOM) survived: mutants/$(ROOM).txt; .venv/bin/mutmut show NAME shows one"
 
 notebooks: $(STAMP) ## execute the committed notebooks again, in place, on their default slice
 	@echo "Executing the notebooks in place; look at the diff before you commit it"

@@ -22,9 +22,11 @@ from .graph.job import Job, Study, output_name
 from .models.load import ModelError
 from .params import limits
 from .params.messages import censored, shown
+from .store import faults
 
 FORMER = "FORMER.txt"  # in the folder of a reference that the present code cannot reproduce: by what it was made
-CONTINUE = "finished chunks are kept; the same command continues from there"
+AGAIN = "the same command continues from there"
+CONTINUE = f"finished chunks are kept; {AGAIN}"
 
 
 def _snakemake(path: Path, limit: int, teachers: list[str], *more: str) -> list[str]:
@@ -297,6 +299,11 @@ def main(argv: list[str] | None = None) -> int:
             report(config.params, config.limit)
     except (params.ParamsError, graph.GraphError, store.StoreError, ModelError, EngineError, DistillError) as error:
         print(f"agentark: {censored(str(error))}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if (reason := faults.of_the_disk(error)) is None:
+            raise
+        print(f"agentark: {reason}; {AGAIN}", file=sys.stderr)
         return 2
     return 0
 

@@ -1,8 +1,9 @@
 """Our papermill engine: `papermill --engine agentark …`.
 
 It adds what papermill's command line lacks: parameters are checked before a kernel starts (papermill only warns about
-an unknown one, and of a key that a file has twice it takes the last), kernels communicate over files instead of ports,
-so that parallel runs never collide, and a cell may be silent for as long as it works.
+an unknown one, and of a key that a file has twice it takes the last), the same run is not started twice at once,
+kernels communicate over files instead of ports, so that parallel runs never collide, and a cell may be silent for as
+long as it works.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import click
 from papermill.engines import NBClientEngine
 from traitlets.config import Config
 
-from . import notebook
+from . import notebook, store
 from .params import yaml_file
+from .store import locks
 
 LONGEST_FOLDER = 70  # bytes; a socket's path has at most 103 (macOS; Linux: 107), of which its own name takes 27
 
@@ -28,13 +30,19 @@ class Engine(NBClientEngine):
 
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, **kwargs):
-        """Check the notebook's parameters, then run it.  Raises ParamsError before anything is started."""
+        """Check the notebook's parameters, then run it.
+
+        Raises ParamsError before anything is started, and StoreError if the same run is at work already.
+        """
         _check_files()
-        given = dict(nb_man.nb.metadata.get("papermill", {}).get("parameters", {}))
+        about = nb_man.nb.metadata.get("papermill", {})
+        given = dict(about.get("parameters", {}))
         where = "papermill's parameters"
         notebook.refuse_undeclared(set(given), notebook.declared(nb_man.nb.cells), where)
         notebook.check(given, where)
-        with sockets() as config:
+        name = about.get("input_path")
+        busy = f"another run of {name} with these parameters is at work: wait for it, or stop it"
+        with locks.lock([str(store.ROOT), name, given], busy), sockets() as config:
             return super().execute_managed_notebook(
                 nb_man, kernel_name, iopub_timeout=120, config=config, store_widget_state=False, **kwargs
             )

@@ -1,0 +1,28 @@
+"""Locks that keep a second run of the same work away; a lock ends with its process, also if that is killed."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Any
+
+from .digests import digest
+from .files import StoreError
+
+
+@contextmanager
+def lock(work: Any, busy: str) -> Iterator[None]:
+    """Hold the lock of some work on this machine until the block ends.
+
+    work: a JSON-able value that identifies it.  Raises StoreError with the sentence `busy` if another process holds it.
+    """
+    # not beside the results, where a folder may be read-only and a leftover would be in the way
+    with open(Path(gettempdir()) / f"agentark-{digest(work)}.lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StoreError(busy) from None
+        yield
