@@ -158,7 +158,7 @@ def test_students_of_several_protocols_and_axes_are_kept_apart():
     ]
     parts.append(cell("teacher_debate", 0.5, teacher="big", sample=0).assign(**{"debate.agents": "5"}))
     rows = pd.concat(parts, ignore_index=True)
-    rows = rows.assign(**{name: 1.0 for name in cost.COSTS}, device_seconds=[*[1.0] * 120, *[2.0] * 40])
+    rows = rows.assign(**dict.fromkeys(cost.COSTS, 1.0) | {"device_seconds": [1.0] * 120 + [2.0] * 40})
     table = cost.per_right_answer(rows)
     seconds = table[table.cost == "device_seconds"].set_index(["method", "protocol", "debate.agents"])
     assert seconds.n.tolist() == [40] * 4 and len(seconds) == 4
