@@ -19,7 +19,8 @@ Lengths = Callable[[str, list[Problem]], list[str]]
 def too_long(task: Task, teacher: str | None, student: str, config: params.Params, trains_by_rewards: bool) -> Lengths:
     """Return a function of a split and its problems: why each is too long, "" if it is not (`data.leave_out`).
 
-    teacher: None for a method without a debate, or if it is on a server.  Raises ModelError for a network that is not available.
+    teacher: None for a method without a debate, or if it is on a server.  Raises ModelError for a
+    network that is not available.
     """
     debate = config.debate
     teach = load.load_tokenizer(teacher) if teacher else None
