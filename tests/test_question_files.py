@@ -295,7 +295,7 @@ ROWS = [row(question=f"{k}?") for k in range(5)]
             lines(row(question="café?")).decode().encode("latin-1"),
             "line 1 is not UTF-8 (byte 0xe9; if the file is Latin-1",
         ),
-        (gzip.compress(lines(*ROWS)), "is compressed with gzip, not JSON Lines: unpack it with gunzip"),
+        (gzip.compress(lines(*ROWS), mtime=0), "is compressed with gzip, not JSON Lines: unpack it with gunzip"),
         (b"PK\x03\x04....", "is a ZIP archive or a spreadsheet"),
         (b"PAR1....", "is a Parquet file, not JSON Lines: give it a name that ends in .parquet"),
         (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
@@ -366,7 +366,7 @@ def test_a_csv_has_texts_as_they_stand_there(tmp_path, text):
             "is not UTF-8 (line 2): if it is Latin-1, convert it with iconv",
         ),
         ("question,answer\na?,3\n".encode("utf-16"), "is UTF-16, not UTF-8"),
-        (gzip.compress(b"question,answer\na?,3\n"), "is compressed with gzip, not CSV"),
+        (gzip.compress(b"question,answer\na?,3\n", mtime=0), "is compressed with gzip, not CSV"),
     ],
 )
 def test_a_csv_that_cannot_be_read(tmp_path, data, sentence):
