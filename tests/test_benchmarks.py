@@ -1,5 +1,6 @@
 """All benchmarks that files of agentark/tasks declare: each is complete and grades its gold solutions as right."""
 
+import hashlib
 import re
 
 import pytest
@@ -141,7 +142,9 @@ def test_sources_name_the_functions_of_a_task(tmp_path):
     ]
     (tmp_path / "own.jsonl").write_text('{"question": "1 + 1?", "answer": 2}\n')
     path = str(tmp_path / "own.jsonl")
-    assert tasks.sources(path)["problems"][:2] == ["agentark.tasks.jsonl:problems", f"partial:(({path!r},), {{}})"]
+    sha256 = hashlib.sha256((tmp_path / "own.jsonl").read_bytes()).hexdigest()
+    given = f"partial:(({path!r}, {sha256!r}), {{}})"  # so that a changed file makes the stages stale
+    assert tasks.sources(path)["problems"][:2] == ["agentark.tasks.jsonl:problems", given]
     for name in tasks.names():
         roots = [root for roots in tasks.sources(name).values() for root in roots]
         assert all(root.startswith(("agentark.tasks.", "partial:", "instruction:")) for root in roots)

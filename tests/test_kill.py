@@ -159,15 +159,16 @@ def ends_well(run) -> None:
 
 
 @pytest.mark.parametrize(
-    "notebook", ["01_debate_generation", *(pytest.param(n, marks=pytest.mark.kill) for n in [*SECTIONS][1:])]
+    ("notebook", "shares"),
+    [("02_filtering", [0.5])] + [pytest.param(name, [0.2, 0.5, 0.8], marks=pytest.mark.kill) for name in SECTIONS],
 )
-def test_a_notebook_that_is_killed_repeatedly_ends_with_the_same_files(roots, notebook):
+def test_a_notebook_that_is_killed_repeatedly_ends_with_the_same_files(roots, notebook, shares):
     whole, killed = roots("whole"), roots("killed")
     run = start(whole, notebook)
     most = followed(run, whole)
     ends_well(run)
     kills = 0
-    for share in (0.2, 0.5, 0.8):
+    for share in shares:
         run = start(killed, notebook)
         followed(run, killed, max(1, round(share * most)))
         run.communicate()

@@ -134,6 +134,7 @@ def test_two_task_files_of_one_base_name_are_refused(tmp_path, key):
 def test_two_networks_of_one_base_name_are_refused(tmp_path, key):
     for folder in ("a", "b"):
         (tmp_path / folder / "net").mkdir(parents=True)
+        (tmp_path / folder / "net" / "config.json").write_text('{"max_position_embeddings": 4096}')
     names = [str(tmp_path / folder / "net") for folder in ("a", "b")]
     with pytest.raises(ParamsError, match=f"^study.{key}: .* have the same base name, .*: rename one of them$"):
         check(**{f"study__{key}": names})

@@ -199,7 +199,7 @@ def test_rows_of_ones_own_that_are_held_out_teach_no_method(tmp_path, monkeypatc
 
     monkeypatch.setattr(pipeline.students, "train_and_evaluate", train)
     sizes = {"train": 6, "dev": 2, "test": 3}
-    data = SimpleNamespace(task=TASK, sizes=sizes, rows=11, dropped={})
+    data = SimpleNamespace(task=TASK, sizes=sizes, rows=11, dropped={}, report=str)
     cell = Cell("t", "s", method, train=TASK, protocol="debate")
     config = MINI.model_copy(update={"rl": but(MINI.rl, init="base")})
     with pytest.raises(Stopped):
