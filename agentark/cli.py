@@ -23,7 +23,7 @@ from .graph.job import Job, Study, output_name
 from .models.load import ModelError
 from .params import limits
 from .params.messages import censored, shown
-from .store import faults
+from .store import faults, locks
 
 REFUSED = (params.ParamsError, graph.GraphError, store.StoreError, ModelError, EngineError, DistillError, AssetError)
 FORMER = "FORMER.txt"  # in the folder of a reference that the present code cannot reproduce: by what it was made
@@ -154,7 +154,7 @@ def _unlock(path: Path, limit: int, teachers: list[str]) -> None:
     Raises StoreError if that run is alive: two runs would write the same files.
     """
     owner = _owner()
-    if owner.exists() and (pid := int(owner.read_text() or 0)) != os.getpid() and _alive(pid):
+    if owner.exists() and (pid := int(owner.read_text() or 0)) != os.getpid() and locks.alive(pid):
         raise store.StoreError(f"another run is at work here (process {pid}): wait for it, or stop it")
     if any((store.ROOT / ".snakemake" / "locks").glob("*")):
         subprocess.run(_snakemake(path, limit, teachers, "--unlock", "--cores", "1"), capture_output=True)
@@ -165,16 +165,6 @@ def _unlock(path: Path, limit: int, teachers: list[str]) -> None:
 def _owner() -> Path:
     """Return the file that holds the process number of a run while it lasts."""
     return store.ROOT / ".snakemake" / "agentark.pid"
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid > 0
 
 
 def report(path: Path, limit: int | None) -> None:

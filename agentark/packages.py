@@ -24,6 +24,7 @@ from functools import cache
 from pathlib import Path
 
 from agentark.assets import AssetError
+from agentark.store import locks
 
 PINS = Path(__file__).parent / "pins"
 BRING = "make assets TIER=qwen-coder PACKAGES=yes"  # or the `agentark assets` of another params file
@@ -178,7 +179,7 @@ def working_folder(parent: Path) -> Iterator[Path]:
     try:
         parent.mkdir(parents=True, exist_ok=True)
         for leftover in parent.glob("part-*"):
-            if not _alive(int(leftover.name.split("-")[1])):
+            if not locks.alive(int(leftover.name.split("-")[1])):
                 shutil.rmtree(leftover, ignore_errors=True)
         part = Path(tempfile.mkdtemp(prefix=f"part-{os.getpid()}-", dir=parent))
     except OSError as error:
@@ -187,14 +188,6 @@ def working_folder(parent: Path) -> Iterator[Path]:
         yield part
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError as error:
-        return error.errno != errno.ESRCH
-    return True
 
 
 @contextlib.contextmanager

@@ -322,3 +322,11 @@ def test_an_interval_covers():
         _, low, high = stats.ratio_of_means([tokens], [right])
         inside += low <= 300 <= high
     assert 0.91 <= inside / 400 <= 0.98
+
+
+def test_tokens_that_a_server_did_not_count_are_unknown_and_not_zero(tmp_path):
+    rows = pd.DataFrame({"tokens_in": [3.0, math.nan, 0.0], "tokens_cached": [0, 0, 0], "tokens_out": [2.0, 4.0, 0.0]})
+    rows.assign(method="base", test="t").to_parquet(tmp_path / "rows.parquet")
+    found = cost._generated(tmp_path / "rows.parquet")
+    assert math.isnan(found["tokens_in"]) and found["tokens_out"] == 6
+    assert found["completions"] == 2  # a row without a prompt is no completion

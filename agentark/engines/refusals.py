@@ -48,12 +48,12 @@ class Refusals:
         """A body without the names that are left out, and with the other names."""
         return {self.renamed.get(k, k): v for k, v in body.items() if not {k, self.renamed.get(k, k)} & self.omitted}
 
-    def learn(self, body: dict[str, Any], error: Any, said: str, where: str) -> bool:
+    def learn(self, body: dict[str, Any], error: Any, message: str, where: str) -> bool:
         """Whether an error refuses a parameter of `body`, which is then left out or renamed, and reported on stderr.
 
-        error: the body of the response; said: its message.
+        error: the body of the response; message: what it says.
         """
-        name = refused(body, error, said)
+        name = refused(body, error, message)
         if name is None:
             return False
         if name in self.omitted or name in self.renamed:  # another request has learnt it while this one was sent
@@ -64,7 +64,7 @@ class Refusals:
         else:
             self.omitted.add(name)
             change = f"it is left out: {EFFECT[name]}" if name in EFFECT else "it is left out"
-        print(f"{where} refuses the parameter {name} ({said}); {change}", file=sys.stderr, flush=True)
+        print(f"{where} refuses the parameter {name} ({message}); {change}", file=sys.stderr, flush=True)
         return True
 
 
@@ -74,17 +74,17 @@ def of(url: str, model: str) -> Refusals:
     return Refusals()
 
 
-def refused(body: dict[str, Any], error: Any, said: str) -> str | None:
+def refused(body: dict[str, Any], error: Any, message: str) -> str | None:
     """The parameter of a request that an error refuses, or None."""
     fields = error.get("error") if isinstance(error, dict) else None
     named = fields.get("param") if isinstance(fields, dict) else None
     sent = [name for name in OPTIONAL if name in body]
-    if _REFUSES.search(said):
+    if _REFUSES.search(message):
         if named in sent:
             return named
         # topP, `top_p` and 'top_p' are one word
-        words = {word.replace("_", "").lower() for word in re.findall(r"[A-Za-z_]+", said)}
+        words = {word.replace("_", "").lower() for word in re.findall(r"[A-Za-z_]+", message)}
         if found := next((name for name in sent if name.replace("_", "") in words), None):
             return found
     constraints = [name for name in CONSTRAINTS if name in body]
-    return constraints[0] if constraints and _SCHEMA.search(said) else None
+    return constraints[0] if constraints and _SCHEMA.search(message) else None

@@ -108,7 +108,7 @@ def models(body: Any) -> tuple[str, set[str]] | None:
 
 
 def message(body: Any, text: str) -> str:
-    """What a server says in an error, in one line: its message, and what a provider behind it said."""
+    """What a server says in an error, in one line: its message, and what a provider behind it says."""
     body = body[0] if isinstance(body, list) and len(body) == 1 else body
     if not isinstance(body, dict):
         title = re.search(r"<title>(.*?)</title>", text, re.DOTALL | re.IGNORECASE)
@@ -121,14 +121,14 @@ def message(body: Any, text: str) -> str:
     return _line(f"{error.get('message') or error}{f' ({raw})' if raw else ''}")
 
 
-def is_too_long(said: str) -> bool:
+def is_too_long(message: str) -> bool:
     """Whether the message of an error says that a prompt exceeds the context."""
-    return any(words in said for words in TOO_LONG)
+    return any(words in message for words in TOO_LONG)
 
 
-def is_filtered(status: int, said: str) -> bool:
+def is_filtered(status: int, message: str) -> bool:
     """Whether an error is about the content of one prompt, to which there is no reply then."""
-    return status in (400, 403) and any(words in said for words in FILTERED)
+    return status in (400, 403) and any(words in message for words in FILTERED)
 
 
 def chosen(text: str, choices: tuple[str, ...]) -> str:

@@ -43,7 +43,7 @@ class Answer:
 
     status: int
     body: Any
-    said: str
+    message: str
     problem: str  # how an error of ours begins: what the server does
 
 
@@ -91,7 +91,7 @@ class Server:
         found = replies.models(answer.body)
         if found is None:
             raise EngineError(f"{self.where} does not answer like OpenAI's: {self.url}/models gives "
-                              f"{self._quote(answer.said)}; does base_url end in /v1?")  # fmt: skip
+                              f"{self._quote(answer.message)}; does base_url end in /v1?")  # fmt: skip
         return found
 
     async def complete(
@@ -107,13 +107,13 @@ class Server:
             answer = await self._send(client, "POST", "/chat/completions", body)
             if answer.status < 300:
                 return answer.body
-            if replies.is_filtered(answer.status, answer.said):
+            if replies.is_filtered(answer.status, answer.message):
                 print(
                     f"{self.where} {answer.problem} (prompt {index}, which has no reply)", file=sys.stderr, flush=True
                 )
                 return replies.NO_REPLY
             known = refusals.of(self.url, self.model)
-            if not known.learn(self._droppable(body), answer.body, self._hide_key(answer.said), self.where):
+            if not known.learn(self._droppable(body), answer.body, self._hide_key(answer.message), self.where):
                 self._refuse(answer, index, body)
 
     async def _send(self, client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any] | None) -> Answer:
@@ -174,18 +174,18 @@ class Server:
             body = json.loads(response.content)
         except ValueError:  # no JSON, or text in no encoding
             body = None
-        sent, said = response.status_code, replies.message(body, response.text)
+        sent, message = response.status_code, replies.message(body, response.text)
         status = sent if request is None else replies.status(sent, body)
         code = f" with error {status}" if status != sent else ""
-        answer = Answer(status, body, said, f"answers {sent}{code}: {self._quote(said)}")
+        answer = Answer(status, body, message, f"answers {sent}{code}: {self._quote(message)}")
         if status < 300:
             if body is None:
                 raise _Passing(f"{answer.problem}; does base_url end in /v1?")
             if request is not None and not replies.is_completion(body):
-                raise _Passing(f"answers {sent} without a reply: {self._quote(said)}")
+                raise _Passing(f"answers {sent} without a reply: {self._quote(message)}")
             return answer
-        lasting = replies.is_too_long(said) or "insufficient_quota" in response.text
-        if status >= 500 and request is not None and refusals.refused(self._droppable(request), body, said):
+        lasting = replies.is_too_long(message) or "insufficient_quota" in response.text
+        if status >= 500 and request is not None and refusals.refused(self._droppable(request), body, message):
             lasting = True
         if (status in RETRIED or status >= 500) and not lasting:
             raise _Passing(answer.problem, _asked_wait(response))
@@ -216,7 +216,7 @@ class Server:
     def _refuse(self, answer: Answer, index: int | None, body: dict[str, Any] | None = None) -> None:
         """Raise EngineError for a request that the server refuses, with advice."""
         problem = f"{self.where} {answer.problem}"
-        if replies.is_too_long(answer.said):
+        if replies.is_too_long(answer.message):
             raise EngineError(f"prompt {index} with its reply is more than the context of the model: {problem}; fewer "
                               "agents, shorter replies or another model")  # fmt: skip
         if answer.status in (401, 403):
@@ -232,8 +232,8 @@ class Server:
         raise EngineError(f"{problem} (prompt {index}); if it does not have one of the parameters {sent}, leave it out "
                           "by engine.omit or give its name there by engine.rename")  # fmt: skip
 
-    def _quote(self, said: str) -> str:
-        return repr(self._hide_key(said)[:300])
+    def _quote(self, message: str) -> str:
+        return repr(self._hide_key(message)[:300])
 
     def _hide_key(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text

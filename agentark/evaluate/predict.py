@@ -73,6 +73,7 @@ def run(
     table = pd.DataFrame(rows).assign(**columns, calls=1)
     table[TOKENS] = table[TOKENS].apply(pd.to_numeric)  # None, for what a server did not count, is NaN
     counts: dict[str, Any] = {"truncated": int((table.finish == "length").sum())}
+    counts |= {"filtered": int((table.finish == "content_filter").sum())}
     counts |= {"unknown_usage": int(table[TOKENS].isna().any(axis=1).sum())}
     store.finish(table, path, about, started, journal, **counts, **engines.notes(model, engine))
     return path

@@ -96,8 +96,9 @@ def _generated(path: Path) -> dict[str, Any]:
     row |= {c: str(first[c]) for c in rows if "." in c}
     if "round" in rows:
         row |= {"method": first.protocol}
-        row["tokens_revised"] = int(rows.tokens_out[(rows["round"] > 1) & (rows.agent > 0)].sum())
-    return row | {c: int(rows[c].sum()) for c in SUMS if c in rows} | {"completions": int((rows.tokens_in > 0).sum())}
+        row["tokens_revised"] = rows.tokens_out[(rows["round"] > 1) & (rows.agent > 0)].sum(skipna=False)
+    row |= {c: rows[c].sum(skipna=False) for c in SUMS if c in rows}  # NaN if a server did not count some
+    return row | {"completions": int((rows.tokens_in != 0).sum())}
 
 
 def by_stage(found: pd.DataFrame) -> pd.DataFrame:

@@ -15,9 +15,9 @@ def of_the_disk(error: BaseException) -> str | None:
     code = error.errno if isinstance(error, OSError) and error.errno in REMEDIES else None
     if code is None:  # safetensors and PyTorch raise errors of their own
         code = next((each for each in REMEDIES if f"(os error {each})" in text), None)
+    file = getattr(error, "filename", None) or "a checkpoint"
     if code is None and TORCH in text:
-        code = errno.ENOSPC
+        return f"could not write {file} ({text}): make room, or make the folder writable; finished chunks are kept"
     if code is None:
         return None
-    file = getattr(error, "filename", None) or "a checkpoint"
     return f"could not write {file} ({os.strerror(code)}): {REMEDIES[code]}; finished chunks are kept"

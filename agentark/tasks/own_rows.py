@@ -14,8 +14,8 @@ from typing import Any
 from . import choices
 from .problem import SPLITS, Parsed, Problem, bucket
 from .row_files import RowError
+from .typesetting import LONGEST
 
-LONGEST = 1000  # characters of an answer; longer texts are not compared
 OPTIONS = ("options", "choices")
 KEYS = ("id", "question", "answer", "solution", "split", *OPTIONS)
 _ANNOTATION = re.compile(r"<<[^<>]*>>")  # GSM8K's calculator: <<48/2=24>>
