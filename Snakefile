@@ -9,6 +9,8 @@
 # the expected time of the longest chain of jobs that waits for it, so that the longest chain starts first.
 import os
 import sys
+from urllib.parse import unquote
+
 import yaml
 from agentark import notebook, params, plan, store
 from agentark.graph import graph
@@ -17,8 +19,11 @@ from agentark.models import load
 
 workdir: store.ROOT
 
-settings, coordinates = params.load(config["params"])
-settings = graph.of_teachers(settings, [name for name in str(config.get("teachers") or "").split(",") if name])
+# `agentark run` writes both as parts of a URL, because Snakemake reads the values of --config as YAML.
+params_file = unquote(config["params"])
+teachers = [unquote(name) for name in str(config.get("teachers") or "").split(",") if name]
+settings, coordinates = params.load(params_file)
+settings = graph.of_teachers(settings, teachers)
 notebook.check_names(settings, coordinates)
 limit = int(config.get("limit", coordinates.limit))
 jobs = graph.all_jobs(settings, limit)
@@ -38,7 +43,7 @@ rule all:
 
 for job in jobs:
     rule:
-        name: "".join(c if c.isalnum() else "_" for c in job.name)
+        name: graph.rule_name(job)
         input: relative(job.inputs)
         output: [update(path) for path in relative(job.outputs)]
         log: notebook=f"{home}/notebooks/{job.name}.ipynb", text=f"{home}/notebooks/{job.name}.log"
@@ -49,13 +54,13 @@ for job in jobs:
             python=lambda _: sys.executable,  # a function: another path to the same program re-runs nothing
             label=job.name,
             source=f"notebooks/{job.notebook}.ipynb",
-            file=config["params"],
+            file=params_file,
             flat=yaml.safe_dump({**job.coordinates, "limit": limit, "inputs": "run"}, default_flow_style=True, width=10**6).strip(),
         threads: threads_a_job
         resources: mem_mb=int(config.get("mem_mb", 4000)), runtime=int(config.get("minutes", 240))
         shell:
-            "echo \"$(date +%T) start {params.label}\"; "
-            "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} {params.python} -m papermill --engine agentark --no-progress-bar --log-output "
-            "{params.source} {log.notebook} -f {params.file} -y {params.flat:q} > {log.text} 2>&1 "
-            "|| {{ echo \"FAILED {params.label}: {log.text} and {log.notebook} say why; it ends with\"; tail -n 12 {log.text}; exit 1; }}; "
-            "echo \"$(date +%T) done  {params.label}\""
+            "echo \"$(date +%T)\" start {params.label:q}; "
+            "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} {params.python:q} -m papermill --engine agentark --no-progress-bar --log-output "
+            "{params.source:q} {log.notebook:q} -f {params.file:q} -y {params.flat:q} > {log.text:q} 2>&1 "
+            "|| {{ echo FAILED {params.label:q}: {log.text:q} and {log.notebook:q} say why\\; it ends with; tail -n 12 {log.text:q}; exit 1; }}; "
+            "echo \"$(date +%T)\" 'done ' {params.label:q}"

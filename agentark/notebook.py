@@ -16,17 +16,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from . import params, store, tasks
-from .cells import Artifact, Cell, Files, fill_coordinates
+from .cells import Artifact, Cell, Files, fill_coordinates, slug
 from .cells.cell import NONE
 from .discovery import check_name
 from .distill.method import methods
+from .graph import graph
 from .graph.job import Sizes, Study, output_name
 from .mas.protocol import protocols
-from .models import load
-from .params import ParamsError
+from .models import fit, load
+from .params import ParamsError, yaml_file
 from .store import progress
 
 if TYPE_CHECKING:
@@ -56,10 +55,10 @@ class Run:
     def name(self) -> str:
         return output_name(self.base.study.name, self.coordinates.limit)
 
-    @property
+    @cached_property
     def files(self) -> Files:
         """The files that this run writes."""
-        return self.study.files
+        return graph.files(self.study)
 
     @property
     def figures(self) -> Path:
@@ -217,10 +216,13 @@ def update_line(text: str, **_: Any) -> None:
 
 def check(given: dict[str, Any], where: str) -> Run:
     """Return the Run of some parameters; missing keys are as in params/mini.yaml.  Raises ParamsError."""
-    defaults = yaml.safe_load(DEFAULT.read_text())
+    defaults = yaml_file.read(DEFAULT)[0]
     sections = {}
     for name in params.SECTIONS:
         section = given.get(name, {})
+        if name == "engine" and isinstance(section, dict):  # the keys of another engine are no defaults of this one
+            known = params.keys_of(section.get("name", defaults[name]["name"]))
+            defaults[name] = {key: value for key, value in defaults[name].items() if key in known}
         sections[name] = {**defaults[name], **section} if isinstance(section, dict) else section
     config, coordinates = params.check({**given, **sections}, where)
     check_names(config, coordinates)
@@ -252,23 +254,47 @@ def check_names(config: params.Params, coordinates: params.Coordinates) -> None:
         )
     for name in (*study.protocols, coordinates.protocol):
         check_name(name, protocols(), "protocol")
-    models = {*study.teachers, *study.students, *coordinates.students, coordinates.student, coordinates.teacher}
+    students = {*study.students, *coordinates.students, *({coordinates.student} - {""})}
+    teachers = {*study.teachers, *({coordinates.teacher} - {""})}
+    students = set() if config.engine.serves else students  # of a server's networks, only the names are known
+    teachers = set() if config.teacher_engine.serves else teachers
     try:
-        for task in sorted({*study.train_tasks, *study.test_tasks, coordinates.task} - {""}):
+        for task in sorted({*study.train_tasks, *study.test_tasks, *({coordinates.task} - {""})}):
             tasks.get(task)
-        for model in sorted({*models, config.prm.backbone} - {"", "student"}):
+        for model in sorted({*teachers, *students, *({config.prm.backbone} - {"student"})}):
             load.check_name(model)
+        for variant in Study(config).variants(("debate", "distill", "engine", "evaluate", "judges", "prm", "rl")):
+            fit.check(variant.params, sorted(teachers), sorted(students))
     except (ValueError, load.ModelError) as error:
         raise ParamsError(str(error)) from None
+    _check_base_names("train_tasks and test_tasks", [*study.train_tasks, *study.test_tasks])
+    _check_base_names("teachers", study.teachers)
+    _check_base_names("students", study.students)
     for train in study.train_tasks:
         for test in study.test_tasks:
             if why := tasks.shared_problems(train, test):
                 advice = f"test on {train}, or train on another set"
                 raise ParamsError(f"study: what is learned from {train} cannot be tested on {test} ({why}): {advice}")
     rewarded = [name for name in study.methods if trained[name].reward]
+    for name in rewarded:
+        rl = config.rl.of(name)
+        critic = rl.critic_warmup if trained[name].optimiser == "ppo" and rl.critic else 0
+        for key, steps in (("critic_warmup", critic), ("warmup_steps", rl.warmup_steps)):
+            if steps >= rl.steps:
+                raise ParamsError(f"rl.{key} = {steps} leaves {name} no step of rl.steps = {rl.steps}: lower it")
     if config.rl.init == "rsft" and rewarded and "rsft" not in study.methods:
         reason = "rl.init = rsft starts from the study's R-SFT checkpoints, and study.methods has no rsft"
         raise ParamsError(f"{reason}: add it, or use init: base")
+
+
+def _check_base_names(key: str, names: list[str]) -> None:
+    """Raise ParamsError if two task files or networks have one base name, which is their name in results."""
+    by_slug: dict[str, str] = {}
+    for name in names:
+        other = by_slug.setdefault(slug(name), name)
+        if other != name:
+            reason = f"{other} and {name} have the same base name, by which results are named"
+            raise ParamsError(f"study.{key}: {reason}: rename one of them")
 
 
 def assigned(source: str) -> set[str]:

@@ -16,3 +16,11 @@ def networks(tmp_path_factory):
     import tiny
 
     return tiny.save_networks(tmp_path_factory.mktemp("networks"))
+
+
+@pytest.fixture(autouse=True)
+def no_packages(monkeypatch, tmp_path_factory):
+    """No package of data is kept here, whatever `agentark assets` has brought to this machine."""
+    from agentark import packages
+
+    monkeypatch.setattr(packages, "folder", lambda: tmp_path_factory.getbasetemp() / "no packages")

@@ -1,11 +1,14 @@
 """A real HTTP server on this machine that speaks OpenAI's chat completions, with replies that a test defines.
 
 `FakeServer(answer)` listens on a free port.  `answer(number, body)` returns the reply to request number `number` (from
-1) for a chat completion: a dict (200), `(status, dict or text)`, or `(status, dict or text, headers)`.
+1) for a chat completion: a dict (200), `(status, dict or text)`, `(status, dict or text, headers)`, or DROPPED or
+HALF, for a connection that ends before or within its answer.  What real servers answer is in server_faults.py.
 `vllm_like(engine)` is an `answer` that generates with an engine of this package.
 """
 
 import json
+import socket
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -13,12 +16,19 @@ from agentark import params
 from agentark.engines import EngineError, Sampling
 
 MODEL = "fake/model"
+DROPPED, HALF = "dropped", "half"
 
 
 class FakeServer:
-    """The server, as a context manager.  `owner` is the model's owner in /models: "vllm" has vLLM's features."""
+    """The server, as a context manager.
 
-    def __init__(self, answer, owner="somebody", model=MODEL, models=None, port=0):
+    `owner` is the model's owner in /models: "vllm" has vLLM's features.  `models` is the whole reply to that request.
+    `certificate` is a PEM file with a key, for https.  `redirect(path)` may return the (status, location) of another.
+    """
+
+    def __init__(
+        self, answer, owner="somebody", model=MODEL, models=None, port=0, certificate=None, redirect=lambda path: None
+    ):
         self.answer, self.requests, self.starts, self.most, self._now = answer, [], [], 0, 0
         self.models = (
             models
@@ -33,10 +43,16 @@ class FakeServer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
-                self._send(outer.models if self.path == "/v1/models" else (404, {"error": {"message": "no such page"}}))
+                self._send(
+                    self._redirected()
+                    or (outer.models if self.path == "/v1/models" else (404, {"error": {"message": "no such page"}}))
+                )
 
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if elsewhere := self._redirected():
+                    self._send(elsewhere)
+                    return
                 with outer._lock:
                     outer.requests.append((dict(self.headers), body))
                     number = len(outer.requests)
@@ -48,7 +64,17 @@ class FakeServer:
                     with outer._lock:
                         outer._now -= 1
 
+            def _redirected(self):
+                found = redirect(self.path)
+                return found and (found[0], "", {"Location": found[1]})
+
             def _send(self, reply):
+                if isinstance(reply, str):
+                    if reply == HALF:
+                        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n" + b'{"choices": [')
+                    self.close_connection = True
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                    return
                 status, body, headers = {dict: lambda: (200, reply, {}), tuple: lambda: (*reply, {})[:3]}[type(reply)]()
                 data = (json.dumps(body) if isinstance(body, dict) else body).encode()
                 try:
@@ -72,8 +98,12 @@ class FakeServer:
             request_queue_size = 128
 
         self.server = Server(("127.0.0.1", port), Handler)
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.port = self.server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}/v1"
+        self.url = f"http{'s' * bool(certificate)}://127.0.0.1:{self.port}/v1"
         self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     def __enter__(self):

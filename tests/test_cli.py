@@ -2,21 +2,28 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import click
+import papermill.engines  # noqa: F401  (loads our engine, which cannot be imported before it)
 import pytest
 import yaml
 
-from agentark import cli, notebook, params, plan, store
+from agentark import cli, notebook, papermill_engine, params, plan, store
 from agentark.cells import Cell
 from agentark.extract.jobs import TRACES
 from agentark.graph import graph
 from agentark.models import load, names
+from agentark.report import audit
 
 MINI = store.ROOT / "params" / "mini.yaml"
+ODD = 'a b  "c" it\'s $x #é; ü'
 
 
 def config(**changes) -> params.Params:
@@ -73,10 +80,11 @@ def test_one_teacher_of_a_study():
         graph.of_teachers(whole, ["zoo/qwen"])
 
 
-def test_jobs_read_only_what_earlier_jobs_write():
+def test_jobs_read_only_what_earlier_jobs_write_and_what_the_package_ships():
+    shipped = {*names.ZOO.glob("*/card.json"), *audit.FILES}
     written: set[Path] = set()
     for job in graph.all_jobs(config(study={"methods": ["rsft", "pad", "ppo"]}), 0):
-        assert set(job.inputs) - set(names.ZOO.glob("*/card.json")) <= written, job.name
+        assert set(job.inputs) - shipped <= written, job.name
         assert not written & set(job.outputs), f"{job.name} writes what another job writes"
         written |= set(job.outputs)
 
@@ -114,6 +122,28 @@ def test_mistakes_end_with_a_sentence_before_torch_is_imported(tmp_path, change,
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout.strip() == "False"
     assert sentence in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["plan", "x.yaml", "--limit", "-5"], ["run", "x.yaml", "--cores", "0"], ["run", "x.yaml", "--limit", "9" * 5000],
+     ["distill", "--train", "a", "--teacher", "b", "--student", "c", "--out", "d", "--seed", str(2**32)]],
+)  # fmt: skip
+def test_numbers_of_the_command_line_are_checked(capsys, options):
+    with pytest.raises(SystemExit):
+        cli.main(options)
+    error = capsys.readouterr().err
+    assert f"argument {options[-2]}: must be a whole number from " in error and len(error) < 2_000
+
+
+def test_a_slice_has_the_prompts_of_a_step():
+    study = config(study={"methods": ["rsft", "pad"]}, rl={"prompts_per_step": 8})
+    cli._check_prompts(study, 8)
+    with pytest.raises(
+        params.ParamsError, match="pad takes rl.prompts_per_step = 8 problems a step, mini_gsm has 7: lower"
+    ):
+        cli._check_prompts(study, 7)
+    cli._check_prompts(config(study={"methods": ["rsft"]}), 7)
 
 
 def test_report_without_a_run_names_the_command(tmp_path, capsys, monkeypatch):
@@ -207,7 +237,11 @@ def test_papermill_refuses_an_unknown_parameter(tmp_path, engine):
 
 
 def test_papermill_takes_the_params_file_and_overrides(tmp_path):
-    out = tmp_path / "out.ipynb"
+    """Also in a folder with an unusual name, and with a temporary folder whose path is too long for a socket."""
+    out = tmp_path / ODD / "out.ipynb"
+    long = tmp_path / ("x" * 100)
+    for folder in (out.parent, long):
+        folder.mkdir()
     done = subprocess.run(
         [
             sys.executable,
@@ -230,6 +264,7 @@ def test_papermill_takes_the_params_file_and_overrides(tmp_path):
             "mini_med",
         ],
         cwd=store.ROOT,
+        env={**os.environ, "TMPDIR": str(long)},
         capture_output=True,
         text=True,
     )
@@ -237,6 +272,70 @@ def test_papermill_takes_the_params_file_and_overrides(tmp_path):
     cells = json.loads(out.read_text())["cells"]
     assert any("mini-first5" in "".join(o.get("text", "")) for c in cells for o in c.get("outputs", []))
     shutil.rmtree(store.ROOT / "results" / "mini-first5")
+
+
+def test_papermill_refuses_a_file_that_it_would_misread(tmp_path):
+    path = tmp_path / "mini.yaml"
+    path.write_text(MINI.read_text(encoding="utf-8") + "\nlimit: 3\n", encoding="utf-8")
+    command = click.Context(click.Command("papermill"))
+    for options, message in (
+        ({"parameters_file": (str(path),)}, f"{path}, line .*the key limit stands in line"),
+        ({"parameters_yaml": ("limit: 010",)}, "papermill's -y, line 1: limit is 010"),
+    ):
+        command.params = options
+        with command.scope(), pytest.raises(params.ParamsError, match=message):
+            papermill_engine._check_files()
+    command.params = {"parameters_file": (str(MINI), "s3://there/is.yaml"), "parameters_yaml": ("{limit: 3}",)}
+    with command.scope():
+        papermill_engine._check_files()
+
+
+@pytest.mark.parametrize("length", [5, 70, 100, 200])
+def test_a_socket_fits_its_folder(tmp_path, monkeypatch, length):
+    folder = tmp_path / ("x" * length)
+    folder.mkdir()
+    monkeypatch.setattr(papermill_engine, "gettempdir", lambda: str(folder))
+    with papermill_engine.sockets() as config, socket.socket(socket.AF_UNIX) as kernel:
+        kernel.bind(f"{config['ConnectionFileMixin']['ip']}-5")
+
+
+def test_without_a_short_folder_kernels_use_ports(monkeypatch):
+    monkeypatch.setattr(papermill_engine, "LONGEST_FOLDER", 1)
+    with papermill_engine.sockets() as config:
+        assert config["ConnectionFileMixin"] == {"transport": "tcp"}
+
+
+# A clone in a folder with an unusual name
+
+
+def test_the_shell_sees_every_name_in_quotes():
+    commands = (store.ROOT / "Snakefile").read_text(encoding="utf-8").partition("shell:")[2]
+    fields = re.findall(r"(?<!\{)\{([^{}]+)\}(?!\})", commands)
+    assert {field for field in fields if not field.endswith(":q")} == {"threads"} and len(fields) > 8
+
+
+def test_a_study_in_a_folder_with_an_unusual_name(tmp_path, monkeypatch):
+    """Snakemake reads the graph there and writes its commands, in which the shell finds each name whole."""
+    root = tmp_path / ODD / "agentark"
+    (root / "results").mkdir(parents=True)
+    for name in ("params", "notebooks", "Snakefile", "agentark"):
+        (root / name).symlink_to(store.ROOT / name)
+    path = root / "params" / "quick.yaml"
+    monkeypatch.setenv("PYTHONPATH", str(store.ROOT))
+    monkeypatch.setenv("AGENTARK_ROOT", str(root))
+    monkeypatch.setattr(store, "ROOT", root)
+    command = cli._snakemake(path, 4, [], "--dry-run", "--printshellcmds", "--cores", "1", "--until", "00_the_networks")
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    words = shlex.split(next(line for line in done.stdout.splitlines() if " -m papermill " in line))
+    assert words[words.index("-f") + 1] == str(path)
+    assert yaml.safe_load(words[words.index("-y") + 1])["limit"] == 4
+
+
+def test_snakemake_cannot_work_in_a_folder_with_braces(monkeypatch, capsys):
+    monkeypatch.setattr(store, "ROOT", Path("/tmp/a{b}"))
+    with pytest.raises(params.ParamsError, match="takes braces for wildcards, and /tmp/a{b} has some: rename"):
+        cli._snakemake(MINI, 0, [])
 
 
 def test_an_interrupted_run_says_that_nothing_is_lost(capsys, monkeypatch):
@@ -248,6 +347,55 @@ def test_an_interrupted_run_says_that_nothing_is_lost(capsys, monkeypatch):
     monkeypatch.setattr(plan.Progress, "follow", interrupted)
     assert cli.main(["run", str(MINI), "--cores", "1"]) == 130
     assert "finished chunks are kept" in capsys.readouterr().err
+
+
+@pytest.fixture
+def started(monkeypatch) -> list[list[str]]:
+    """The commands that runs start, instead of Snakemake, on a study of which one output is to be computed at first."""
+    commands: list[list[str]] = []
+    monkeypatch.setattr(plan.Progress, "follow", lambda _, command: commands.append(command) or 0)
+    monkeypatch.setattr(cli, "_unlock", lambda *_: None)
+    monkeypatch.setattr(cli, "_pending", lambda *_: {"something"})
+    return commands
+
+
+@pytest.mark.parametrize("options", [["--until", "02_filtering"], ["--omit-from", "04_rsft"], ["results/mini/a.csv"]])
+def test_a_part_of_a_study_ends_without_a_report(started, monkeypatch, capsys, options):
+    monkeypatch.setattr(cli, "report", lambda *_: pytest.fail("there is nothing to report yet"))
+    monkeypatch.setattr(cli, "_pending", lambda *arguments: cli._outputs(arguments[3][-2:]))
+    assert cli.main(["run", str(MINI), *options]) == 0
+    assert "2 of " in (out := capsys.readouterr().out) and "still to be done; there is a report when all are" in out
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--dryrun", "-n", "-np"])
+def test_a_dry_run_takes_no_lock_and_reports_nothing(started, monkeypatch, option):
+    for name in ("report", "_unlock"):
+        monkeypatch.setattr(cli, name, lambda *_, name=name: pytest.fail(f"{name} in a dry run"))
+    owner = cli._owner()
+    monkeypatch.setattr(
+        Path, "unlink", lambda path, **_: pytest.fail(f"{path} of another run") if path == owner else None
+    )
+    assert cli.main(["run", str(MINI), option]) == 0 and option in started[0]
+
+
+@pytest.mark.parametrize("options", [["--forcerun", "04_rsft"], ["-R", "04_rsft"], ["--forceall"], ["-F"]])
+def test_a_finished_study_runs_again_if_forced(started, monkeypatch, options):
+    reported = []
+    monkeypatch.setattr(cli, "report", lambda *_: reported.append(True))
+    monkeypatch.setattr(cli, "_pending", lambda *_: set())
+    assert cli.main(["run", str(MINI)]) == 0 and not started and reported == [True]
+    assert cli.main(["run", str(MINI), *options]) == 0 and options[0] in started[0] and reported == [True, True]
+
+
+def test_notebooks_and_their_runs_are_targets(started):
+    jobs = [job for job in graph.all_jobs(params.load(MINI)[0], 0) if job.notebook == "04_rsft"]
+    assert cli.main(["run", str(MINI), "-n", "--until", "04_rsft"]) == 0
+    assert cli.main(["run", str(MINI), "-n", "--until", jobs[0].name, "other"]) == 0
+    rules = [graph.rule_name(job) for job in jobs]
+    for command, targets in zip(started, (rules, [rules[0], "other"]), strict=True):
+        at = command.index("--until")
+        assert command[at + 1 : at + 1 + len(targets)] == targets
 
 
 def test_everything_is_pending_before_the_first_run(tmp_path, monkeypatch):

@@ -244,6 +244,46 @@ def test_da_single_is_as_many_from_round_1(extract, seed):
     assert counts["da_single traces beyond DA's of the problem"] == 2
 
 
+def test_da_single_has_no_more_of_a_problem_than_da_may_have(extract):
+    """Also where it makes up for another problem."""
+    traces, counts = extract(log_of(["R R1 R2 R3"], ["W W W W", "R R1 R2 R3"]), max_traces=2)
+    alone = traces[(traces.source == "single") & (traces.diversity_rank >= 0)]
+    assert counts["DA traces"] == 4 and list(alone.problem) == [problems_of(1)[0].id] * 2
+
+
+@pytest.mark.parametrize("seed_matters", ["rsft_single", "da_single"])
+def test_the_controls_are_drawn_by_seed(extract, seed_matters):
+    """As many as a debate has, of many: which ones depends on the seed alone."""
+    rounds = ["R R1 R2", "R W W"] if seed_matters == "rsft_single" else ["R R1 R2", "R R1 W"]
+    mark = (lambda t: t.rsft) if seed_matters == "rsft_single" else (lambda t: t.diversity_rank >= 0)
+    drawn = []
+    for seed in (0, 0, *range(1, 9)):
+        traces, _ = extract(log_of(*[rounds] * 4), seed)
+        drawn.append(frozenset(traces.index[(traces.source == "single") & mark(traces)]))
+    assert drawn[0] == drawn[1] and len(set(drawn)) > 1
+
+
+def test_each_judge_has_an_engine_of_its_own(tmp_path, monkeypatch):
+    own, asked = params.Engine(name="transformers", batch=7, dtype="float32", share_prefix=True), []
+
+    def record(*args, engine, **_):
+        asked.append(engine)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(extraction.llm_verify, "run", record)
+    monkeypatch.setattr(extraction.llm_diverse, "run", record)
+    judge = params.LanguageModel(model="zoo/qwen3-0.6b", constrained=True, temperature=0.0, max_new_tokens=4, chunk=2)
+    for engine in (own, None):
+        for name in ("verifier", "diversity"):
+            sections = {"judges": but(MINI.judges, **{name: but(judge, engine=engine)})}
+            if name == "diversity":
+                sections["extract"] = but(MINI.extract, diversity="judge")
+            with pytest.raises(KeyboardInterrupt):
+                config = MINI.model_copy(update=sections)
+                extraction.run(tmp_path / "t.parquet", log_of(["R R1"]), "x", CELL, config)
+    assert asked == [own, own, MINI.engine, MINI.engine]
+
+
 # The stitched form
 
 

@@ -61,11 +61,10 @@ def test_bad_rows_are_listed_by_line_and_reason(tmp_path):
         tasks.get(name)
     for part in (
         "7 bad rows",
-        "line 2 has no answer",
         "line 3 has no question",
         "line 4 is not JSON",
         "line 5 is not an object",
-        "line 6 has no answer",
+        "line 2 has no answer (and 1 more: line 6)",
         "line 7 has the id 'a' a second time",
         "line 8 has the unknown split 'tset'",
     ):
@@ -91,7 +90,7 @@ def test_without_splits_the_hash_of_the_question_decides(tmp_path):
     ("rows", "reason"),
     [
         (
-            ['{"question": "q", "answer": "a", "id": 2}', '{"question": "r", "answer": "a"}'],
+            ['{"question": "q", "answer": "a", "id": 2}', '{"question": "r", "answer": "a", "id": "2"}'],
             "line 2 has the id '2' a second time",
         ),
         (['{"question": "q", "answer": "a", "solution": 5}'], "line 1 must have a text as its solution"),

@@ -117,6 +117,29 @@ def test_the_committed_studies_are_accepted(path):
         notebook.check_names(*params.load(path))
 
 
+@pytest.mark.parametrize("key", ["train_tasks", "test_tasks"])
+def test_two_task_files_of_one_base_name_are_refused(tmp_path, key):
+    """Results are named by it: the rows of one file would be read as those of the other."""
+    paths = [tmp_path / folder / "my.jsonl" for folder in ("a", "b")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text('{"question": "1+1?", "answer": 2}\n')
+    first, second = map(str, paths)
+    check(**{f"study__{key}": [first]})
+    with pytest.raises(ParamsError, match=f"study.train_tasks and test_tasks: {first} and {second} have the same base"):
+        check(**{"study__train_tasks": [first], f"study__{key}": [first, second]})
+
+
+@pytest.mark.parametrize("key", ["teachers", "students"])
+def test_two_networks_of_one_base_name_are_refused(tmp_path, key):
+    for folder in ("a", "b"):
+        (tmp_path / folder / "net").mkdir(parents=True)
+        (tmp_path / folder / "net" / "config.json").write_text('{"max_position_embeddings": 4096}')
+    names = [str(tmp_path / folder / "net") for folder in ("a", "b")]
+    with pytest.raises(ParamsError, match=f"^study.{key}: .* have the same base name, .*: rename one of them$"):
+        check(**{f"study__{key}": names})
+
+
 @pytest.mark.parametrize("name", ["base", "base_majority"])
 def test_a_method_that_trains_nothing_is_refused(name):
     with pytest.raises(ParamsError, match=f"^study.methods: {name} trains nothing"):
@@ -132,6 +155,25 @@ def test_rewards_that_start_from_rsft_need_rsft(methods):
     check(study__methods=[*methods, "rsft"], rl=rl)
     check(study__methods=["sft"], rl=rl)
     check(study__methods=methods)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"steps": 5, "critic_warmup": 5}, "rl.critic_warmup = 5 leaves ppo no step of rl.steps = 5: lower it"),
+        (
+            {"steps": 5, "schedule": "linear", "warmup_steps": 9, "critic": False},
+            "rl.warmup_steps = 9 leaves ppo no step",
+        ),
+        ({"critic_warmup": 4, "by_method": {"ppo": {"steps": 3}}}, "rl.critic_warmup = 4 leaves ppo no step"),
+    ],
+)
+def test_a_warm_up_leaves_steps(changes, sentence):
+    rl = values()["rl"] | changes
+    with pytest.raises(ParamsError, match=sentence):
+        check(study__methods=["ppo"], rl=rl)
+    check(study__methods=["ppo"], rl=rl | {"steps": 50, "by_method": {}})
+    check(study__methods=["sft"], rl=rl)
 
 
 def test_a_test_set_that_has_training_problems_is_refused():

@@ -11,7 +11,7 @@ from fake_server import MODEL, FakeServer, completion, error_reply
 
 from agentark import params
 from agentark.cells import Cell
-from agentark.engines import EngineError, Sampling, make
+from agentark.engines import EngineError, Sampling, make, refusals
 from agentark.engines import server as server_module
 from agentark.mas import generation
 from agentark.mas.prompts import user_turn
@@ -23,6 +23,7 @@ KEY = "sk-very-secret-1234"
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
     monkeypatch.setattr(server_module, "FIRST_WAIT_S", 0.01)
+    refusals.of.cache_clear()
 
 
 def echo(number, body):
@@ -208,7 +209,7 @@ def test_a_server_that_hangs():
         "{",
         {"choices": []},
         {"choices": [{"message": {"content": 3}}], "usage": {}},
-        {"choices": [{"message": {"content": "x"}}]},
+        {"choices": [{"message": "x"}]},
         "[1]",
         "null",
     ],
@@ -216,9 +217,7 @@ def test_a_server_that_hangs():
 def test_garbage(garbage):
     with FakeServer(lambda n, body: (200, garbage)) as server:
         message = refused(server, chats=1)
-    assert f"the server at {server.url} " in message and (
-        "answers 200" in message or "does not answer with a chat completion and its usage" in message
-    )
+    assert f"the server at {server.url} answers 200" in message and "tried 3 times" in message
 
 
 def test_garbage_is_tried_again():

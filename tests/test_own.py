@@ -1,6 +1,5 @@
-"""Tests of `agentark distill`: held-out and unused data, the model card and the report, and a run from end to end."""
+"""Tests of `agentark distill`: errors, the model card and the report, and a run from end to end."""
 
-import json
 import re
 import subprocess
 import sys
@@ -8,107 +7,16 @@ import sys
 import pandas as pd
 import pytest
 import yaml
+from own_questions import prepared, sums, write
 
 from agentark import cli, params, store, tasks
 from agentark.evaluate import students
 from agentark.models import load
-from agentark.own_data import card, data, findings, pipeline, publish, report
+from agentark.own_data import card, findings, pipeline, publish, report
 from agentark.report import page
 
 MINI = store.ROOT / "params" / "mini.yaml"
 SMALL, LARGE = "zoo/qwen3-0.6b", "zoo/qwen3-32b"
-
-
-def write(path, rows):
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-    return path
-
-
-def sums(n, first=0, **more):
-    return [{"question": f"What is {k} + 1?", "answer": k + 1, **more} for k in range(first, first + n)]
-
-
-def prepared(tmp_path, rows, test=None, limit=0):
-    return data.prepare(
-        write(tmp_path / "my.jsonl", rows),
-        test and write(tmp_path / "other.jsonl", test),
-        tmp_path / "out",
-        limit,
-        0.95,
-    )
-
-
-def questions(own, split):
-    return {p.question for p in tasks.problems(own.task, split, own.sizes[split])}
-
-
-# Data
-
-
-def test_named_splits_are_kept(tmp_path):
-    own = prepared(tmp_path, sums(9, split="train") + sums(7, 9, split="test") + sums(1, 16, split="dev"))
-    assert own.sizes == {"train": 9, "dev": 1, "test": 7} and own.rows == 17 and not any(own.dropped.values())
-    assert questions(own, "dev") == {"What is 16 + 1?"}
-
-
-def test_a_test_file_is_the_whole_held_out_split(tmp_path):
-    named = sums(1, 900, split="test")
-    own = prepared(tmp_path, sums(200) + named, sums(8, 500) + sums(2, 600, split="train"))
-    assert own.sizes["test"] == 8 and own.sizes["train"] + own.sizes["dev"] == 200
-    assert own.dropped[data.NAMED_TEST] == 1 and own.dropped[data.NOT_TEST] == 2
-    assert questions(own, "test") == {f"What is {k} + 1?" for k in range(500, 508)}
-    assert set(own.files) == {"my.jsonl", "other.jsonl"}
-
-
-def test_a_held_out_question_is_no_training_question(tmp_path):
-    again = [
-        {"question": "  what is 20 + 1? ", "answer": 21, "split": "train"},
-        {"question": "What is 1 + 1?", "answer": 2, "split": "train"},
-    ]
-    own = prepared(tmp_path, sums(5, split="train") + sums(6, 20, split="test") + again)
-    assert own.dropped[data.HELD_OUT] == 1 and own.dropped[data.REPEATED] == 1
-    assert own.sizes["train"] == 5 and not questions(own, "train") & questions(own, "test")
-
-
-def test_the_limit_is_of_each_split_and_counted(tmp_path):
-    own = prepared(tmp_path, sums(10, split="train") + sums(9, 10, split="test"), limit=7)
-    assert own.sizes == {"train": 7, "dev": 0, "test": 7} and own.dropped[data.LIMITED] == 3 + 2
-
-
-def test_other_questions_are_another_task(tmp_path):
-    rows = sums(5, split="train") + sums(6, 20, split="test")
-    first, again = prepared(tmp_path, rows), prepared(tmp_path, rows)
-    (tmp_path / "b").mkdir()
-    other = data.prepare(
-        write(tmp_path / "b" / "my.jsonl", [{**rows[0], "answer": 99}, *rows[1:]]), None, tmp_path / "out", 0, 0.95
-    )
-    assert first.task == again.task != other.task
-
-
-def test_words_in_common_are_counted(tmp_path):
-    long = "Tom has a box with {} red marbles and gives two of them away. How many are left?"
-    rows = [
-        {"question": long.format(k), "answer": k - 2, "split": "train" if k < 13 else "test"} for k in range(10, 20)
-    ]
-    assert prepared(tmp_path, rows + sums(4, split="train")).overlap == 3
-
-
-@pytest.mark.parametrize(
-    "rows, sentence",
-    [
-        (sums(9, split="test"), "has no training rows"),
-        (
-            sums(9, split="train") + sums(5, 9, split="test"),
-            r"has 5 held-out problems, but fewer than 6 cannot show a difference",
-        ),
-        ([{"question": "1?"}, "{", *sums(3)], r"2 bad rows: line 1 has no answer; line 2 is not JSON"),
-        ([{"question": "1?", "answer": 1, "id": "2"}, *sums(1)], "line 2 has the id '2' a second time"),
-    ],
-)
-def test_invalid_data(tmp_path, rows, sentence):
-    with pytest.raises(params.ParamsError, match=sentence):
-        prepared(tmp_path, rows)
-    assert not (tmp_path / "out").exists()
 
 
 # Errors are sentences
@@ -184,6 +92,37 @@ def test_a_debate_without_a_right_answer_reports_the_dropped_traces():
     with pytest.raises(pipeline.DistillError, match="no problem has two right traces"):
         pipeline._check_traces({**counts, "R-SFT traces": 1, "correct final traces (T)": 1}, "da")
     pipeline._check_traces({**counts, "R-SFT traces": 1}, "rsft")
+
+
+def test_verdicts_that_cannot_be_read_are_no_fault_of_the_teacher(tmp_path, capsys):
+    model = {"model": "gpt-4o-mini", "constrained": False, "temperature": 0.0, "max_new_tokens": 5, "chunk": 8}
+    judges = params.Judges(verifier=model, diversity=model, distiller=None, quality=None)
+    verdicts = pd.DataFrame({"verdict": ["correct", "unparsed"], "reply": ["Correct.", "Well, it depends on"]})
+    verdicts.to_parquet(tmp_path / "x_verdicts.parquet")
+    counts = {
+        "LLM verifier, different answers asked about": 2,
+        "LLM verifier, different answers: unparsed": 1,
+        "LLM diversity judge, problems whose judge's reply could not be read": 3,
+    }
+    pipeline._report_unread(counts, judges, tmp_path / "x.parquet")
+    said = capsys.readouterr().err
+    assert "1 of 2 verdicts of the verifier gpt-4o-mini could not be read" in said and "Well, it depends on" in said
+    assert "3 choices of the diversity judge gpt-4o-mini could not be read" in said
+    with pytest.raises(pipeline.DistillError, match="2 of 2 verdicts .* could not be read, .*judges.verifier"):
+        pipeline._report_unread(
+            {**counts, "LLM verifier, different answers: unparsed": 2}, judges, tmp_path / "x.parquet"
+        )
+    nothing = {
+        "R-SFT traces": 0,
+        "final traces": 4,
+        "problems (Q)": 2,
+        "final traces dropped: wrong answer": 4,
+        "correct final traces (T)": 0,
+        "LLM verifier, traces: unparsed": 2,
+    }
+    with pytest.raises(pipeline.DistillError, match="verdict on 2 traces could not be read") as caught:
+        pipeline._check_traces(nothing, "rsft")
+    assert "better teacher" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -374,6 +313,7 @@ def test_distill_from_end_to_end(tmp_path, capsys, monkeypatch):
         {"question": p.question, "answer": int(p.answer), "split": "train" if k < 18 else "dev" if k < 20 else "test"}
         for k, p in enumerate(tasks.problems("mini_gsm", "train", 30))
     ]
+    rows += [{"question": "no answer?"}, {"question": "two\nlines?", "answer": "1\n2", "id": "two"}]
     config = yaml.safe_load(MINI.read_text())
     config["debate"] |= {"agents": 2, "rounds": 2}
     config["distill"] |= {"epochs": 1, "lora": {"r": 2, "alpha": 4, "dropout": 0.0, "target_modules": "all-linear"}}
@@ -404,7 +344,8 @@ def test_distill_from_end_to_end(tmp_path, capsys, monkeypatch):
     debated = debates.stat().st_mtime_ns
     assert cli.main(call) == 0
     assert debates.stat().st_mtime_ns == debated
-    output = capsys.readouterr().out
+    output, progress = capsys.readouterr()
+    assert "32 rows: 18 train, 2 dev, 10 held out, 2 not used\n  1 bad rows: no answer: my.jsonl, line 31\n" in progress
     assert "On 10 held-out problems the student answers" in output and str(out / "report.html") in output
 
     text, html = (out / "README.md").read_text(), (out / "report.html").read_text()
@@ -413,6 +354,7 @@ def test_distill_from_end_to_end(tmp_path, capsys, monkeypatch):
         and "| train problems | 18 |" in text
         and "library_name: peft" in text
     )
+    assert "bad rows: an answer of several lines" in text and "my.jsonl, line 32 (id &#x27;two&#x27;)" in html
     assert html.count("<details>") >= 1 and "data:image/png" in html and "trained with R-SFT" in html
     assert sorted(
         path.suffix for path in (out / "model").iterdir() if path.suffix in (".safetensors", ".bin", ".pt")

@@ -81,6 +81,16 @@ def test_every_value_has_its_source(path):
         ({"studnets": "a"}, ["unknown key 'studnets'", "did you mean 'students'"]),
         ({"zzzz": 1}, ["unknown key 'zzzz'", "there are study, sizes"]),
         ({"distill__lora": {**LORA, "alpah": 16}}, ["lora", "unknown key 'alpah'", "did you mean 'alpha'"]),
+        ({"distill__by_method": {"sft": {"epoch": 1}}}, ["in distill.by_method.sft: unknown key", "mean 'epochs'"]),
+        ({"rl__by_method": {"pad": {"zzz": 1}}}, ["in rl.by_method.pad: unknown key 'zzz'; there are learning_rate"]),
+        (
+            {"study__axes": {"rl.by_method": [{"pad": {"zzz": 1}}]}},
+            ["study.axes.rl.by_method = a mapping with 1 key: in rl.by_method.pad: unknown key 'zzz'"],
+        ),
+        (
+            {"judges__verifier": {**MODEL, "engine": {"name": "openai", "zzzz": 1}}},
+            ["in judges.verifier.engine: unknown key 'zzzz'; there are name, batch"],
+        ),
         (
             {"judges__verifier": {**MODEL, "engine": {"name": "openai", "retires": 1}}},
             ["in judges.verifier.engine: unknown key 'retires'", "did you mean 'retries'"],
@@ -111,7 +121,7 @@ def test_all_unknown_keys_at_once():
         ({"debate__agents": 5.0}, ["debate.agents", "integer"]),
         ({"engine__share_prefix": 1}, ["engine.share_prefix", "boolean"]),
         ({"debate": [1]}, ["debate", "dictionary"]),
-        ({"study__name": "a/b"}, ["study.name"]),
+        ({"study__name": "a/b"}, ["study.name", "not 'a/b'"]),
         ({"study__teachers": []}, ["study.teachers", "at least 1 item"]),
         ({"study__protocols": []}, ["study.protocols", "at least 1 item"]),
         ({"sizes__tasks": {"mini_gsm": {"trian": 5}}}, ["sizes.tasks.mini_gsm", "did you mean 'train'"]),
@@ -140,6 +150,103 @@ def test_wrong_values(changes, parts):
 def test_impossible(changes, parts):
     message = message_for(**changes)
     assert all(part in message for part in parts), message
+
+
+SERVER = {"name": "openai", "base_url": "http://h/v1", "concurrency": 8, "timeout_s": 9.0, "retries": 2}
+VLLM = {"name": "vllm", "batch": 8, "dtype": "auto", "share_prefix": True, "tensor_parallel": 1, "data_parallel": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"study__seeds": [0, 2**32]}, "study.seeds.1 must be at most 4,294,967,295, not 4294967296"),
+        ({"study__seeds": [10**5000]}, "study.seeds.0 must be at most 4,294,967,295, not a number of about 4,983 digits"),
+        ({"seed": 2**32}, "seed must be less than 4294967296, not 4294967296"),
+        ({"study__name": "reference"}, "study.name is reference, the folder of the committed results: choose another"),
+        ({"study__name": "mini-first5"}, "study.name is 'mini-first5', the folder of a slice of another study"),
+        ({"study__name": "a" * 101}, "study.name has 101 characters, more than 100: shorten it"),
+        ({"study__students": [""]}, "study.students.0 is empty: write a name"),
+        ({"study__students": [" a/b"]}, "study.students.0 has a space at an end"),
+        ({"study__students": ["a" * 300]}, "study.students.0 is longer than the name of a file can be: shorten it"),
+        ({"distill__learning_rate": 1e300}, "distill.learning_rate must be at most 1.0, not 1e+300"),
+        ({"distill__learning_rate": 1e-300}, "distill.learning_rate must be at least 1e-10, not 1e-300"),
+        ({"distill__by_method": {"sft": {"learning_rate": 9.0}}}, "distill.by_method.sft.learning_rate must be at most 1"),
+        ({"distill__lora": {**LORA, "dropout": 1.0}}, "distill.lora.dropout must be at most 0.9, not 1.0"),
+        ({"distill__lora": {**LORA, "target_modules": []}}, "distill.lora.target_modules is an empty list: write all-linear"),
+        ({"distill__lora": {**LORA, "target_modules": [""]}}, "distill.lora.target_modules.0 is empty"),
+        ({"distill__lora": {**LORA, "target_modules": "("}}, "distill.lora.target_modules is no regular expression"),
+        ({"debate__rounds": 10**9}, "debate.rounds must be at most 100, not 1000000000"),
+        ({"debate__temperature": 1e-300}, "debate.temperature must be at least 0.01"),
+        ({"stats__resamples": 10**12}, "stats.resamples must be at most 10,000,000"),
+        ({"engine": {**VLLM, "max_model_len": 112}}, "engine.max_model_len (112) leaves no room for a prompt beside a reply"),
+        ({"judges__verifier": {**MODEL, "engine": {**VLLM, "max_model_len": 8}}}, "judges.verifier.engine.max_model_len (8)"),
+        ({"study__axes": {"distill.learning_rate": [2.0]}}, "study.axes.distill.learning_rate = 2.0: distill.learning_rate"),
+        ({"axes": {"debate.rounds": 500}}, "axes.debate.rounds = 500: debate.rounds must be at most 100"),
+    ],
+)  # fmt: skip
+def test_what_would_fail_later_or_mean_nothing(changes, sentence):
+    message = message_for(**changes)
+    assert message.startswith(f"x.yaml: {sentence}") and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http:///v1", "http://:8000/v1", "http://h:99999/v1", "http://h:x/v1", "http://[::1/v1", "http://h/v1#a", "https://",
+     "ftp://h/v1", "h:8000/v1", "http://é/v1", "http://user:secret@h/v1", "http://h/v1?key=secret"],
+)  # fmt: skip
+def test_an_address_without_a_server_is_refused_and_not_shown(url):
+    message = message_for(engine={**SERVER, "base_url": url})
+    assert message.startswith(
+        "x.yaml: engine.base_url must be the address of a server, such as http://localhost:8000/v1"
+    )
+    assert url not in message and "secret" not in message
+
+
+@pytest.mark.parametrize(
+    "url", ["http://h", "https://h.example:8000/v1/", "http://127.0.0.1:1/v1", "http://[::1]:80/v1"]
+)
+def test_an_address_of_a_server(url):
+    assert checked(engine={**SERVER, "base_url": url}).engine.base_url == url
+
+
+def test_a_method_of_the_server_is_no_address():
+    url = "http://h/v1/chat/completions"
+    assert "engine.base_url must end before the name of a method" in message_for(engine={**SERVER, "base_url": url})
+
+
+KEY = "sk-" + "aB3" * 12
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"engine": {**SERVER, "api_key_env": KEY}},
+        {"engine": {**SERVER, "api_key_env": KEY.replace("-", "_")}},
+        {"engine": {**SERVER, "api_key_env": [KEY]}},
+        {"engine": {**SERVER, "api_key": KEY}},
+        {"engine": [{**SERVER, "api_key": KEY}]},
+        {"engine": f"openai {KEY}"},
+        {"engine": {**SERVER, KEY: 1}},
+        {"judges__verifier": {**MODEL, "engine": {**SERVER, "retries": KEY}}},
+        {"judges__verifier": {**MODEL, "engine": {**SERVER, "base_url": f"http://{KEY}@h/v1"}}},
+        {"study__axes": {"engine.base_url": [f"http://h/v1?key={KEY}"]}},
+        {"study__axes": {"engine.dtype": [KEY, KEY]}},
+        {KEY: 1},
+    ],
+)
+def test_keys_of_servers_are_never_shown(changes):
+    message = message_for(**changes)
+    assert "aB3aB3" not in message, message
+
+
+@pytest.mark.parametrize(
+    "value", ["x" * 10_000, ["x"] * 10_000, {f"k{n}": n for n in range(1000)}, 10**5000, [[[1]]]],
+    ids=["text", "list", "mapping", "number", "nested"],
+)  # fmt: skip
+@pytest.mark.parametrize("key", ["debate__layout", "debate__rounds", "study__seeds", "study__axes", "engine", "method"])
+def test_values_are_shortened(key, value):
+    lines = message_for(**{key: value}).splitlines()
+    assert len(lines) <= 21 and all(len(line) < 1_200 for line in lines)
 
 
 @pytest.mark.parametrize("key", ["distill__learning_rate", "debate__temperature", "distill__weight_decay"])
@@ -228,7 +335,7 @@ def test_missing_file(tmp_path, monkeypatch):
         (b"a: b: c", "is not YAML"),
         (b"- study\n- sizes\n", "not list"),
         (b"", "not NoneType"),
-        (b"\xff\xfe\x00", "x.yaml"),
+        (b"\xff\xfe\x00", "x.yaml, line 1: byte 1 is not UTF-8: save the file as UTF-8"),
     ],
 )
 def test_files_that_are_not_params(tmp_path, text, sentence):

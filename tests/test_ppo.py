@@ -82,6 +82,13 @@ def test_the_clipped_value_loss_by_hand():
     )  # the clipped one no longer moves
 
 
+def test_the_critic_has_a_rate_of_its_own(networks, tmp_path):
+    trainer = trainer_of(networks["qwen3"], tmp_path, but(RL, learning_rate=3e-5), ppo.PpoTrainer, step_ends=ends)
+    policy, critic = trainer.optimizer.param_groups
+    assert (policy["lr"], critic["lr"]) == (3e-5, ppo.CRITIC_RATE) and len(critic["params"]) == 2
+    assert policy["weight_decay"] == critic["weight_decay"] == 0.0
+
+
 # Eq. 8-9
 
 

@@ -153,13 +153,17 @@ ITEMS = [
 LOGITS = torch.tensor([[0.3, -0.2, 9.0], [1.1, 9.0, 9.0], [-0.4, 9.0, 9.0], [0.6, -1.5, 2.0]])
 
 
-def test_the_loss_of_a_batch_by_hand():
+@pytest.mark.parametrize(("score", "tau"), [("sigmoid", 0.1), ("sigmoid", 0.7), ("logit", 0.7)])
+def test_the_loss_of_a_batch_by_hand(score, tau):
+    f = sigmoid if score == "sigmoid" else float
+
     def eq7(x, *others):
-        return -log(exp(sigmoid(x) / 0.1) / sum(exp(sigmoid(y) / 0.1) for y in (x, *others)))
+        return -log(exp(f(x) / tau) / sum(exp(f(y) / tau) for y in (x, *others)))
 
     def bce(x, label):
         return -label * log(sigmoid(x)) - (1 - label) * log(1 - sigmoid(x))
 
+    config = but(CONFIG, score=score, tau=tau)
     expected_contrastive = (eq7(-0.2, 1.1) + eq7(0.6, -0.4, 2.0) + eq7(-1.5, -0.4)) / 3
     expected_ce = (bce(0.3, 1) + bce(1.1, 0) + bce(-0.4, 0.25) + bce(0.6, 1) + bce(-1.5, 0)) / 5
     for loss, expected in (
@@ -167,9 +171,9 @@ def test_the_loss_of_a_batch_by_hand():
         ("ce", expected_ce),
         ("ce+contrastive", expected_ce + 0.5 * expected_contrastive),
     ):
-        assert batch_loss(LOGITS, ITEMS, but(CONFIG, loss=loss)).item() == pytest.approx(expected, rel=1e-5), loss
+        assert batch_loss(LOGITS, ITEMS, but(config, loss=loss)).item() == pytest.approx(expected, rel=1e-5), loss
     without_pairs = Item("r", (((1,), (0,)),), ((1.0,),), ())
-    assert batch_loss(LOGITS[:1], [without_pairs], but(CONFIG, loss="ce+contrastive")).item() == pytest.approx(
+    assert batch_loss(LOGITS[:1], [without_pairs], but(config, loss="ce+contrastive")).item() == pytest.approx(
         bce(0.3, 1), rel=1e-5
     )
 
@@ -370,6 +374,14 @@ def test_traces_that_do_not_fit_are_left_out_and_counted(model):
     assert len(items) == 11 and len(items[0].rows) == 3
 
 
+def test_the_params_limit_traces_and_negatives(model):
+    longest = max(len(row.ids) for item in prm_data.items(table(), PROMPTS, model, CONFIG, 0)[0] for row in item.rows)
+    counts = prm_data.items(table(), PROMPTS, model, but(CONFIG, max_length=longest - 1), 0)[1]
+    assert counts["traces left out: longer than max_length"] > 0
+    few, _ = prm_data.items(table(), PROMPTS, model, but(CONFIG, negatives=1), 0)
+    assert {len(pair.negatives) for item in few for pair in item.pairs} == {1}
+
+
 # Training
 
 
@@ -431,6 +443,38 @@ def test_stage_one_trains_exactly_its_parameters(networks, items, tmp_path, name
     assert "network.model.layers.0.mlp.up_proj.weight" in {
         k for k in before if not torch.equal(before[k], weights(tmp_path / "two")[k])
     }
+
+
+def test_each_stage_has_its_own_parameters_and_a_rate_of_its_own_that_falls_to_zero(
+    networks, items, tmp_path, monkeypatch
+):
+    seen = []
+    step = torch.optim.AdamW.step
+
+    def recorded(self, *args, **kwargs):
+        [group] = self.param_groups
+        seen.append((len(group["params"]), group["lr"], group["weight_decay"]))
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", recorded)
+    stages = {"stage1_epochs": 2, "stage1_learning_rate": 1e-2, "stage2_epochs": 3, "stage2_learning_rate": 1e-3}
+    prm.train(networks["qwen3"], items[:6], tmp_path / "prm", {}, but(CONFIG, **stages), 0, quiet)
+    untrained = prm_model.make(networks["qwen3"], 0)
+    expected = [(1, 1e-2 * (1 - n / 4)) for n in range(4)] + [(2, 1e-3 * (1 - n / 6)) for n in range(6)]
+    assert [rate for _, rate, _ in seen] == pytest.approx([rate for _, rate in expected])
+    assert [n for n, _, _ in seen] == [len(prm.trained_names(untrained, stage)) for stage, _ in expected]
+    assert {decay for *_, decay in seen} == {0.0}
+
+
+def test_the_order_of_the_problems_depends_on_the_seed_and_the_epoch(networks, items, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(prm, "batch_loss", lambda logits, batch, _: seen.append(batch[0].problem) or logits.sum() * 0)
+    config = but(CONFIG, batch=1, stage2_epochs=0)
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        prm.train(networks["qwen3"], items[:6], tmp_path / name, {}, config, seed, quiet)
+    epochs = [seen[start : start + 6] for start in range(0, 36, 6)]
+    assert epochs[:2] == epochs[2:4] and len({tuple(epoch) for epoch in epochs}) == 4
+    assert all(sorted(epoch) == sorted(item.problem for item in items[:6]) for epoch in epochs)
 
 
 def test_an_interrupted_training_ends_with_the_same_weights_and_log(whole, networks, items, tmp_path):
@@ -515,6 +559,25 @@ def test_the_stage(networks, tmp_path, monkeypatch):
             run(**changes)
     with pytest.raises(ModelError):
         run(base="zoo/nobody")
+
+
+def test_the_stage_passes_its_seed_and_its_params_on(networks, tmp_path, monkeypatch):
+    seen = []
+
+    def items(steps, prompts, model, config, seed):
+        seen.append((model.card["seed"], config, seed))
+        return ["an item"], {}
+
+    def train(base, items, out, about, config, seed, progress):
+        seen.append((base, items, config, seed))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prm_data, "items", items)
+    monkeypatch.setattr(prm, "train", train)
+    shared = {"base": networks["qwen3"], "task": "mini_gsm", "split": "train", "n": 12, "config": CONFIG}
+    with pytest.raises(KeyboardInterrupt):
+        prm.run(tmp_path / "prm", table(), steps_id="x", seed=5, **shared)
+    assert seen == [(5, CONFIG, 5), (networks["qwen3"], ["an item"], CONFIG, 5)]
 
 
 def test_invalid_params_are_refused():

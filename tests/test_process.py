@@ -263,6 +263,12 @@ def test_an_oracle_is_usable_and_a_blind_scorer_is_not(examined):
     assert "above 0.85 is required" in criteria.failed(bad)[0]
 
 
+def test_the_interval_of_what_a_reward_model_adds_is_of_the_level_that_is_given(examined):
+    pair = {criteria.REWARD_MODEL: examined["oracle"], "blind": examined["blind"]}
+    decided = [criteria.decide(pair, level).set_index("measure").loc["adds to blind"] for level in (0.5, 0.99)]
+    assert decided[1].low < decided[0].low and decided[1].high > decided[0].high
+
+
 def test_what_a_criterion_requires():
     assert criteria.required("errors that lower the score", 0.5) == pytest.approx(0.85)
     assert criteria.required("best of N - vote", -0.2) == 0.0  # a vote is no chance level

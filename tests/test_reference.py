@@ -6,11 +6,11 @@ import math
 import pandas as pd
 import pytest
 
-from agentark import cli, params, store
+from agentark import cli, params, plan, store
 from agentark.cells import COORDINATES, Files, fill_coordinates
 from agentark.graph import graph
 from agentark.models import load
-from agentark.report import collect, debating
+from agentark.report import collect, cost, debating
 
 REFERENCES = store.ROOT / "results" / "reference"
 
@@ -52,6 +52,14 @@ def test_the_value_of_debates_on_dev_follows_from_their_logs(reference):
     pd.testing.assert_frame_equal(
         table.assign(verdict=table.verdict.replace("", None)), written, check_dtype=False, rtol=1e-9
     )
+
+
+@pytest.mark.parametrize("study", sorted(path.parent.name for path in REFERENCES.glob("*/cost.csv")))
+def test_costs_follow_from_the_rows_and_the_manifests(study):
+    files, (config, _) = Files(REFERENCES / study), params.load(store.ROOT / "params" / f"{study}.yaml")
+    _, stages, answers = cost.tables(files, plan.billions, config.stats.level)
+    for name, table in (("cost", stages), ("cost_per_answer", answers)):
+        pd.testing.assert_frame_equal(table, committed(files, name), check_dtype=False, rtol=1e-9)
 
 
 def test_the_columns_that_others_read(reference):

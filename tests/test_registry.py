@@ -13,7 +13,7 @@ from huggingface_hub import errors
 
 from agentark import params
 from agentark.assets import AssetError
-from agentark.models import load, names, registry, smollm2
+from agentark.models import coder, load, names, registry, smollm2
 from agentark.models.load import ModelError
 from agentark.models.registry import MODELS, Model
 
@@ -90,6 +90,20 @@ SIZES = {
             "out_hidden_size": 2048,
         },
     },
+    "Qwen2.5-Coder-0.5B-Instruct": {
+        "hidden_size": 896,
+        "intermediate_size": 4864,
+        "num_attention_heads": 14,
+        "vocab_size": 151936,
+        "tie_word_embeddings": True,
+    },
+    "Qwen2.5-Coder-1.5B-Instruct": {
+        "hidden_size": 1536,
+        "intermediate_size": 8960,
+        "num_attention_heads": 12,
+        "vocab_size": 151936,
+        "tie_word_embeddings": True,
+    },
     "smollm2-135m": {
         "hidden_size": 576,
         "intermediate_size": 1536,
@@ -116,7 +130,7 @@ def sentence(raised) -> str:
 # ---- the records
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: f"{model.source}:{model.name}")
+@pytest.mark.parametrize("model", (*MODELS, *coder.MODELS), ids=lambda model: f"{model.source}:{model.name}")
 def test_records(model):
     assert re.fullmatch("[0-9a-f]{40}", model.revision) or model.revision == "main"
     assert model.roles and set(model.roles) <= {"teacher", "student", "verifier", "judge", "prm"} and model.licence
@@ -192,6 +206,7 @@ def test_memory_by_hand():
         ("gemma-7b-it", "google/gemma-7b-it"),
         ("HuggingFaceTB/SmolLM2-135M-Instruct",) * 2,
         ("SmolLM2-135M-Instruct", "HuggingFaceTB/SmolLM2-135M-Instruct"),
+        ("Qwen2.5-Coder-0.5B-Instruct", "Qwen/Qwen2.5-Coder-0.5B-Instruct"),
         ("some/other", "some/other"),
     ],
 )

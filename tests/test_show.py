@@ -5,9 +5,14 @@ import json
 import pandas as pd
 import pytest
 
-from agentark import notebook, stats, store
-from agentark.cells import Files
+from agentark import notebook, params, stats, store
+from agentark.cells import Cell, Files
 from agentark.distill import prm
+from agentark.distill.artifacts import STUDENTS
+from agentark.evaluate.jobs import PREDICTIONS
+from agentark.graph import graph
+from agentark.graph.job import Job, Study
+from agentark.mas.jobs import DEBATES
 from agentark.report import collect, overview, scorecard, show
 from agentark.store import progress
 
@@ -57,6 +62,44 @@ def test_warnings_of_a_study_name_the_student(tmp_path):
         about = {"student": "zoo/s", "method": method, "train": "mini_gsm", "seed": 3}
         store.write_manifest(folder, about, 0.0)
     assert collect.training_warnings(Files(tmp_path)) == ["zoo/s, da on mini_gsm, seed 3: the loss did not fall"]
+
+
+def test_what_an_earlier_run_left_is_in_no_table(tmp_path, monkeypatch, capsys):
+    """Only files that the study makes are collected; those of other params in the same folder are named."""
+    prediction, examined = tmp_path / "predictions" / "rsft.parquet", tmp_path / "prms" / "new.csv"
+    checkpoint = tmp_path / "students" / "new"
+    outputs = (prediction, examined, store.manifest_path(checkpoint))
+    monkeypatch.setattr(graph, "all_jobs", lambda config, limit: [Job("08", {}, (), outputs, (), ())])
+    for path in (prediction, prediction.with_stem("sft"), examined, examined.with_stem("old")):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"student\n{path.stem}\n")
+    for folder in (checkpoint, checkpoint.with_name("old")):
+        folder.mkdir(parents=True)
+        (folder / "training.json").write_text(json.dumps({"warning": f"of the {folder.name} one"}))
+        about = {"student": "s", "method": "da", "train": "t", "seed": 0}
+        store.write_manifest(folder, about, 0.0)
+    rows = {"train": "t", "test": "t", "protocol": "debate"}
+    monkeypatch.setattr(collect, "graded", lambda path, files: pd.DataFrame([{"method": path.stem, **rows}]))
+    config = params.load(store.ROOT / "params" / "mini.yaml")[0]
+    files = graph.StudyFiles(tmp_path, study=Study(config))
+    assert list(collect.predictions(files, []).method) == ["rsft"]
+    assert list(collect.examinations(files).student) == ["new"]
+    assert collect.training_warnings(files) == ["s, da on t, seed 0: of the new one"]
+    assert "not make them: 1 in predictions (sft.parquet)" in capsys.readouterr().out
+    assert list(collect.predictions(Files(tmp_path), []).method) == ["rsft", "sft"]  # a reference has only its own
+
+
+def test_a_study_knows_its_files():
+    config = params.load(store.ROOT / "params" / "mini.yaml")[0]
+    run = notebook.Run(config, params.load(store.ROOT / "params" / "mini.yaml")[1])
+    assert isinstance(run.files, graph.StudyFiles) and run.files.root == run.study.files.root
+    cell = Cell("zoo/qwen3-32b", "zoo/qwen3-0.6b", "rsft", "mini_gsm", protocol="debate")
+    for method, expected in (("rsft", True), ("pad", False)):
+        own = cell.but(method=method)
+        answers = run.files.path(PREDICTIONS, own.but(test="mini_med", split="test"))
+        assert (answers in run.files.written) is expected
+        assert (store.manifest_path(run.files.path(STUDENTS, own)) in run.files.written) is expected
+    assert run.files.path(DEBATES, cell) in run.files.written
 
 
 def test_rewards_first_and_last():

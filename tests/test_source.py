@@ -12,10 +12,10 @@ from agentark.graph import source
 
 # Earlier rooms first: a module may import from its own room and from those before it (CONTRIBUTING.md).
 ORDER = (
-    *("params", "discovery", "stats", "assets", "store", "cells", "graph", "prompts", "pictures"),
+    *("params", "discovery", "stats", "assets", "store", "packages", "cells", "graph", "prompts", "pictures"),
     *("tasks", "models", "engines"),
     *("grade", "mas", "extract", "distill", "evaluate", "zoo", "report", "claims", "own_data", "plan"),
-    *("notebook", "papermill_engine", "cli"),
+    *("bring", "notebook", "papermill_engine", "cli"),
 )
 RANK = {room: rank for rank, room in enumerate(ORDER)}
 

@@ -27,9 +27,10 @@ def test_wilson_refuses(k, n, message):
         stats.wilson(k, n)
 
 
-def test_wilson_refuses_a_level():
+@pytest.mark.parametrize("level", [0, 1, 1.5, 95])
+def test_wilson_refuses_a_level(level):
     with pytest.raises(ValueError, match="level"):
-        stats.wilson(1, 2, level=95)
+        stats.wilson(1, 2, level=level)
 
 
 def discordant(only_a: int, only_b: int, same: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -49,7 +50,7 @@ def test_mcnemar_by_hand():
 @pytest.mark.parametrize("test", [stats.mcnemar_exact, stats.paired_bootstrap])
 @pytest.mark.parametrize(
     ("a", "b", "message"),
-    [([], [], "empty"), ([1, 0], [1], "length"), ([1, np.nan], [1, 0], "NaN"), ([[1]], [[1]], "flat")],
+    [([], [], "empty"), ([1, 0], [1], "length"), ([1, np.nan], [1, 0], "NaN"), ([[1]], [1], "flat")],
 )
 def test_paired_tests_refuse(test, a, b, message):
     with pytest.raises(ValueError, match=message):
@@ -91,6 +92,7 @@ def test_holm_of_three():
     assert stats.holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
     assert stats.holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
     assert stats.holm([0.2]) == pytest.approx([0.2])
+    assert stats.holm([0, 1]) == pytest.approx([0.0, 1.0])
 
 
 @pytest.mark.parametrize(
@@ -152,6 +154,14 @@ def test_verdict_needs_both():
     assert stats.verdict(-0.1, -0.18, -0.02, 0.01) == "worse"
     assert stats.verdict(0.1, -0.01, 0.21, 0.01) == "no difference detectable"
     assert stats.verdict(0.1, 0.02, 0.18, 0.01, alpha=0.001) == "no difference detectable"
+
+
+def test_verdict_at_the_limits():
+    """A p of exactly alpha is enough; an interval that touches 0 is not."""
+    assert stats.verdict(0.1, 0.02, 0.18, 0.05) == "better" and stats.verdict(-0.1, -0.18, -0.02, 0.05) == "worse"
+    for low, high in ((0.0, 0.2), (-0.2, 0.0), (-0.3, 0.5)):
+        assert stats.verdict((low + high) / 2, low, high, 0.01) == "no difference detectable"
+    assert stats.verdict(-0.1, -0.3, 0.1, 0.01) == stats.verdict(0, 0, 0, 1) == "no difference detectable"
 
 
 def test_verdict_is_never_better_above_alpha():

@@ -17,6 +17,7 @@ from agentark.tasks import (
     hotpotqa,
     hub,
     medmcqa,
+    medqa,
     mts_dialog,
     narrativeqa,
     pubmedqa,
@@ -43,13 +44,14 @@ EMBEDDED = [
     (pubmedqa.TASK, "dev", 500),
     (pubmedqa.TASK, "test", 500),
     (mts_dialog.TASK, "test", 100),
+    (medqa.TASK, "test", 1273),
 ]
 NAMES = [f"{task.name}-{split}" for task, split, _ in EMBEDDED]
 TASKS = {
     name: tasks.get(name)
     for name in (
         *("medmcqa", "medmcqa_embedded", "hotpotqa", "qasper", "qmsum"),
-        *("truthfulqa", "truthfulqa_embedded", "narrativeqa", "pubmedqa", "mts_dialog"),
+        *("truthfulqa", "truthfulqa_embedded", "narrativeqa", "pubmedqa", "mts_dialog", "medqa"),
     )
 }
 
@@ -199,7 +201,15 @@ def test_an_absent_wheel_is_reported_by_every_embedded_task(monkeypatch):
         raise assets.AssetError(f"the package {distribution} is not installed: {assets.INSTALL}")
 
     monkeypatch.setattr(assets, "data", absent)
-    cached = (medmcqa._embedded, medmcqa._split, truthfulqa._embedded, narrativeqa._all, pubmedqa._all, mts_dialog._all)
+    cached = (
+        medmcqa._embedded,
+        medmcqa._split,
+        truthfulqa._embedded,
+        narrativeqa._all,
+        pubmedqa._all,
+        mts_dialog._all,
+        medqa._all,
+    )
     for function in cached:
         function.cache_clear()
     for task, split, _ in EMBEDDED:

@@ -342,7 +342,8 @@ def test_sets_that_share_problems_are_known():
         for test, others in tests.items()
         if questions(train, "train", n) & others
     }
-    assert shared == {(train, test) for train in tasks.names() for test in tasks.get(train).shares_problems}
+    declared = {(train, test) for train in tasks.names() for test in tasks.get(train).shares_problems if test in tests}
+    assert shared == declared
 
 
 def test_a_student_is_not_tested_on_what_it_learned():

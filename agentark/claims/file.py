@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from agentark import params, store
-from agentark.params import ParamsError, Section, unknown
-from agentark.params.messages import sentences
+from agentark.params import ParamsError, Section, unknown, yaml_file
+from agentark.params.messages import located, shown
 
 PATH = store.ROOT / "params" / "claims.yaml"
 PRIMARY = 10  # the most comparisons that Holm's correction may have without costing too much power
@@ -88,7 +87,7 @@ class Claim(Section):
 class Change(Section):
     """A change of a comparison after the first commit of the file."""
 
-    date: datetime.date
+    date: Annotated[datetime.date, Field(strict=False)]  # a text in the file, as YAML's own dates may raise anything
     comparison: Text
     what: Text
     why: Text
@@ -108,17 +107,18 @@ class Claims(Section):
 
 def read(path: Path = PATH) -> Claims:
     """Read and check the claims.  Raises ParamsError with one sentence for each mistake in the file."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ParamsError(f"there are no claims, {path} is missing: state them before the results") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ParamsError(f"cannot read {path}: {' '.join(str(error).split())}") from None
+    if not path.exists():
+        raise ParamsError(f"there are no claims, {path} is missing: state them before the results")
+    content, lines = yaml_file.read(path)
     if not isinstance(content, dict) or set(content) != set(KEYS):
         found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise ParamsError(f"{path}: must have the keys {', '.join(KEYS)} and no others, not {found}")
     mistakes: list[str] = []
     places, listed, changed = content["cells"] or {}, content["claims"] or [], content["changes"] or []
+    for key, value, kind in (("cells", places, dict), ("claims", listed, list), ("changes", changed, list)):
+        if not isinstance(value, kind):
+            word = "mapping" if kind is dict else "list"
+            raise ParamsError(f"{path}, line {lines[(key,)]}: {key} must be a {word}, not {shown(value)!r}")
     cells = {str(name): _section(Place, cell, f"cell {name}", mistakes) for name, cell in places.items()}
     claims = [_claim(claim, number, mistakes) for number, claim in enumerate(listed, 1)]
     changes = [_section(Change, change, f"change {number}", mistakes) for number, change in enumerate(changed, 1)]
@@ -133,7 +133,9 @@ def read(path: Path = PATH) -> Claims:
 def _section(kind: type[Section], values: Any, where: str, mistakes: list[str]) -> Any:
     """A section, or None with its mistakes added to `mistakes`."""
     if not isinstance(values, dict):
-        mistakes.append(f"{where}: must be a mapping with the keys {', '.join(kind.model_fields)}, not {values!r}")
+        mistakes.append(
+            f"{where}: must be a mapping with the keys {', '.join(kind.model_fields)}, not {shown(values)!r}"
+        )
         return None
     for key in values:
         if key not in kind.model_fields:
@@ -141,7 +143,7 @@ def _section(kind: type[Section], values: Any, where: str, mistakes: list[str]) 
     try:
         return kind.model_validate({key: value for key, value in values.items() if key in kind.model_fields})
     except ValidationError as error:
-        mistakes += [f"{where}: {sentence}" for sentence in sentences(error, kind)]
+        mistakes += [f"{where}: {sentence}" for _, sentence in located(error, kind)]
         return None
 
 

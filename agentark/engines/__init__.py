@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from agentark import params
 
@@ -36,16 +36,17 @@ class Completion:
 
     `finish` is "stop" (the model ended it), "length" (max_new_tokens cut it off), or another reason that a server
     reports (content_filter).  Of the `tokens_in` of the prompt, `tokens_cached` were not computed for this reply but
-    shared with another.  `logprobs`, in nats and of the model's own distribution (temperature 1), belong to
-    `token_ids`, which are empty if a server does not report them.
+    shared with another; `tokens_in` and `tokens_out` are None if a server does not count them.  `logprobs`, in nats and
+    of the model's own distribution (temperature 1), belong to `token_ids`, which are empty if a server does not report
+    them.
     """
 
     text: str
     token_ids: tuple[int, ...]
     finish: str
-    tokens_in: int
+    tokens_in: int | None
     tokens_cached: int
-    tokens_out: int
+    tokens_out: int | None
     logprobs: tuple[float, ...] | None = None
 
 
@@ -109,3 +110,25 @@ def make(model: str, config: params.Engine) -> Engine:
     from .transformers_engine import TransformersEngine
 
     return TransformersEngine(model, config)
+
+
+def check_served(models: Iterable[tuple[str, params.Engine]]) -> None:
+    """Raises EngineError if a server cannot be reached or does not have a model: before hours of debate, not after."""
+    for model, config in models:
+        make(model, config)
+
+
+def revision(model: str, config: params.Engine) -> str:
+    """What identifies a network's weights in a manifest (see `models.load.revision`): of a served one, its name."""
+    from agentark.models import load
+
+    return model if config.serves else load.revision(model)
+
+
+def notes(model: str, config: params.Engine) -> dict[str, Any]:
+    """What the manifest of generated texts says besides `config`: the parameters that a server of `model` refused."""
+    if not config.serves:
+        return {}
+    from . import openai_engine
+
+    return openai_engine.notes(model, config)

@@ -5,6 +5,8 @@ They are read from existing logs, as the same per-item rows as the answers of a 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -31,7 +33,7 @@ def _by_agent(rows: Rows) -> Rows:
 
 def _item(rows: Rows, answering: dict[str, Any] | None, columns: dict) -> dict:
     """One item's row: answer and grade of the `answering` row (None: nobody answered), and the cost of all `rows`."""
-    first, costs = rows[0], {name: int(sum(row[name] for row in rows)) for name in COUNTED}
+    first, costs = rows[0], {name: _sum(row[name] for row in rows) for name in COUNTED}
     answer, text, right, score = None, "", False, 0.0
     if answering is not None:
         answer = _answer(answering)
@@ -41,7 +43,13 @@ def _item(rows: Rows, answering: dict[str, Any] | None, columns: dict) -> dict:
     item |= {"answer_strict": answer, "answer_flexible": answer, "gold": first["gold"]}
     item |= {"correct_strict": right, "correct_flexible": right, "score": score, **costs}
     item |= {"finish": "length" if all(row["finish"] == "length" for row in rows) else "stop", **columns}
-    return item | {"calls": sum(row["tokens_in"] > 0 for row in rows)}
+    return item | {"calls": sum(row["tokens_in"] != 0 for row in rows)}
+
+
+def _sum(counts: Iterable[float]) -> float:
+    """The sum of tokens, NaN if a server did not count some."""
+    total = sum(counts)
+    return total if math.isnan(total) else int(total)
 
 
 def single(log: pd.DataFrame, task: str, columns: dict) -> pd.DataFrame:

@@ -11,6 +11,7 @@ not judge its students, because it would recognise its own preferences.
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -24,7 +25,6 @@ import pandas as pd
 from agentark import engines, params, prompts, store, tasks
 from agentark.extract import llm_choice
 from agentark.graph.source import source_hash
-from agentark.models.load import revision
 from agentark.params import Judge
 from agentark.store.progress import print_progress
 from agentark.tasks import Problem
@@ -126,8 +126,8 @@ def run(
     code = source_hash(f"{__name__}:run", *tasks.sources(task)["problems"])
     digest = store.digest([[*key, text] for key, text in solutions.items()])
     about: dict[str, Any] = {"stage": "judge", "source": code, "prompts": prompts.identity("judge"), "texts": digest}
-    about |= {"task": task, "split": split, "n": n, "seed": seed, "revision": revision(config.model)}
-    about |= {"judge": config.model_dump(), "engine": engine.identity()}
+    about |= {"task": task, "split": split, "n": n, "seed": seed, "revision": engines.revision(config.model, engine)}
+    about |= {"judge": config.identity(), "engine": engine.identity()}
     if store.is_done(path, about):
         return pd.read_parquet(path)
     started = time.time()
@@ -144,7 +144,11 @@ def run(
 
     rows = llm_choice.map_chunks(journal, "judge", keys, config, seed, score_chunk, progress)
     table = pd.DataFrame(rows, columns=COLUMNS).astype({"score": float})
-    store.finish(table, path, about, started, journal, unparsed=int((table.reason == "unparsed").sum()))
+    unread = table[table.reason == "unparsed"]
+    if len(unread):
+        found = f"{len(unread)} of {len(table)} scores of {config.model} could not be read"
+        print(f"{found}, such as {unread.reply.iloc[0][:200]!r}", file=sys.stderr)
+    store.finish(table, path, about, started, journal, unparsed=len(unread), **engines.notes(config.model, engine))
     return table
 
 

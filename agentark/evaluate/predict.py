@@ -14,9 +14,9 @@ from agentark import engines, params, store, tasks
 from agentark.engines import Sampling
 from agentark.graph.source import source_hash
 from agentark.mas import prompts
-from agentark.models.load import revision
 from agentark.store.progress import print_progress
 
+TOKENS = ["tokens_in", "tokens_out"]  # which not every server counts
 CHUNK = 256  # problems of a journaled chunk
 
 
@@ -42,7 +42,8 @@ def run(
     continues with its first unfinished chunk.
     """
     code = source_hash(f"{__name__}:run", *tasks.sources(task)["problems"])
-    about: dict[str, Any] = {"stage": "evaluate", "source": code, "model": columns, "revision": revision(model)}
+    about: dict[str, Any] = {"stage": "evaluate", "source": code, "model": columns}
+    about |= {"revision": engines.revision(model, engine)}
     about |= {"task": task, "split": split, "n": n, "samples": samples, "seed": seed}
     about |= {"evaluate": config.model_dump(), "engine": engine.identity()}
     if store.is_done(path, about):
@@ -70,7 +71,11 @@ def run(
             rows += journal.chunks[key]
             progress(f"{path.stem} {label}", index + 1, len(chunks))
     table = pd.DataFrame(rows).assign(**columns, calls=1)
-    store.finish(table, path, about, started, journal, truncated=int((table.finish == "length").sum()))
+    table[TOKENS] = table[TOKENS].apply(pd.to_numeric)  # None, for what a server did not count, is NaN
+    counts: dict[str, Any] = {"truncated": int((table.finish == "length").sum())}
+    counts |= {"filtered": int((table.finish == "content_filter").sum())}
+    counts |= {"unknown_usage": int(table[TOKENS].isna().any(axis=1).sum())}
+    store.finish(table, path, about, started, journal, **counts, **engines.notes(model, engine))
     return path
 
 

@@ -14,7 +14,6 @@ import pandas as pd
 from agentark import engines, params, store, tasks
 from agentark.cells import Cell
 from agentark.graph.source import source_hash
-from agentark.models import load
 
 from . import steps
 from .jobs import STEPS
@@ -40,8 +39,9 @@ def run(
     if overlapping:
         about["overlapping"] = sorted(overlapping)
     if by_rollout:
-        about |= {"rollouts": config.prm.rollouts, "debate": config.debate.model_dump()}
-        about |= {"engine": config.engine.identity(), "revision": load.revision(cell.teacher)}
+        about |= {"rollouts": config.prm.rollouts, "debate": config.debate.identity()}
+        engine = config.teacher_engine
+        about |= {"engine": engine.identity(), "revision": engines.revision(cell.teacher, engine)}
     if store.is_done(path, about):
         return pd.read_parquet(path)
     started = time.time()
@@ -54,7 +54,7 @@ def run(
 
 def completer(model: str, config: params.Params, seed: int) -> steps.Generate:
     """Return a function that completes half-written traces for `steps.rollout` by `model`, sampled as in the debate."""
-    engine = engines.make(model, config.engine)
+    engine = engines.make(model, config.teacher_engine)
     sampling = engines.Sampling(config.debate.temperature, config.debate.max_new_tokens, config.debate.top_p)
 
     def generate(chats: list, samples: int) -> list[list[str]]:

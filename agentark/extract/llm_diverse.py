@@ -20,7 +20,6 @@ import pandas as pd
 from agentark import engines, params, prompts, store, tasks
 from agentark.graph.source import source_hash
 from agentark.mas import prompts as debate_prompts
-from agentark.models.load import revision
 from agentark.store.progress import print_progress
 from agentark.tasks import Problem, Task
 
@@ -95,7 +94,9 @@ def run(
     """Select up to `max_traces` traces per problem for DA and, if `diversity` is "extract", distil them.
 
     traces: the correct final traces (problem, agent, text, kind); problems with fewer than two are left out (A.3).
-    log: the debate from which they come, with its `wording`.  A killed run resumes at its first unfinished chunk.
+    log: the debate from which they come, with its `wording`.  engine: that of the judge, and of a distiller without
+    one.  A killed run resumes at its first unfinished chunk.
+
     Returns, and writes to `path`, one row per selected trace: problem, agent, text, diversity_rank (0, 1, …; -1 for a
     dropped trace), reason (why it was dropped) and stopped (why the problem has no more traces).  Raises ValueError if
     `distiller` is missing or the traces come from other data.
@@ -105,12 +106,15 @@ def run(
     code = source_hash(f"{__name__}:run", *tasks.sources(task)["problems"])
     digest = store.digest(traces[["problem", "agent", "text", "kind"]].values.tolist())
     rewriter = distiller if diversity == "extract" else None
+    rewriter_engine = rewriter and rewriter.engine or engine
     about: dict[str, Any] = {"stage": "llm_diverse", "source": code, "log": log_id, "how": diversity, "traces": digest}
     about |= {"task": task, "split": split, "seed": seed, "wording": wording, "most": max_traces}
     about |= {"prompts": prompts.identity("diverse", "extract"), "engine": engine.identity()}
-    about |= {"judge": judge.model_dump(), "judge_revision": revision(judge.model)}
-    about |= {"distiller": rewriter and rewriter.model_dump()}
-    about |= {"distiller_revision": rewriter and revision(rewriter.model)}
+    about |= {"judge": judge.identity(), "judge_revision": engines.revision(judge.model, engine)}
+    about |= {"distiller": rewriter and rewriter.identity()}
+    about |= {"distiller_revision": rewriter and engines.revision(rewriter.model, rewriter_engine)}
+    if rewriter and rewriter.engine:
+        about["distiller_engine"] = rewriter_engine.identity()
     if store.is_done(path, about):
         return pd.read_parquet(path)
     started = time.time()
@@ -121,6 +125,8 @@ def run(
     groups = {problem: rows for problem, rows in traces.groupby("problem", sort=True) if len(rows) >= 2}
     journal = store.Journal(path.with_suffix(".journal"), about)
     load = cache(make_engine or (lambda model: engines.make(model, engine)))
+    shared = make_engine or rewriter_engine == engine
+    load_rewriter = load if shared else cache(lambda model: engines.make(model, rewriter_engine))
 
     def select_rows(ids: Sequence[str], chunk_seed: int) -> list[dict]:
         candidates = []
@@ -142,12 +148,12 @@ def run(
 
         def distil_rows(rows: Sequence[dict], chunk_seed: int) -> list[dict]:
             debates = [(problems[row["problem"]], turns[row["problem"], row["agent"]]) for row in rows]
-            distilled = distil(load(rewriter.model), grader, debates, rewriter, chunk_seed)
+            distilled = distil(load_rewriter(rewriter.model), grader, debates, rewriter, chunk_seed)
             return [{**row, **asdict(new)} for row, new in zip(rows, distilled, strict=True)]
 
         rows = _rank(llm_choice.map_chunks(journal, "extract", rows, rewriter, seed, distil_rows, progress))
     table = pd.DataFrame(rows, columns=COLUMNS)
-    store.finish(table, path, about, started, journal, **count(table))
+    store.finish(table, path, about, started, journal, **count(table), **engines.notes(judge.model, engine))
     return table
 
 

@@ -19,7 +19,6 @@ import pandas as pd
 
 from agentark import engines, params, prompts, store, tasks
 from agentark.graph.source import source_hash
-from agentark.models.load import revision
 from agentark.stats import agreement as raters
 from agentark.stats import wilson
 from agentark.store.progress import print_progress
@@ -78,8 +77,14 @@ def run(
     """
     code = source_hash(f"{__name__}:run", *tasks.sources(task)["problems"])
     about: dict[str, Any] = {"stage": "llm_verify", "source": code, "prompts": prompts.identity("verify")}
-    about |= {"revision": revision(config.model), "log": log_id, "task": task, "split": split, "seed": seed}
-    about |= {"model": config.model, "verifier": config.model_dump(), "engine": engine.identity()}
+    about |= {
+        "revision": engines.revision(config.model, engine),
+        "log": log_id,
+        "task": task,
+        "split": split,
+        "seed": seed,
+    }
+    about |= {"model": config.model, "verifier": config.identity(), "engine": engine.identity()}
     if store.is_done(path, about):
         return pd.read_parquet(path)
     started = time.time()
@@ -109,7 +114,8 @@ def run(
     table = pd.DataFrame(rows).astype({"symbolic": "boolean"})
     table["verified"] = table.verdict == "correct"
     unparsed = sum(row["verdict"] == "unparsed" for row in verdicts)
-    store.finish(table, path, about, started, journal, asked=len(answers), unparsed=unparsed)
+    store.finish(table, path, about, started, journal, asked=len(answers), unparsed=unparsed,
+                 **engines.notes(config.model, engine))  # fmt: skip
     return table
 
 

@@ -14,11 +14,10 @@ from typing import Any
 
 import pandas as pd
 
-from agentark import params, store
+from agentark import engines, params, store
 from agentark.cells import Cell
 from agentark.graph.source import source_hash
 from agentark.mas import prompts
-from agentark.models.load import revision
 
 from . import diverse, llm_diverse, llm_verify
 from .jobs import TRACES
@@ -89,8 +88,8 @@ def run(
     about |= {"extract": extract.model_dump(), "wording": wording}
     if overlapping:
         about["overlapping"] = sorted(overlapping)
-    if models := {name: judge for name, judge in judges.model_dump(exclude={"quality"}).items() if judge}:
-        revisions = {judge["model"]: revision(judge["model"]) for judge in models.values()}
+    if models := [[j.identity(), (j.engine or config.engine).identity()] for j in judges.named()]:
+        revisions = {j.model: engines.revision(j.model, j.engine or config.engine) for j in judges.named()}
         about |= {"judges": models, "revisions": revisions}
     counts_path = path.with_name(path.stem + "_counts.csv")
     if store.is_done(path, about) and store.is_done(counts_path, about):

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 from agentark import params, store
+from agentark.cells import Files
 from agentark.discovery import discover
 
 from . import source
@@ -68,6 +71,23 @@ def _ordered(unordered: list[Job]) -> list[Job]:
         raise GraphError(f"these jobs wait for one another: {' -> '.join(error.args[1])}") from None
 
 
+@dataclass(frozen=True)
+class StudyFiles(Files):
+    """The files of a study, which know those of its own runs from those that an earlier run left in its folder."""
+
+    study: Study = field(kw_only=True, hash=False)
+
+    @cached_property
+    def written(self) -> set[Path]:
+        """All files that the runs of the study write."""
+        return {path for job in all_jobs(self.study.base, self.study.limit) for path in job.outputs}
+
+
+def files(study: Study) -> StudyFiles:
+    """Return the files of a study."""
+    return StudyFiles(study.files.root, study.files.defaults, study=study)
+
+
 def notebook_path(name: str):
     """Return the file of a notebook."""
     return store.ROOT / "notebooks" / f"{name}.ipynb"
@@ -80,6 +100,11 @@ def notebook_code(name: str) -> tuple[str, ...]:
     return tuple("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
 
 
+def rule_name(job: Job) -> str:
+    """Return the name of a job's rule in the Snakefile."""
+    return "".join(character if character.isalnum() else "_" for character in job.name)
+
+
 def key(job: Job, limit: int, revision: Callable[[str], str]) -> str:
     """Return twelve hex digits for everything on which a job depends, besides its inputs.
 
@@ -87,8 +112,18 @@ def key(job: Job, limit: int, revision: Callable[[str], str]) -> str:
     """
     values = {name: job.params.value(name) for name in ("sizes", *job.sections)} if job.params else {}
     about = {"coordinates": job.coordinates, "limit": limit, "cells": notebook_code(job.notebook), "params": values}
-    weights = {model: revision(model) for model in job.models}
+    served = _served(job)
+    weights = {model: model if model in served else revision(model) for model in job.models}
     return store.digest({**about, "source": source.source_hash(*job.source), "weights": weights})
+
+
+def _served(job: Job) -> set[str]:
+    """Return the networks of a job that are on a server, under the server's names for them."""
+    if job.params is None:
+        return set()
+    study = job.params.study
+    teachers = study.teachers if job.params.teacher_engine.serves else []
+    return {*teachers, *(study.students if job.params.engine.serves else [])}
 
 
 def priorities(ordered: list[Job], minutes: Callable[[Job], float]) -> dict[str, int]:

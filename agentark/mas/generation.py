@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from agentark import engines, params, store, tasks
 from agentark.cells import Cell
 from agentark.graph.source import source_hash
-from agentark.models import load
 from agentark.store.progress import print_progress
 
 from .log import Logger
@@ -19,6 +18,8 @@ from .protocol import protocols
 
 if TYPE_CHECKING:
     import pandas as pd
+
+TOKENS = ["tokens_in", "tokens_out"]  # which not every server counts
 
 
 def run(
@@ -31,6 +32,8 @@ def run(
 ) -> pd.DataFrame:
     """Let the cell's teacher answer the first `n` problems of its split by its protocol, and write the log to `path`.
 
+    engine: that of the study; `config` may have another for the teacher.
+
     Returns the log, one row per completion: the cell's coordinates, problem, round (from 1), agent (from 1; 0 is the
     aggregator), text, answer (as the protocol read it), strict (whether it is on an answer line), finish, tokens_in,
     tokens_cached, tokens_out, and the problem's gold answer, template and held_out.  Finished rows are read; a killed
@@ -38,8 +41,10 @@ def run(
     """
     import pandas as pd
 
+    engine = config.engine or engine
     about = {"stage": "debate", "source": source_hash(f"{__name__}:run", *roots(cell)), "n": n, **cell.log_columns()}
-    about |= {"revision": load.revision(cell.teacher), "debate": config.model_dump(), "engine": engine.identity()}
+    about |= {"revision": engines.revision(cell.teacher, engine), "debate": config.identity()}
+    about |= {"engine": engine.identity()}
     if store.is_done(path, about):
         return pd.read_parquet(path)
     started, counts_before = time.time(), tasks.counts(cell.task)
@@ -52,7 +57,11 @@ def run(
     columns = ["problem", "gold", "template", "held_out"]
     gold = pd.DataFrame([(p.id, p.answer, p.template, p.held_out) for p in problems], columns=columns)
     table = rows.merge(gold, on="problem", validate="many_to_one").assign(**cell.log_columns())
+    table[TOKENS] = table[TOKENS].apply(pd.to_numeric)  # None, for what a server did not count, is NaN
     counts |= {"truncated": int((table.finish == "length").sum()), "unparsed": int(table.answer.isna().sum())}
+    counts |= {"filtered": int((table.finish == "content_filter").sum())}
+    counts |= {"unknown_usage": int(table[TOKENS].isna().any(axis=1).sum())}
+    counts |= engines.notes(cell.teacher, engine)
     store.finish(table, path, about, started, journal, **counts, **tasks.counts(cell.task, counts_before))
     return table
 

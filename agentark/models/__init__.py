@@ -1,1 +1,3 @@
 """Models: which network a name means, and how it is loaded."""
+
+from . import coder  # noqa: F401  (adds its models to the registry)

@@ -113,6 +113,19 @@ def load_tokenizer(name: str):
     return tokenizer
 
 
+def context(name: str) -> int:
+    """The number of tokens that a network can read and write together, of an adapter that of its base."""
+    from transformers import AutoConfig
+
+    path = folder(name, weights=False)
+    if (adapter := Path(path) / "adapter_config.json").exists() and not (Path(path) / "config.json").exists():
+        return context(json.loads(adapter.read_text())["base_model_name_or_path"] or "")
+    try:
+        return AutoConfig.from_pretrained(path).get_text_config().max_position_embeddings
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelError(f"the context of {name} cannot be read from {path}: {first_line(error)}") from error
+
+
 def check_template(name: str, tokenizer) -> None:
     """Raises ModelError if a chat template cannot render or loses a question, or changes it once it is answered."""
     from jinja2 import TemplateError

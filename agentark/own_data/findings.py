@@ -9,7 +9,7 @@ from functools import cached_property
 import pandas as pd
 import yaml
 
-from agentark import params, store, tasks
+from agentark import engines, params, store, tasks
 from agentark.cells import Cell, Files
 from agentark.distill.artifacts import STUDENTS
 from agentark.distill.method import methods
@@ -167,12 +167,19 @@ def data_counts(results: Results) -> pd.DataFrame:
     return pd.DataFrame({"data": counts.keys(), "n": counts.values()})
 
 
+def unused(results: Results) -> pd.DataFrame:
+    """Count the rows that are not used by reason, with the places of the first ones."""
+    data = results.data
+    rows = [(reason, n, data.first(reason)) for reason, n in data.dropped.items() if n]
+    return pd.DataFrame(rows, columns=["rows that are not used", "n", "first ones"])
+
+
 def provenance(results: Results) -> pd.DataFrame:
     """Return the networks, the data, the software and the machine of the training."""
     manifest = results.manifest
     values = {"method": results.method, "seed": results.seed}
     if results.log is not None:
-        values["teacher"] = f"{results.teacher} ({load.revision(results.teacher)})"
+        values["teacher"] = f"{results.teacher} ({engines.revision(results.teacher, results.config.teacher_engine)})"
     values |= {
         "student": f"{results.student} ({load.revision(results.student)})",
         **{f"sha256 of {name}": digest for name, digest in results.data.files.items()},
@@ -209,7 +216,11 @@ def licences(results: Results) -> pd.DataFrame:
         models["teacher"] = results.teacher
         judges = {role: getattr(results.config.judges, role) for role in ("verifier", "diversity", "distiller")}
         models |= {role: judge.model for role, judge in judges.items() if judge}
-    return pd.DataFrame([{"role": role, "model": name, "licence": licence(name)} for role, name in models.items()])
+    served = dict(results.config.served())
+    licences = {
+        name: "unknown: see the terms of its server" if name in served else licence(name) for name in models.values()
+    }
+    return pd.DataFrame([{"role": role, "model": name, "licence": licences[name]} for role, name in models.items()])
 
 
 def changed(results: Results) -> pd.DataFrame:

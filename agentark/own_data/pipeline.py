@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from agentark import params, store, tasks
+from agentark import engines, params, store, tasks
 from agentark.cells import Cell, Files
 from agentark.distill.artifacts import STUDENTS
 from agentark.distill.data import DistillError
@@ -34,9 +34,12 @@ from agentark.graph.source import source_hash
 from agentark.mas import generation
 from agentark.mas.jobs import DEBATES
 from agentark.models import load, registry
+from agentark.models.modules import check_targets
+from agentark.tasks import jsonl
 
 from . import findings
-from .data import Data, prepare
+from .data import Data, gather, leave_out, write_copy
+from .lengths import too_long
 from .publish import CARD, MODEL, REPORT, lock, publish
 
 METHODS = ("rsft", "da", "sft", "pad")
@@ -54,39 +57,48 @@ def default_params(teacher: str, student: str) -> Path:
 def run(
     config: params.Params,
     *,
-    train: Path,
+    train: str,
     teacher: str,
     student: str,
     out: Path,
     method: str = "rsft",
-    test: Path | None = None,
+    test: str | None = None,
     limit: int = 0,
     seed: int = 0,
 ) -> Path:
     """Train `student` by `method` on debates of `teacher` about the questions in `train`, in the folder `out`.
 
-    train, test: JSONL files (see `data.prepare` for the choice of held-out problems).  The arguments replace the
-    sections `study` and `sizes` of `config`.  `sft` learns the answers only and needs no debate.  Returns the folder of
-    the student.  Before any network is loaded, raises ParamsError for invalid files or params, ModelError for networks
-    that are not available, and StoreError for a folder that is not writable or in use by another run.
+    train, test: files or datasets (see `tasks.question_files.read`, and `data.gather` for the choice of held-out
+    problems); bad rows and those that are too long for the networks are left out and reported on stderr.  The arguments
+    replace the sections `study` and `sizes` of `config`.  `sft` learns the answers only and needs no debate.  Returns
+    the folder of the student.  Before the weights of a network are loaded, raises ParamsError for invalid files or
+    params, ModelError for networks that are not available, and StoreError for a folder that is not writable or in use
+    by another run.
     """
-    out, train, test = Path(out).resolve(), Path(train), Path(test) if test else None
-    teacher, student = map(full_name, (teacher, student))
+    out = Path(out).resolve()
+    student, teacher = full_name(student), teacher if config.teacher_engine.serves else full_name(teacher)
     if method not in METHODS:
         raise params.ParamsError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}")
-    if config.engine.name == "openai":
+    if config.engine.serves:
         reason = "engine.name = openai cannot run the new student, which no server has"
-        raise params.ParamsError(f"{reason}: set it to transformers or vllm")
+        raise params.ParamsError(f"{reason}: set it to transformers or vllm; a teacher on a server is debate.engine")
     if (out / CARD).exists() and not (out / "predictions").is_dir():
         raise store.StoreError(f"{out} has a {CARD} that this program did not write: choose another --out")
-    for judge in (config.judges.verifier, config.judges.diversity, config.judges.distiller):
-        if judge and (judge.engine or config.engine).name != "openai":
+    for judge in config.judges.named():
+        if not (judge.engine or config.engine).serves:
             load.check_name(judge.model)
-    data = prepare(train, test, out, limit, config.stats.level)
+    if config.distill.lora:
+        check_targets(student, config.distill.lora.target_modules)
+    questions = gather(train, test, limit, config.stats.level)
     if method == "pad":
-        _check_pad(data.sizes, config.rl, train)
-    cell = Cell(teacher, student, method, train=data.task, protocol="debate", seed=seed)
+        _check_pad(questions.sizes, config.rl, train)
     with lock(out):
+        debating = None if method == "sft" or config.teacher_engine.serves else teacher
+        leave_out(questions, too_long(jsonl.of(train), debating, student, config, method == "pad"), config.stats.level)
+        if method == "pad":
+            _check_pad(questions.sizes, config.rl, train)
+        data = write_copy(questions, out)
+        cell = Cell(teacher, student, method, train=data.task, protocol="debate", seed=seed)
         return _run_stages(Files(out), data, _with_study(config, data, cell), cell)
 
 
@@ -95,11 +107,13 @@ def _run_stages(files: Files, data: Data, config: params.Params, cell: Cell) -> 
     task, method = data.task, cell.method
     sizes = Sizes(data.sizes["train"], data.sizes["dev"], {task: data.sizes["test"]})
     student, checkpoint = cell.student, files.path(STUDENTS, cell)
-    used = f"{sizes.train} train, {sizes.dev} dev, {data.sizes['test']} held out"
-    print(f"{data.rows} rows: {used}, {sum(data.dropped.values())} not used", file=sys.stderr)
+    print(data.report(), file=sys.stderr)
     if not store.manifest_path(checkpoint).exists():
-        for name in dict.fromkeys((student,) if method == "sft" else (cell.teacher, student)):
+        teachers = [] if method == "sft" or config.teacher_engine.serves else [cell.teacher]
+        for name in dict.fromkeys((*teachers, student)):
             load.load_tokenizer(name)  # a network that is not available is reported before hours of debate
+        if method != "sft":
+            engines.check_served(config.served())
     overlapping = overlaps(task, sizes.train, sizes.tests, config.extract.decontaminate_words)
     if len(overlapping) == sizes.train:
         raise DistillError(
@@ -116,6 +130,7 @@ def _run_stages(files: Files, data: Data, config: params.Params, cell: Cell) -> 
         generation.run(debates, cell, sizes.train, config.debate, config.engine)
         log, log_id = grading.run(debates), grading.identity(debates)
         traces, counts = extraction.run(path, log, log_id, cell, config, overlapping)
+        _report_unread(counts, config.judges, path)
         _check_traces(counts, method)
         learned_from, inputs = (traces, store.identity(path)), [debates, path]
     rows = [students.untrained(files, config, cell, [student], sizes)]
@@ -167,13 +182,31 @@ def _with_study(config: params.Params, data: Data, cell: Cell) -> params.Params:
     return config.model_copy(update={"study": study, "sizes": sizes})
 
 
-def _check_pad(sizes: dict[str, int], rl: params.Rl, train: Path) -> None:
+def _check_pad(sizes: dict[str, int], rl: params.Rl, train: str) -> None:
     if not sizes["dev"]:
         reason = f"{train} has no dev rows, on which PAD measures the true accuracy"
         raise params.ParamsError(f'{reason}: give some rows the split "dev", or add rows without a split')
     if sizes["train"] < rl.prompts_per_step:
         few = f"{sizes['train']} training rows, fewer than rl.prompts_per_step = {rl.prompts_per_step}"
         raise params.ParamsError(f"{train} has {few}: add rows, or lower the value")
+
+
+def _report_unread(counts: dict[str, int], judges: params.Judges, traces: Path) -> None:
+    """Print how many verdicts and choices of judges could not be read, and raise DistillError if no verdict could."""
+    asked, unread = (counts.get(f"LLM verifier, different answers{what}", 0) for what in (" asked about", ": unparsed"))
+    if unread and judges.verifier:
+        verdicts = pd.read_parquet(traces.with_name(traces.stem + "_verdicts.parquet"))
+        reply = verdicts[verdicts.verdict == "unparsed"].reply.iloc[0]
+        found = f"{unread} of {asked} verdicts of the verifier {judges.verifier.model} could not be read"
+        advice = "set judges.verifier.constrained: true, raise its max_new_tokens, or choose another model"
+        sentence = f"{found}, and count as not verified (such as {reply[:200]!r}): {advice}"
+        if unread == asked:
+            raise DistillError(sentence)
+        print(sentence, file=sys.stderr)
+    unread = counts.get("LLM diversity judge, problems whose judge's reply could not be read", 0)
+    if unread and judges.diversity:
+        found = f"{unread} choices of the diversity judge {judges.diversity.model} could not be read"
+        print(f"{found}; these problems have fewer traces", file=sys.stderr)
 
 
 def _check_traces(counts: dict[str, int], method: str) -> None:
@@ -183,8 +216,11 @@ def _check_traces(counts: dict[str, int], method: str) -> None:
         dropped = ", ".join(f"{n} {reason}" for reason, n in reasons.items())
         lacks_pairs = method == "da" and counts["correct final traces (T)"]
         reason = "no problem has two right traces, which DA needs" if lacks_pairs else "no trace is right"
+        advice = "use a better teacher, easier questions or longer replies (debate.max_new_tokens)"
+        if unread := counts.get("LLM verifier, traces: unparsed", 0):
+            reason += f", and the verifier's verdict on {unread} traces could not be read"
+            advice = "first see that its verdicts can be read (judges.verifier)"
         raise DistillError(
             f"there is nothing to learn from the debate: {reason} ({counts['final traces']} traces of "
-            f"{counts['problems (Q)']} problems: {dropped}); use a better teacher, easier questions or longer replies "
-            "(debate.max_new_tokens)"
+            f"{counts['problems (Q)']} problems: {dropped}); {advice}"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import time
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agentark import store
+from agentark.store import locks
 
 from .card import card
 from .data import write
@@ -50,13 +50,10 @@ def _link(source: str, target: str) -> None:
 def lock(out: Path) -> Iterator[None]:
     """Lock a folder for this run.  Raises StoreError if another run holds the lock; the lock ends with its process."""
     try:
-        file = open(out / ".lock", "w")  # noqa: SIM115 (only opening it may fail here)
+        out.mkdir(parents=True, exist_ok=True)
+        (out / ".lock").touch()
     except OSError as error:
         raise store.StoreError(f"cannot write to {out} ({error.strerror}): choose another --out") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            reason = f"another agentark distill is running in {out}"
-            raise store.StoreError(f"{reason}: wait for it, or choose another --out") from None
+    busy = f"another agentark distill is running in {out}: wait for it, or choose another --out"
+    with locks.hold(out / ".lock", busy):
         yield

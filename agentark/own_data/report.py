@@ -27,6 +27,8 @@ def report(results: Results) -> str:
         + page.table(findings.changed(results)),
         "Data": page.table(findings.data_counts(results)),
     }
+    if any(data.dropped.values()):
+        parts["Data"] += page.table(findings.unused(results))
     if results.log is not None:
         questions = {p.id: p.question for p in tasks.problems(data.task, "train", data.sizes["train"])}
         rounds = group.rounds(results.log, data.task)[ROUNDS].round(3)

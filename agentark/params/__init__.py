@@ -8,7 +8,7 @@ checked here: other files declare them.
 
 from .base import ParamsError, Positive, Section, Share
 from .debate import Debate
-from .engine import Engine, best_dtype
+from .engine import Engine, best_dtype, keys_of
 from .evaluate import Evaluate, Stats
 from .extract import Extract, Judge, Judges, LanguageModel
 from .file import COORDINATES, SECTIONS, Coordinates, check, load
@@ -20,5 +20,5 @@ from .training import Distill, Lora, Prm, Rl
 __all__ = [
     "COORDINATES", "SECTIONS", "Coordinates", "Debate", "Distill", "Engine", "Evaluate", "Extract", "Judge", "Judges",
     "LanguageModel", "Lora", "Params", "ParamsError", "Positive", "Prm", "Rl", "Section", "Share", "Size", "Sizes",
-    "Stats", "Study", "best_dtype", "check", "load", "unknown",
+    "Stats", "Study", "best_dtype", "check", "keys_of", "load", "unknown",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -40,6 +40,10 @@ class LanguageModel(Section):
     chunk: Positive
     engine: Engine | None = None
 
+    def identity(self) -> dict[str, Any]:
+        """Return the keys that its replies depend on, for a manifest, which has the engine's beside them."""
+        return self.model_dump(exclude={"engine"})
+
 
 class Judge(LanguageModel):
     """A judge of reasoning (Section 4.4): it scores the solutions of `items` problems, each `repeats` times."""
@@ -58,3 +62,7 @@ class Judges(Section):
     diversity: LanguageModel | None
     distiller: LanguageModel | None
     quality: Judge | None
+
+    def named(self) -> list[LanguageModel]:
+        """Return those that take part in extraction: all but the judge of reasoning."""
+        return [model for model in (self.verifier, self.diversity, self.distiller) if model]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError
 
+from . import limits, yaml_file
 from .base import ParamsError, Section
-from .messages import sentences, unknown
-from .sections import Params
+from .messages import located, shortened, shown, unknown
+from .sections import Params, _axis_keys
 
 
 class Coordinates(Section):
@@ -20,7 +23,7 @@ class Coordinates(Section):
     the value of this run.
     """
 
-    limit: Annotated[int, Field(ge=0)] = 0
+    limit: Annotated[int, Field(ge=0, le=limits.WHOLE[1])] = 0
     inputs: Literal["run", "reference", "auto"] = "auto"
     teacher: str = ""
     student: str = ""
@@ -29,10 +32,11 @@ class Coordinates(Section):
     method: str = "base"
     split: Literal["train", "dev", "test"] = "train"
     protocol: str = "debate"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=limits.SEEDS)] = 0
     axes: dict[str, Any] = Field(default_factory=dict)
 
 
+SHOWN = 20  # mistakes in one message
 SECTIONS = tuple(Params.model_fields)
 COORDINATES = tuple(Coordinates.model_fields)
 
@@ -43,38 +47,84 @@ def load(path: str | Path) -> tuple[Params, Coordinates]:
     Raises ParamsError if the file is missing, is not a YAML mapping, or has an invalid key or value.
     """
     path = Path(path)
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         files = sorted(str(file) for file in Path("params").glob("*.yaml"))
-        raise ParamsError(f"no params file {path}; there are {', '.join(files) or 'none under params/'}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParamsError(f"cannot read {path}: {error}") from None
-    except yaml.YAMLError as error:
-        raise ParamsError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        raise ParamsError(f"no params file {path}; there are {', '.join(files) or 'none under params/'}")
+    config, lines = yaml_file.read(path)
     if not isinstance(config, dict):
         raise ParamsError(f"{path} must be a mapping of sections ({', '.join(SECTIONS)}), not {type(config).__name__}")
-    return check(config, str(path))
+    return check(config, str(path), lines)
 
 
-def check(config: dict[str, Any], source: str) -> tuple[Params, Coordinates]:
+def check(config: dict[str, Any], source: str, lines: yaml_file.Lines | None = None) -> tuple[Params, Coordinates]:
     """Check the configuration of a run, sections and coordinates in one mapping, and return them.
 
     Raises ParamsError, whose message has one line for each mistake and names `source`: the file, or another origin.
+    `lines` has the line of each value of a file, by the keys that lead to it.
     """
-    names = SECTIONS + COORDINATES
-    if mistakes := [unknown(key, names) for key in config if key not in names]:
-        raise _error(mistakes, source)
-    try:
-        sections = Params.model_validate({key: value for key, value in config.items() if key in SECTIONS})
+    lines, names = lines or {}, SECTIONS + COORDINATES
+    mistakes: list[yaml_file.Mistake]
+    if mistakes := [((key,), unknown(shown(key), names)) for key in config if key not in names]:
+        raise _error(mistakes, source, lines)
+    given = {key: value for key, value in config.items() if key in SECTIONS}
+    study = given.get("study")
+    axes = study.get("axes") if isinstance(study, dict) else None
+    plain = {**given, "study": {**study, "axes": {}}} if isinstance(study, dict) and isinstance(axes, dict) else given
+    try:  # each axis value by itself, below, so that its message is short and has a line
+        base = Params.model_validate(plain)
         coordinates = Coordinates.model_validate({key: value for key, value in config.items() if key in COORDINATES})
+    except ValidationError as error:
+        model = Params if error.title == Params.__name__ else Coordinates
+        raise _error(located(error, model), source, lines) from None
+    except UnicodeEncodeError:  # in a message of a validator
+        raise _error([((), "a text has half a character (a surrogate): replace it")], source, lines) from None
+    place = coordinates.model_dump(exclude={"axes"}, exclude_defaults=True)
+    mistakes = [*limits.impossible(base), *limits.unusable(place)]
+    for path, values in (axes or {}).items():
+        for index, value in enumerate(values if isinstance(values, list) else ()):
+            mistakes += _varied(base, {path: value}, ("study", "axes", path, index))
+    mistakes += _varied(base, coordinates.axes, ("axes",))
+    if mistakes:
+        raise _error(mistakes, source, lines)
+    try:
+        sections = Params.model_validate(given)
         sections.with_axes(coordinates.axes)
     except ValidationError as error:
-        raise _error(sentences(error, Params), source) from None
+        raise _error(located(error, Params), source, lines) from None
     except ParamsError as error:
-        raise _error([str(error)], source) from None
+        raise _error([((), shortened(str(error)))], source, lines) from None
     return sections, coordinates
 
 
-def _error(mistakes: list[str], source: str) -> ParamsError:
-    return ParamsError("\n".join(f"{source}: {mistake}" for mistake in mistakes))
+def _varied(base: Params, values: dict[str, Any], place: yaml_file.Place) -> list[yaml_file.Mistake]:
+    """Return what is wrong with the params that have these values of axes.
+
+    A path that cannot be an axis is not reported here; `Params` reports it.
+    """
+    if not values:
+        return []
+    config = base.model_dump()
+    try:
+        keys = _axis_keys(values, config)
+    except (ParamsError, AttributeError):  # AttributeError: a path that is not a text
+        return []
+    for path, value in values.items():
+        reduce(getitem, keys[path][:-1], config)[keys[path][-1]] = value
+    try:
+        mistakes = list(limits.impossible(Params.model_validate(config)))
+    except ValidationError as error:
+        mistakes = list(located(error, Params))
+    section = "study.axes" if place[0] == "study" else "axes"
+    where = ", ".join(f"{section}.{path} = {shown(value, path)!r}" for path, value in values.items())
+    return [(place, shortened(f"{where}: {sentence}")) for _, sentence in mistakes]
+
+
+def _error(mistakes: Iterable[yaml_file.Mistake], source: str, lines: yaml_file.Lines) -> ParamsError:
+    """Return the error for some mistakes: a line of text for each, with the line of the file, that of its key."""
+    texts = []
+    for place, sentence in mistakes:
+        line = next((lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines), None)
+        texts.append(f"{source}, line {line}: {sentence}" if line else f"{source}: {sentence}")
+    if len(texts) > SHOWN:
+        texts[SHOWN:] = [f"{source}: {len(texts) - SHOWN} more mistakes are not shown: correct these first"]
+    return ParamsError("\n".join(texts))

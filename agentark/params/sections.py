@@ -38,6 +38,19 @@ class Params(Section):
     evaluate: Evaluate
     stats: Stats
 
+    @property
+    def teacher_engine(self) -> Engine:
+        """The engine of the teacher in a debate: its own or that of the study."""
+        return self.debate.engine or self.engine
+
+    def served(self) -> list[tuple[str, Engine]]:
+        """Return the models that servers have to have, with their engines: teachers, students under test, judges."""
+        judges = [*self.judges.named(), *([self.judges.quality] if self.judges.quality else [])]
+        used = [(teacher, self.teacher_engine) for teacher in self.study.teachers]
+        used += [(student, self.engine) for student in self.study.students]
+        used += [(judge.model, judge.engine or self.engine) for judge in judges]
+        return [(model, engine) for model, engine in used if engine.serves]
+
     def value(self, path: str) -> Any:
         """Return the value at a dotted path: a section as a dict ("debate"), or a key below one ("debate.wording").
 

@@ -8,6 +8,10 @@ from .cost import cost, priorities
 from .memory import disk, memory
 from .progress import Progress
 from .rates import KINDS, Rates, billions, rates
+from .tables import beside_plan, paper_hours, planned, runs, tokens_beside_plan
 from .text import text
 
-__all__ = ["KINDS", "Progress", "Rates", "billions", "cost", "disk", "memory", "priorities", "rates", "text"]
+__all__ = [
+    "KINDS", "Progress", "Rates", "beside_plan", "billions", "cost", "disk", "memory", "paper_hours", "planned",
+    "priorities", "rates", "runs", "text", "tokens_beside_plan",
+]  # fmt: skip

@@ -22,8 +22,8 @@ class Cost:
     measured: bool
 
 
-def cost(job: Job, config: params.Params, limit: int, r: Rates) -> Cost:
-    """Return the cost of a notebook run: as the same run took in this study or its reference, or by the rates."""
+def expected(job: Job, config: params.Params, r: Rates) -> Cost:
+    """Return the cost of a notebook run by the rates."""
     work, engines = job.tokens(r), judges(config)
     tokens = {kind: sum(n for (k, _), n in work.items() if k == kind) for kind in KINDS}
     device, wall = 0.0, r.start_s
@@ -33,12 +33,18 @@ def cost(job: Job, config: params.Params, limit: int, r: Rates) -> Cost:
         generates = r.device == "GPU" and kind in ("generated", "revised", "read")
         wall += seconds / (devices(engines.get(model, config.engine)) if generates else 1)
     device += r.start_s if r.device == "core" or work else 0
+    return Cost(tokens, device, wall, False)
+
+
+def cost(job: Job, config: params.Params, limit: int, r: Rates) -> Cost:
+    """Return the cost of a notebook run: as the same run took in this study or its reference, or by the rates."""
+    by_rates = expected(job, config, r)
     for folder in (output_name(config.study.name, limit), f"reference/{config.study.name}" if not limit else ""):
         file = store.ROOT / "results" / folder / "benchmarks" / f"{job.name}.tsv"
         if folder and file.exists():
             took = float(next(csv.DictReader(file.open(), delimiter="\t"))["s"])
-            return Cost(tokens, device * took / wall, took, True)
-    return Cost(tokens, device, wall, False)
+            return Cost(by_rates.tokens, by_rates.device_s * took / by_rates.wall_s, took, True)
+    return by_rates
 
 
 def priorities(jobs: list[Job], config: params.Params, limit: int) -> dict[str, int]:

@@ -73,7 +73,7 @@ def disk(config: params.Params, tokens: float, r: Rates) -> dict[str, float]:
     imitating, rewarded = by_reward(config)
     size = sum(map(billions, s.students))
     scorers = size if config.prm.backbone == "student" else len(s.students) * billions(config.prm.backbone)
-    local = [name for name, engine in judges(config).items() if engine.name != "openai"]
+    local = [name for name, engine in judges(config).items() if not engine.serves]
     downloads = sum(2 * billions(m) for m in dict.fromkeys([*models(config), *local]) if load.on_hub(m))
     checkpoints = len(imitating) * size * weights * (0.05 if config.distill.lora else 1) + len(rewarded) * size * 4
     checkpoints += 2 * scorers * 4 if any(m.reward in ("prm", "shuffled") for m in rewarded) else 0

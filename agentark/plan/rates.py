@@ -5,6 +5,7 @@ Rates were measured on the machines of the mini and smollm2 tiers; those of GPUs
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import dataclass
@@ -70,9 +71,11 @@ GPU = Rates(
 
 
 def models(config: params.Params) -> list[str]:
-    """Return the networks that a study runs or trains, each once, without its judges."""
+    """Return the networks that a study runs or trains here, each once, without its judges."""
     backbone = [] if config.prm.backbone == "student" else [config.prm.backbone]
-    return list(dict.fromkeys([*config.study.teachers, *config.study.students, *backbone]))
+    served = dict(config.served())
+    used = [*config.study.teachers, *config.study.students, *backbone]
+    return list(dict.fromkeys(name for name in used if name not in served))
 
 
 def judges(config: params.Params) -> dict[str, params.Engine]:
@@ -88,6 +91,8 @@ def billions(name: str) -> float:
         return entry.parameters
     if name.startswith("zoo/"):
         return load.cards()[name]["parameters"] / 1e9
+    if (card := Path(name, "card.json")).is_file():
+        return json.loads(card.read_text())["parameters"] / 1e9
     if files := list(Path(name).glob("*.safetensors")):
         return sum(file.stat().st_size for file in files) / 4e9
     in_name = re.search(r"(\d+(?:\.\d+)?)b(?![a-z])", name, re.IGNORECASE)
@@ -96,7 +101,7 @@ def billions(name: str) -> float:
 
 def rates(config: params.Params) -> Rates:
     """Return the rates of a study's tier, by the size of its networks."""
-    largest = max(map(billions, models(config)))
+    largest = max(map(billions, models(config)), default=0.0)
     return MINI if largest < 0.02 else SMOLLM2 if largest < 0.2 else GPU
 
 

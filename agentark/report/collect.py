@@ -14,12 +14,25 @@ from agentark import store
 from agentark.cells import Cell, Files, fill_coordinates
 from agentark.evaluate import group
 from agentark.grade import grading
+from agentark.graph.graph import StudyFiles
 from agentark.mas.protocol import protocols
 from agentark.models.names import display_name
 
 from . import figures, tables
 
 Logs = list[tuple[Cell, pd.DataFrame]]
+
+
+def _written(files: Files, folder: str, pattern: str) -> list[Path]:
+    """The files of a folder that the study writes; others, which an earlier run with other params left, are printed."""
+    found = sorted((files.root / folder).glob(pattern))
+    if not isinstance(files, StudyFiles):  # a committed reference has no others
+        return found
+    own = [path for path in found if files.written & {path, store.manifest_path(path.parent)}]
+    if others := sorted({str(path.relative_to(files.root / folder).parts[0]) for path in set(found) - set(own)}):
+        names = f"{', '.join(others[:3])}{', …' if len(others) > 3 else ''}"
+        print(f"left out, since this study does not make them: {len(others)} in {folder} ({names})")
+    return own
 
 
 def graded(path: Path, files: Files) -> pd.DataFrame:
@@ -30,7 +43,7 @@ def graded(path: Path, files: Files) -> pd.DataFrame:
 def logs(files: Files, split: str | None = None) -> Logs:
     """Return each log of a study, or of one split of it: its cell and its graded rows."""
     cells_and_rows = []
-    for path in sorted((files.root / "debates").glob("*.parquet")):
+    for path in _written(files, "debates", "*.parquet"):
         about = _about(path)
         if split in (None, about["split"]):
             rows = graded(path, files)
@@ -52,7 +65,7 @@ def predictions(files: Files, found: Logs) -> pd.DataFrame:
     `found` are the study's logs.  A vote of independent samples uses, for each problem, as many as the debate of that
     problem had completions.  Raises ValueError if the study has no predictions.
     """
-    paths = sorted((files.root / "predictions").glob("*.parquet"))
+    paths = _written(files, "predictions", "*.parquet")
     if not paths:
         raise ValueError(f"there are no predictions under {files.root}: nothing to report")
     parts = [fill_coordinates(graded(path, files)) for path in paths]
@@ -60,7 +73,7 @@ def predictions(files: Files, found: Logs) -> pd.DataFrame:
         columns = {key: base[key].iloc[0] for key in tables.keys(base)} | {"method": "base_majority"}
         parts.append(group.base_majority(base, columns["test"], columns))
     tests = [(cell, log) for cell, log in found if cell.split == "test"]
-    debates = [(cell, log[log.tokens_in > 0]) for cell, log in tests if cell.protocol == "debate"]
+    debates = [(cell, log[log.tokens_in != 0]) for cell, log in tests if cell.protocol == "debate"]
     completions = {
         (cell.teacher, cell.task, cell.axes): log.groupby("problem").size().to_dict() for cell, log in debates
     }
@@ -103,7 +116,7 @@ def training_cost(files: Files) -> pd.DataFrame:
 
 def _trainings(files: Files, folder: str) -> Iterator[tuple[dict, dict]]:
     """The (student, method, task, seed) and training.json of each training in a folder."""
-    for path in sorted((files.root / folder).glob("*/training.json")):
+    for path in _written(files, folder, "*/training.json"):
         about = _about(path.parent)
         student, method = about.get("student", about.get("base")), about.get("method", "prm")
         if folder == "prms" and about["prm"]["shuffled_labels"]:
@@ -129,7 +142,7 @@ def examinations(files: Files) -> pd.DataFrame:
 
     Columns: those of `criteria.decide` with traces, teacher, student, task and seed; see also `scorecard.current`.
     """
-    parts = [pd.read_csv(path) for path in sorted((files.root / "prms").glob("*.csv"))]
+    parts = [pd.read_csv(path) for path in _written(files, "prms", "*.csv")]
     if parts:
         return pd.concat(parts, ignore_index=True)
     print(f"there are no reward models under {os.path.relpath(files.root, store.ROOT)}")

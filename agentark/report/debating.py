@@ -28,7 +28,7 @@ def answer_forms(found: Logs, split: str, resamples: int = 10_000, level: float 
         if debate is None or samples is None:
             continue
         teacher, task, axes = key
-        completions = debate[debate.tokens_in > 0].groupby("problem").size().to_dict()
+        completions = debate[debate.tokens_in != 0].groupby("problem").size().to_dict()
         against = _right(group.majority(samples, task, {}, completions))
         forms = {
             "one agent": _right(group.single(debate, task, {})),

@@ -13,6 +13,7 @@ from .methods import shown
 from .show import label
 
 NO_DIFFERENCE = "no difference detectable"
+NAMES = {"gflop": "GFLOP", "device_seconds": "seconds"}  # of costs, on an axis
 
 
 @looks
@@ -43,6 +44,32 @@ def heat_map(paired: pd.DataFrame, against: str = "base") -> Figure:
     axes.grid(visible=False)
     axes.set_title(f"difference to {label(against)} (points); * after Holm", fontweight="bold")
     figure.colorbar(image, ax=axes, shrink=0.8)
+    return figure
+
+
+@looks
+def accuracy_and_cost(table: pd.DataFrame, cost: str = "tokens", level: float = 0.95) -> Figure:
+    """Accuracy against the mean cost of an answer, on a logarithmic axis; one panel per test, one point per cell.
+
+    table: what `cost.per_right_answer` returns at `level`; cost: one of its costs.
+    """
+    rows = table[table.cost == cost]
+    tests = sorted(rows.test.unique())
+    figure = Figure(figsize=(2.6 + 3.4 * len(tests), 3.6), layout="constrained")
+    handles: dict = {}
+    for axes, test in zip(figure.subplots(1, len(tests), squeeze=False, sharey=True)[0], tests):
+        for r in rows[rows.test == test].itertuples():
+            look = {"color": shown()[r.method].colour, "zorder": 3} if r.method in shown() else {"color": "#332288"}
+            marker = shown()[r.method].marker if r.method in shown() else "h"
+            axes.vlines(r.per_answer, 100 * r.ci_low, 100 * r.ci_high, linewidth=1.4, **look)
+            dot = {"linestyle": "none", "markersize": 7, "markeredgecolor": "white", "markeredgewidth": 0.5}
+            [handles[label(r.method)]] = axes.plot(r.per_answer, 100 * r.accuracy, marker=marker, **dot, **look)
+        axes.set_xscale("log")
+        axes.set_title(test, fontweight="bold")
+        axes.set_xlabel(f"{NAMES.get(cost, cost)} of an answer")
+    figure.axes[0].set_ylabel("accuracy (%)")
+    figure.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=8)
+    caption(figure, f"line: {100 * level:g} % interval of the accuracy; upper left is better")
     return figure
 
 

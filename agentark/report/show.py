@@ -18,6 +18,7 @@ from .methods import shown
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
 
+NETWORKS = ["teacher", "student"]  # the columns of which `network` makes one name
 TRAINING = ("examples", "steps", "completion_tokens", "completions", "seconds")  # of training.json
 
 
@@ -73,6 +74,34 @@ def differences(paired: pd.DataFrame) -> pd.DataFrame:
         rows.append((*compared, f"{r.p:.2g}", f"{r.p_holm:.2g}", r.verdict))
     columns = ["network", "trained on", "tested on", "method", "against", "n", "difference (points) [95 %]"]
     return pd.DataFrame(rows, columns=[*columns, "p", "Holm p", "verdict"])
+
+
+def costs(table: pd.DataFrame) -> pd.DataFrame:
+    """`cost.per_right_answer` for reading: what a right answer costs by each measure, with its 95 % interval.
+
+    The last columns have the ratio to the teacher's debate on the `shared` problems: of tokens, and of GFLOP.
+    """
+    place, rows = [column for column in table.columns[: table.columns.get_loc("n")] if column not in NETWORKS], []
+    for _, cell in table.groupby([*NETWORKS, *place], sort=False):
+        first, by_cost = cell.iloc[0], {r.cost: r for r in cell.itertuples()}
+        row = {name: label(first[name]) if name == "method" else first[name] for name in place}
+        row |= {"network": network(first), "n": first.n}
+        row |= {"accuracy (%) [95 %]": interval(first.accuracy, first.ci_low, first.ci_high)}
+        row |= {name: _within(r.per_right, r.low, r.high) for name, r in by_cost.items()}
+        ratios = ((name, by_cost[name]) for name in ("tokens", "gflop"))
+        row |= {f"{name} / debate": _within(r.of_debate, r.of_low, r.of_high) for name, r in ratios}
+        rows.append(row | {"shared": first.shared})
+    columns = [*place, "network", "n", "accuracy (%) [95 %]"]
+    return pd.DataFrame(rows, columns=None if rows else columns).rename(columns={"device_seconds": "seconds"})
+
+
+def _within(value: float, low: float, high: float) -> str:
+    """A value with its interval, each with three digits; empty if there is none."""
+    return "" if pd.isna(value) else f"{_digits(value)} [{_digits(low)}, {_digits(high)}]"
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def rounds(table: pd.DataFrame) -> pd.DataFrame:

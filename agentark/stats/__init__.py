@@ -8,9 +8,11 @@ from .bootstrap import paired_bootstrap
 from .crossed import Crossed, crossed
 from .intervals import effective_size, mean_interval, t_interval, unpaired_difference, wilson
 from .paired import mcnemar_exact, paired_p, smallest_detectable, smallest_detectable_of
+from .ratios import ratio_of_means
 from .verdicts import holm, verdict
 
 __all__ = [
     "Crossed", "crossed", "effective_size", "holm", "mcnemar_exact", "mean_interval", "paired_bootstrap", "paired_p",
-    "smallest_detectable", "smallest_detectable_of", "t_interval", "unpaired_difference", "verdict", "wilson",
+    "ratio_of_means", "smallest_detectable", "smallest_detectable_of", "t_interval", "unpaired_difference", "verdict",
+    "wilson",
 ]  # fmt: skip

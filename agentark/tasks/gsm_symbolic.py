@@ -134,7 +134,7 @@ def problems(split: str, n: int) -> list[Problem]:
     return list(_problems(split, n))
 
 
-TASK = Task("gsm_symbolic", problems, answers.parse_number, answers.same, INSTRUCTION, mini.SIZES, measure="accuracy",
+TASK = Task("gsm_symbolic", problems, answers.parse_number, answers.equal, INSTRUCTION, mini.SIZES, measure="accuracy",
             licence="Apache-2.0", source="reasoning-gym 0.1.25 (PyPI), gsm_symbolic", dropped=DROPPED,
             compared=answers.COUNTS)  # fmt: skip
 TASKS = (TASK,)

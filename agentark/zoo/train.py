@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 
 import torch
-import yaml
 from transformers import (
     AttentionInterface,
     AttentionMaskInterface,
@@ -33,6 +32,7 @@ from agentark import engines, params, store
 from agentark.mas import prompts
 from agentark.models.load import auto_class
 from agentark.models.names import ZOO
+from agentark.params import yaml_file
 from agentark.store.files import replace
 from agentark.tasks import mini
 
@@ -287,7 +287,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("results/zoo"), help="the folder of checkpoints")
     parser.add_argument("--out", type=Path, default=ZOO, help="the folder of finished networks; default the package's")
     args = parser.parse_args()
-    config = yaml.safe_load(args.params.read_text())
+    try:
+        config = yaml_file.read(args.params)[0]
+    except params.ParamsError as error:
+        parser.error(str(error))
     common, zoo = config["common"], config["networks"]
     unknown = set(args.names) - set(zoo)
     if unknown:
