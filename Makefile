@@ -55,7 +55,7 @@ reproduce: params-exist $(STAMP) ## run the study params/TIER.yaml: every table 
 	@$(RUN) .venv/bin/python -m agentark.cli run $(PARAMS) --cores $(CORES)
 
 quick: $(STAMP) ## one student through debate, extraction, R-SFT and evaluation on a slice: about three minutes
-	@$(RUN) .venv/bin/python -m agentark.cli run params/quick.yaml --cores $(CORES)
+	@$(RUN) .venv/bin/python -m agentark.cli run params/quick.yaml --cores $(CORES) --until 08_main_results
 	@echo "The figure: figures/quick/fig2_right_by_method.png"
 
 lint: $(STAMP) ## ruff check, ruff format --check and mypy over the package
@@ -69,7 +69,7 @@ test: $(STAMP) ## pytest, then every notebook against its stored outputs; one pa
 	echo "Testing the package"; \
 	$(RUN) $(ONE_THREAD) .venv/bin/python -m pytest -n 2 tests || rc=1; \
 	echo "Testing the notebooks"; \
-	rm -rf results/mini-first* results/mini-pad-first*; \
+	rm -rf results/mini-first* results/mini-own-first*; \
 	$(RUN) $(ONE_THREAD) .venv/bin/python -m pytest -n 2 --dist loadfile --nbval notebooks --nbval-sanitize-with tests/nbval.cfg || rc=1; \
 	if [ $$rc = 0 ]; then echo "make test: passed"; else echo "make test: FAILED" >&2; fi; \
 	exit $$rc
@@ -95,7 +95,7 @@ mutants: $(STAMP) ## mutation tests of ROOM (distill, extract, mas or stats): th
 notebooks: $(STAMP) ## execute the committed notebooks again, in place, on their default slice
 	@echo "Executing the notebooks in place; look at the diff before you commit it"
 	@for notebook in notebooks/*.ipynb; do \
-	  rm -rf results/mini-first* results/mini-pad-first*; \
+	  rm -rf results/mini-first* results/mini-own-first*; \
 	  $(RUN) $(ONE_THREAD) .venv/bin/python -m nbconvert --to notebook --execute --inplace \
 	    --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False $$notebook || exit 1; \
 	done   # each alone: its outputs would mention what another one left of the same slice

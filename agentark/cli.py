@@ -27,6 +27,7 @@ from .store import faults, locks
 
 REFUSED = (params.ParamsError, graph.GraphError, store.StoreError, ModelError, EngineError, DistillError, AssetError)
 FORMER = "FORMER.txt"  # in the folder of a reference that the present code cannot reproduce: by what it was made
+MAIN_TABLE = "main_results.csv"  # what a report begins with
 AGAIN = "the same command continues from there"
 CONTINUE = f"finished chunks are kept; {AGAIN}"
 
@@ -114,7 +115,7 @@ def run(path: Path, cores: int, limit: int | None, teachers: list[str], more: li
             _unlock(path, limit, teachers)
             engines.check_served(config.served())
         todo = [job for job in jobs if pending & _outputs([job])]
-        progress = costs.Progress(todo, config, limit, cores)
+        progress = costs.Progress(todo, config, limit, cores, whole=not more)
         quiet = ["--quiet", "host", "progress", "reason", "rules", "--keep-incomplete", "--rerun-incomplete"]
         executor = [] if any(option.startswith("--executor") for option in more) else ["--cores", str(cores)]
         try:
@@ -131,9 +132,11 @@ def run(path: Path, cores: int, limit: int | None, teachers: list[str], more: li
     if dry:
         return 0
     left = _pending(path, limit, teachers, jobs) if more else set()
-    if left:  # of options such as --until; an earlier report would be one of other results
+    if left:  # of options such as --until
         runs = sum(bool(left & _outputs([job])) for job in jobs)
-        print(f"{path}: {runs} of {len(jobs)} notebook runs are still to be done; there is a report when all are")
+        print(f"{path}: {runs} of {len(jobs)} notebook runs are still to be done")
+    if any(Path(output).name == MAIN_TABLE for output in left):
+        print(f"There is a report when {MAIN_TABLE} is made")  # a present one would be of other results
     else:
         report(path, limit)
     return 0
@@ -177,7 +180,7 @@ def report(path: Path, limit: int | None) -> None:
     limit = coordinates.limit if limit is None else limit
     name = output_name(config.study.name, limit)
     folders = (name, f"reference/{config.study.name}")
-    ours, theirs = (store.ROOT / "results" / folder / "main_results.csv" for folder in folders)
+    ours, theirs = (store.ROOT / "results" / folder / MAIN_TABLE for folder in folders)
     if not ours.exists():
         if not theirs.exists():
             raise store.StoreError(f"there is no {ours}: run `agentark run {path}` first")

@@ -359,13 +359,26 @@ def started(monkeypatch) -> list[list[str]]:
     return commands
 
 
+def _of_notebooks(jobs, *names: str) -> set[str]:
+    """The outputs of the runs of some notebooks."""
+    return cli._outputs([job for job in jobs if job.notebook in names])
+
+
 @pytest.mark.parametrize("options", [["--until", "02_filtering"], ["--omit-from", "04_rsft"], ["results/mini/a.csv"]])
 def test_a_part_of_a_study_ends_without_a_report(started, monkeypatch, capsys, options):
     monkeypatch.setattr(cli, "report", lambda *_: pytest.fail("there is nothing to report yet"))
-    monkeypatch.setattr(cli, "_pending", lambda *arguments: cli._outputs(arguments[3][-2:]))
+    monkeypatch.setattr(cli, "_pending", lambda *arguments: _of_notebooks(arguments[3], "08_main_results", "20_audit"))
     assert cli.main(["run", str(MINI), *options]) == 0
-    assert "2 of " in (out := capsys.readouterr().out) and "still to be done; there is a report when all are" in out
+    out = capsys.readouterr().out
+    assert "2 of " in out and "still to be done\nThere is a report when main_results.csv is made" in out
     assert len(started) == 1
+
+
+def test_a_part_of_a_study_with_its_main_results_ends_with_a_report(started, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "report", lambda *_: print("the report"))
+    monkeypatch.setattr(cli, "_pending", lambda *arguments: _of_notebooks(arguments[3], "18_debate_on_dev", "20_audit"))
+    assert cli.main(["run", str(MINI), "--until", "08_main_results"]) == 0
+    assert "2 of " in (out := capsys.readouterr().out) and out.endswith("still to be done\nthe report\n")
 
 
 @pytest.mark.parametrize("option", ["--dry-run", "--dryrun", "-n", "-np"])

@@ -287,6 +287,15 @@ def followed(monkeypatch) -> tuple[progress.Progress, list[float]]:
     return progress.Progress([simple(name) for name in "abcd"], config(), 0, 2), clock
 
 
+def test_a_part_of_a_study_has_no_total(followed):
+    run, clock = followed
+    run.whole = False
+    run.line("12:00:00 start 00_start_here-a")
+    clock[0] += 120
+    line = run.line("12:02:00 done  00_start_here-a")
+    assert line.split() == ["12:02:00", "done", "1,", "2", "min", "elapsed", "00_start_here-a"]
+
+
 def test_a_line_says_done_elapsed_and_remaining(followed):
     run, clock = followed
     assert run.line("12:00:00 start 00_start_here-a").split() == ["12:00:00", "start", "00_start_here-a"]

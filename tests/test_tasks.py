@@ -315,6 +315,7 @@ def test_gsm_numbers():
     assert GSM.verify("Answer: -5", gsm("-5"))[1] and not GSM.verify("Answer: 5", gsm("-5"))[2]
     assert GSM.equal("12", "12.0") and GSM.equal("012", "12") and not GSM.equal("12", "x") and not GSM.equal("12", "")
     assert not GSM.equal("12", "nan") and not GSM.equal("12", "inf")
+    assert GSM.equal(str(2**53), f"{2**53}.0") and not GSM.equal(str(2**53), str(2**53 + 1))  # equal as floats
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -18,10 +18,12 @@ QUIET = ("Select jobs to execute", "Execute ", "Assuming unrestricted", "Buildin
 class Progress:
     """Follows the output of a run; expected times are those of the plan, scaled by how the finished runs compared."""
 
-    def __init__(self, jobs: list[Job], config: params.Params, limit: int, cores: int):
+    def __init__(self, jobs: list[Job], config: params.Params, limit: int, cores: int, whole: bool = True):
+        """`whole`: whether the command runs all of `jobs`; it may run a part of them, by an option such as --until."""
         r = rates(config)
         self.expected = {job.name: cost(job, config, limit, r).wall_s for job in jobs}
         self.cores, self.started, self.total, self.done = cores, time.monotonic(), len(jobs), 0
+        self.whole = whole
         self.begun: dict[str, float] = {}
         self.spent, self.planned = 0.0, 0.0  # seconds of the finished runs, measured and planned
 
@@ -38,8 +40,10 @@ class Progress:
         self.done += 1
         self.spent += now - self.begun.pop(name, now)
         self.planned += self.expected.pop(name, 0.0)
-        minutes = f"{(now - self.started) / 60:.0f} min elapsed, about {self.remaining(now) / 60:.0f} left"
-        return f"{clock} {f'done {self.done:>3}/{self.total}, {minutes}':<46} {name}"
+        count, minutes = f"done {self.done:>3}", f"{(now - self.started) / 60:.0f} min elapsed"
+        if self.whole:
+            count, minutes = f"{count}/{self.total}", f"{minutes}, about {self.remaining(now) / 60:.0f} left"
+        return f"{clock} {f'{count}, {minutes}':<46} {name}"
 
     def remaining(self, now: float) -> float:
         """The expected seconds until the last run is done."""

@@ -202,7 +202,7 @@ def tables(files: Files, billions: Callable[[str], float], level: float = 0.95) 
 
     found = artifacts(files)
     if (found.stage == "evaluate").any():
-        rows = answers(collect.predictions(files, collect.logs(files)), found, billions)
+        rows = answers(collect.predictions(files, collect.logs(files, "test")), found, billions)
         return found, by_stage(found), per_right_answer(rows, level)
     print(f"there are no answers under {files.root.name}: only the plan can be shown")
     return found, by_stage(found), pd.DataFrame(columns=ANSWERS)

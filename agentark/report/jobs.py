@@ -39,9 +39,10 @@ def graders(study: Study) -> list[str]:
 def jobs(study: Study) -> Iterator[Job]:
     """The main results, and the debates on dev."""
     root, code = study.files.root, graders(study)
+    dev = [path for job in generation.jobs(study) if job.coordinates["split"] == "dev" for path in job.outputs]
     rows = [*graded(study, PREDICTIONS.folder, DEBATES.folder), *written(study, TRACES.folder)]
+    rows = [path for path in rows if path not in dev]
     files = {"inputs": rows, "outputs": [root / "main_results.csv", root / "debate_rounds.csv"]}
     yield report_job(study, "08_main_results", ["collect"], code, sections=["stats"], **files)
-    dev = [path for job in generation.jobs(study) if job.coordinates["split"] == "dev" for path in job.outputs]
     files, sections = {"inputs": dev, "outputs": [root / "debate_on_dev.csv"]}, ["debate.wording", "stats"]
     yield report_job(study, "18_debate_on_dev", ["collect", "debating"], code, sections=sections, **files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 
 from .problem import Parsed, Problem, answer_lines, boxed
 
@@ -58,6 +59,6 @@ def parse(text: str, problem: Problem) -> Parsed:
 def equal(gold: str, answer: str) -> bool:
     """Whether two answers are equal as numbers: 12, 12.0 and 1.2e1 are."""
     try:
-        return float(gold) == float(answer)
-    except ValueError:
+        return Decimal(gold) == Decimal(answer)  # as floats, 2**53 and 2**53 + 1 would be equal
+    except InvalidOperation:
         return False

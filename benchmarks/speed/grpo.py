@@ -30,7 +30,7 @@ from agentark.extract.jobs import STEPS
 from agentark.models.load import load_tokenizer
 
 HERE = Path(__file__).parent
-STUDY, _ = params.load(store.ROOT / "params" / "mini-pad.yaml")
+STUDY, _ = params.load(store.ROOT / "params" / "mini-own.yaml")
 CHANGES = {"learning_rate": 1e-6, "schedule": "constant", "warmup_steps": 0, "steps": 4, "beta": 0.04}
 CHANGES |= {"prompts_per_step": 8, "generations": 8, "dev_every": 1000, "save_steps": 1000}
 CONFIG = STUDY.rl.model_copy(update=CHANGES)
@@ -45,7 +45,7 @@ def reward_model(policy: str):
 def prm_rate(policy: str, task: str, folder: Path, n: int) -> float:
     """Tokens per second while a reward model is trained on the committed steps of `n` problems."""
     cell = Cell(teacher=STUDY.study.teachers[0], student=policy, train=task, protocol="debate")
-    steps = pd.read_parquet(Files(store.ROOT / "results" / "reference" / "mini-pad").path(STEPS, cell))
+    steps = pd.read_parquet(Files(store.ROOT / "results" / "reference" / "mini-own").path(STEPS, cell))
     steps = steps[steps.problem.isin([p.id for p in tasks.problems(task, "train", n)])]
     pad.train_reward_model(folder / "prm", cell, steps, "benchmark", n, STUDY.prm)
     log = json.loads((folder / "prm" / "training.json").read_text())

@@ -1,6 +1,6 @@
 """How the settings of training on own samples were chosen: dev accuracy of a student before and after, by variant.
 
-    OMP_NUM_THREADS=1 python benchmarks/tuning/rl.py params/mini-pad.yaml [VARIANT …]
+    OMP_NUM_THREADS=1 python benchmarks/tuning/rl.py params/mini-own.yaml [VARIANT …]
 
 No reward model is needed: the rewards are the right answer, the plain likelihood of `prm.backbone`, chance, and the
 teacher's distribution.  Problems are those of the study, students go to a temporary folder, and one row per variant is
