@@ -80,7 +80,7 @@ def test_tokens_of_students():
     }
     trained = ("trained", "Qwen3-0.6B")
     assert tokens(config, "04_rsft", **STUDENT, method="rsft") == {**answers, trained: 10 * 2 * 110}
-    assert tokens(config, "05_da", **STUDENT, method="da") == {**answers, trained: 10 * 3 * 2 * 110}
+    assert tokens(config, "05_da", **STUDENT, method="da") == {**answers, trained: 2838}  # 10 × 3 × 0.43 traces
     assert tokens(config, "03_sft_baseline", **STUDENT, method="sft") == {**answers, trained: 10 * 2 * 108}
 
 

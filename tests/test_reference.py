@@ -17,11 +17,13 @@ REFERENCES = store.ROOT / "results" / "reference"
 
 @pytest.fixture(scope="module", params=sorted(path.name for path in REFERENCES.iterdir()))
 def reference(request) -> tuple[Files, params.Params]:
-    """A committed study: its files, and its params with those of its teachers that were run (of mini-full, one)."""
+    """A committed study: its files, and its params with those of its teachers and seeds that were run."""
     files = Files(REFERENCES / request.param)
     config, _ = params.load(store.ROOT / "params" / f"{request.param}.yaml")
-    run = [t for t in config.study.teachers if t in set(pd.read_csv(files.root / "main_results.csv").teacher)]
-    return files, graph.of_teachers(config, run)
+    main = pd.read_csv(files.root / "main_results.csv")
+    config = graph.of_teachers(config, [t for t in config.study.teachers if t in set(main.teacher)])
+    seeds = [seed for seed in config.study.seeds if seed in set(main.seed)]  # of mini-own, two of three so far
+    return files, config.model_copy(update={"study": config.study.model_copy(update={"seeds": seeds})})
 
 
 @pytest.fixture(scope="module")

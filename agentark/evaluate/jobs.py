@@ -148,7 +148,9 @@ def training_tokens(study: Study, method: Method, cell: Cell, rates) -> Work:
     answers = answer_tokens(study, student, config.evaluate.samples, rates)
     if not method.reward:
         length = rates.question + method.completion(rates.reply)
-        trained = n * method.copies(config) * config.distill.of(method.name).epochs * length
+        copies = method.copies(config)
+        traces = n * (max(1, copies * rates.kept) if copies > 1 else copies)
+        trained = traces * config.distill.of(method.name).epochs * length
         return _add(answers, {("trained", student): trained})
     rl = config.rl.of(method.name)
     length = rates.question + rates.reply

@@ -26,7 +26,8 @@ class Rates:
     sampled (generated during training by rewards), read (prompt tokens that no other prompt shares) and trained
     (forward and backward); if `scaled`, divided by the network's billions of parameters, with at most `most` generated.
     question, reply, revision: the mean tokens of a question, of a solution and of a reply in a later round.  debating:
-    the share of the problems that go on to each later round.  start_s: seconds before a notebook run's first token.
+    the share of the problems that go on to each later round.  kept: the share of the traces that a method may take of a
+    problem which a debate gives, if it may take several.  start_s: seconds before a notebook run's first token.
     device_gb: a device's memory (None: the machine's).
     """
 
@@ -41,6 +42,7 @@ class Rates:
     reply: int
     revision: int
     debating: float
+    kept: float
     start_s: float
     scaled: bool = False
     most: float = math.inf
@@ -52,12 +54,12 @@ MINI = Rates(  # results/reference/mini: benchmarks/, training_cost.csv, inferen
     "core",
     "measured: the committed reference run of params/mini.yaml on two AMD EPYC cores; reading is within generating",
     generated=5000, revised=1600, sampled=5000, read=math.inf, trained=9000, question=54, reply=40, revision=300,
-    debating=0.24, start_s=12,
+    debating=0.24, kept=0.43, start_s=12,
 )
 SMOLLM2 = Rates(
     "core", "measured: the committed reference run of params/smollm2.yaml on two AMD EPYC cores in bfloat16",
     generated=170, revised=170, sampled=30, read=250, trained=110, question=80, reply=30, revision=30,
-    debating=0.92, start_s=20,
+    debating=0.92, kept=0.1, start_s=20,
 )
 # H100, bfloat16.  generated: vLLM with Qwen3-32B gave 2,353 tokens per second on ShareGPT, half of them generated
 # (docs.gpustack.ai/2.0/performance-lab/qwen3-32b/h100): 1,170 × 32.8.  sampled: transformers, a tenth of that.  read,
@@ -65,7 +67,7 @@ SMOLLM2 = Rates(
 GPU = Rates(
     "GPU", "ASSUMED, nothing of it was measured here: an H100 with 80 GB, vLLM; see agentark/plan/rates.py",
     generated=38_000, revised=38_000, sampled=3_800, read=148_000, trained=24_700, question=150, reply=300,
-    revision=300, debating=0.4, start_s=180, scaled=True, most=20_000, device_gb=80,
+    revision=300, debating=0.4, kept=1.0, start_s=180, scaled=True, most=20_000, device_gb=80,
 )
 # fmt: on
 
