@@ -22,7 +22,8 @@ import pandas as pd
 import torch
 
 from agentark import params, store, tasks
-from agentark.cells import Cell, Files
+from agentark.cells import COORDINATES, Cell, Files
+from agentark.cells.cell import NONE
 from agentark.distill.artifacts import STUDENTS
 from agentark.distill.method import methods
 from agentark.distill.step_ends import Row, collate, step_log_probs
@@ -174,6 +175,9 @@ def run(
         skipped = {reason: count + last["skipped"][reason] for reason, count in skipped.items()}
         progress("perplexity", index + 1, len(places))
     table = pd.DataFrame(rows)
+    axes = sorted(column for column in table if "." in column)  # as text: "-" for an axis that a cell does not have
+    table = table.fillna(dict.fromkeys(axes, NONE)).astype(dict.fromkeys(axes, str))
+    table = table[[*COORDINATES, *axes, *COLUMNS]]
     store.finish(table, path, about, started, journal, skipped=skipped)
     return table
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from agentark import params, tasks
 from agentark.cells import Cell, Files
+from agentark.cells.cell import NONE
 from agentark.distill.method import methods
 from agentark.extract import steps
 from agentark.tasks import Problem
@@ -120,6 +121,8 @@ def rows(scored: pd.DataFrame, cells: Mapping[str, Cell]) -> pd.DataFrame:
     wide = wide.reindex(columns=[name for name in MEASURES if name in set(scored.dimension)]).rename(columns=MEASURES)
     wide = wide.reset_index()
     places = pd.DataFrame([cells[name].columns() for name in wide.model], index=wide.index)
+    axes = [column for column in places if "." in column]  # as text: "-" for an axis that a cell does not have
+    places = places.fillna(dict.fromkeys(axes, NONE)).astype(dict.fromkeys(axes, str))
     return pd.concat([places, wide[["item"]].assign(sample=-1), wide.drop(columns=["model", "item"])], axis=1)
 
 

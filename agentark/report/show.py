@@ -109,7 +109,8 @@ def perplexities(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for r in table.itertuples():
         row = {"network": network(r), "method": label(r.method), "trained on": r.train, "tested on": r.test}
-        row |= {"source": r.source, "n": r.n, "tokens": f"{r.tokens:.1f}", "NLL [95 %]": _plain(r.nll, r.low, r.high, 3)}
+        row |= {"source": r.source, "n": r.n, "tokens": f"{r.tokens:.1f}"}
+        row |= {"NLL [95 %]": _plain(r.nll, r.low, r.high, 3)}
         row |= {"ppl [95 %]": _plain(r.ppl, r.ppl_low, r.ppl_high, 3)}
         rows.append(row | {"mean ppl [95 %]": _plain(r.mean_ppl, r.mean_low, r.mean_high, 3)})
     return pd.DataFrame(rows)
