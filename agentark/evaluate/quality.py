@@ -98,7 +98,7 @@ def scores(
     shared = set.intersection(*(set(rows[rows["sample"] == -1].item) for rows in predictions.values()))
     quality = config.judges.quality
     items = min(quality.items if quality else ITEMS, len(shared))
-    where = {"task": task, "split": "test", "n": n, "seed": seed}
+    where: dict[str, Any] = {"task": task, "split": "test", "n": n, "seed": seed}
     if quality is None:
         return judge_program.run(predictions, **where, items=items, labelled_by=())
     own = quality.model_copy(update={"items": items})
