@@ -8,9 +8,12 @@ import pytest
 
 from agentark import cli, params, plan, store
 from agentark.cells import COORDINATES, Files, fill_coordinates
+from agentark.evaluate import jobs as evaluation
+from agentark.evaluate import quality as judging
 from agentark.graph import graph
+from agentark.graph.job import Study
 from agentark.models import load
-from agentark.report import collect, cost, debating
+from agentark.report import collect, cost, debating, perplexity, quality
 
 REFERENCES = store.ROOT / "results" / "reference"
 
@@ -62,6 +65,33 @@ def test_costs_follow_from_the_rows_and_the_manifests(study):
     _, stages, answers = cost.tables(files, plan.billions, config.stats.level)
     for name, table in (("cost", stages), ("cost_per_answer", answers)):
         pd.testing.assert_frame_equal(table, committed(files, name), check_dtype=False, rtol=1e-9)
+
+
+@pytest.mark.parametrize("study", sorted(path.parent.name for path in REFERENCES.glob("*/perplexity.csv")))
+def test_perplexities_follow_from_their_rows(study):
+    files, (config, _) = Files(REFERENCES / study), params.load(store.ROOT / "params" / f"{study}.yaml")
+    rows = pd.read_parquet(files.root / perplexity.ROWS)
+    options = {"level": config.stats.level, "resamples": config.stats.resamples}
+    tables = {"perplexity": perplexity.means, "perplexity_differences": perplexity.differences}
+    for name, table in tables.items():
+        pd.testing.assert_frame_equal(table(rows, **options), committed(files, name), check_dtype=False, rtol=1e-9)
+
+
+@pytest.mark.parametrize("study", sorted(path.parent.name for path in REFERENCES.glob("*/reasoning_quality.csv")))
+def test_the_quality_of_reasoning_follows_from_its_rows_and_these_from_the_answers(study):
+    files, (config, _) = Files(REFERENCES / study), params.load(store.ROOT / "params" / f"{study}.yaml")
+    written = [pd.read_parquet(files.root / name) for name in quality.NAMES[:2]]
+    options = {"level": config.stats.level, "resamples": config.stats.resamples}
+    tables = {"reasoning_quality": quality.means, "reasoning_quality_differences": quality.differences}
+    for name, made in tables.items():
+        table = made(written[0], **options)
+        pd.testing.assert_frame_equal(table, committed(files, name), check_dtype=False, rtol=1e-9)
+    if config.judges.quality is None:  # a program: the same scores at any time
+        of_study = Study(config)
+        tests = {test: of_study.size("test", test) for test in config.study.test_tasks}
+        found = judging.run(files, config, evaluation.cells(of_study), tests, config.study.seeds[0])
+        for made, old in zip(found, written, strict=True):
+            pd.testing.assert_frame_equal(made, old, check_dtype=False)
 
 
 def test_the_columns_that_others_read(reference):

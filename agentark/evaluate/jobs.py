@@ -10,6 +10,7 @@ from pathlib import Path
 
 from agentark import store
 from agentark.cells import Artifact, Cell
+from agentark.cells.files import DEFAULT_PROTOCOL
 from agentark.distill.artifacts import PRMS, SHUFFLED_PRMS, STUDENTS
 from agentark.distill.method import Method, methods
 from agentark.extract.jobs import STEPS, TRACES, decontaminated, final_traces
@@ -59,6 +60,21 @@ def _declared(study: Study) -> Iterator[Job]:
             for seed, variant, students in product(config.seeds, study.variants(sections), groups):
                 trained = variant.cell(**cell, method=method.name, seed=seed)
                 yield _trained(variant, method, trained, students, len(groups) > 1)
+
+
+def cells(study: Study) -> list[Cell]:
+    """The cells of a study whose students answer its test sets, untrained ones first; a cell has one student."""
+    found: dict[Cell, None] = {}
+    for each in jobs(study):
+        about = each.coordinates
+        if "method" not in about:  # reward models
+            continue
+        where = {"method": about["method"], "seed": about["seed"], "axes": tuple(about.get("axes", {}).items())}
+        if methods()[about["method"]].trained:
+            protocol = about.get("protocol", DEFAULT_PROTOCOL)
+            where |= {"teacher": about["teacher"], "train": about["task"], "protocol": protocol}
+        found.update(dict.fromkeys(Cell(student=student, **where) for student in about["students"]))
+    return list(found)
 
 
 def _trained_by(method: Method) -> tuple[str, ...]:

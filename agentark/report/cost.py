@@ -20,6 +20,7 @@ from agentark.graph.job import Job, Study, report_job
 from agentark.mas.protocol import protocols
 
 from . import jobs as reports
+from . import perplexity, quality
 
 if TYPE_CHECKING:  # the graph imports this module for `jobs`, which needs neither pandas nor scipy
     import pandas as pd
@@ -292,9 +293,8 @@ def against_rsft(trainings: pd.DataFrame) -> pd.DataFrame:
 def jobs(study: Study) -> Iterator[Job]:
     """The costs of a study; its plan is shown beside them, and not written."""
     root = study.files.root
-    rows = [
-        *reports.graded(study, "predictions", "debates"),
-        *reports.written(study, "traces", "steps", "students", "prms"),
-    ]
+    rows = reports.graded(study, "predictions", "debates")
+    rows += reports.written(study, "traces", "steps", "students", "prms")
+    rows += [path for made in (perplexity, quality) for job in made.jobs(study) for path in job.outputs]
     files = {"inputs": rows, "outputs": [root / "cost.csv", root / "cost_per_answer.csv"]}
     yield report_job(study, "21_cost", ["collect", "cost"], reports.graders(study), sections=["stats.level"], **files)

@@ -76,6 +76,66 @@ def differences(paired: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, "p", "Holm p", "verdict"])
 
 
+def measured(table: pd.DataFrame, name: str, digits: int = 2) -> pd.DataFrame:
+    """Differences of a measure (`measured.compared`, `perplexity.orders`) for reading, in the unit of the measure.
+
+    name: the column that says what was measured.  Columns that the table does not have are left out.
+    """
+    rows = []
+    for r in table.itertuples():
+        row = {"network": network(r), "trained on": r.train, "tested on": r.test, name: getattr(r, name)}
+        row |= {"method": label(r.method)} | ({"against": label(r.against)} if "against" in table else {})
+        row |= {"n": r.n, "difference [95 %]": _signed(r.difference, r.low, r.high, digits)}
+        if "p_holm" in table:
+            row |= {"p": f"{r.p:.2g}", "Holm p": f"{r.p_holm:.2g}", "verdict": r.verdict}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _signed(value: float, low: float, high: float, digits: int) -> str:
+    """A difference with its interval as text; empty if there is none."""
+    return "" if pd.isna(value) else f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def _plain(value: float, low: float, high: float, digits: int) -> str:
+    """A mean with its interval as text; empty if there is none, and without an interval that could not be computed."""
+    if pd.isna(value):
+        return ""
+    return f"{value:.{digits}f}" + ("" if pd.isna(low) else f" [{low:.{digits}f}, {high:.{digits}f}]")
+
+
+def perplexities(table: pd.DataFrame) -> pd.DataFrame:
+    """`perplexity.means` for reading: NLL in nats per token, and both perplexities, with their 95 % intervals."""
+    rows = []
+    for r in table.itertuples():
+        row = {"network": network(r), "method": label(r.method), "trained on": r.train, "tested on": r.test}
+        row |= {"source": r.source, "n": r.n, "tokens": f"{r.tokens:.1f}"}
+        row |= {"NLL [95 %]": _plain(r.nll, r.low, r.high, 3)}
+        row |= {"ppl [95 %]": _plain(r.ppl, r.ppl_low, r.ppl_high, 3)}
+        rows.append(row | {"mean ppl [95 %]": _plain(r.mean_ppl, r.mean_low, r.mean_high, 3)})
+    return pd.DataFrame(rows)
+
+
+def qualities(table: pd.DataFrame) -> pd.DataFrame:
+    """`quality.means` for reading: one row per cell; in each dimension the mean score, its 95 % interval, and n."""
+    rows: dict[tuple, dict[str, str]] = {}
+    for r in table.itertuples():
+        cell = (network(r), label(r.method), r.train, r.test, r.seed)
+        rows.setdefault(cell, {})[r.dimension] = f"{_plain(r.mean, r.low, r.high, 2)}, n = {r.n}"
+    names = ["network", "method", "trained on", "tested on", "seed"]
+    return pd.DataFrame([dict(zip(names, cell)) | scores for cell, scores in rows.items()]).fillna("")
+
+
+def instrument(table: pd.DataFrame) -> pd.DataFrame:
+    """`quality.instrument` for reading: what the judge says of each text, and the difference to the gold solution."""
+    rows = []
+    for r in table[table.n > 0].itertuples():
+        difference = _signed(r.difference, r.diff_low, r.diff_high, 2)
+        rows.append((r.test, r.dimension, r.text, r.n, _plain(r.mean, r.low, r.high, 2), difference))
+    names = ["tested on", "dimension", "text", "n", "score [95 %]", "minus gold [95 %]"]
+    return pd.DataFrame(rows, columns=names)
+
+
 def costs(table: pd.DataFrame) -> pd.DataFrame:
     """`cost.per_right_answer` for reading: what a right answer costs by each measure, with its 95 % interval.
 

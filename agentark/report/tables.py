@@ -139,7 +139,7 @@ def opponents(key: dict, cells: list[dict]) -> list[dict]:
     return [cell for _, cell in best.values()]
 
 
-def _pairs(cells: list[dict]) -> Iterator[tuple[dict, dict]]:
+def pairs(cells: list[dict]) -> Iterator[tuple[dict, dict]]:
     """Yield every comparison of the report: a cell and the cell with which it is compared."""
     by_method: dict[tuple, list[dict]] = {}
     for cell in cells:
@@ -167,7 +167,7 @@ def comparisons(predictions: pd.DataFrame, resamples: int = 10_000, alpha: float
     groups = counted.assign(score=scores(counted)).groupby(keys(counted), sort=False)
     scored = {key: part.set_index("item")[["gold", "score"]] for key, part in groups}
     rows = []
-    for cell, other in _pairs([dict(zip(keys(counted), key, strict=True)) for key in scored]):
+    for cell, other in pairs([dict(zip(keys(counted), key, strict=True)) for key in scored]):
         joined = scored[tuple(cell.values())].join(scored[tuple(other.values())].add_suffix("_other"), how="inner")
         if joined.empty:
             raise ValueError(f"no item in common: {_cell(cell)} and {_cell(other)}")
