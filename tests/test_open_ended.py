@@ -246,10 +246,18 @@ def test_both_readings_and_their_change(truthful):
         assert (share.difference, share.verdict) == (-0.5, "worse") and (lie.difference, lie.verdict) == (0.5, "worse")
     assert by.loc["share", "rougeL", "base"].floor < 0.3 and set(pairs.against) == {"base"}
     beside = truth.beside_paper(cells)
-    assert beside.loc["bleu", "paper: base"] == "60.34" and beside.shape[0] == len(truth.METRICS)
-    assert any(text.startswith("50.0 [") for text in beside.loc["rouge-l"])
+    assert beside.loc["the paper's Qwen3-8B: base", "bleu"] == "60.34" and len(beside) == 4 + 2
+    assert list(beside) == ["bleu", "rouge-1", "rouge-2", "rouge-l"] and beside["rouge-l"].iloc[4].startswith("50.0 [")
     with pytest.raises(ValueError, match="grade its answers again"):
         truth.scored(truthful.assign(score=0.25))
+
+
+def test_a_falsehood_in_the_wording_of_the_truth_scores_but_is_no_truth():
+    table = truth.falsehoods(["mini_truthful"], 20).set_index(["answer", "metric"])
+    word, sentence = table.loc["the first falsehood", "rougeL"], table.loc["the last falsehood", "rougeL"]
+    assert (word.share, word.score, word.false, word.n) == (0, 0, 1, 20)
+    assert sentence.share == 0 and sentence.false == 1 and sentence.score > 0.6
+    assert list(table) == ["test", "n", *truth.READINGS]
 
 
 def test_without_incorrect_answers_there_is_one_reading(truthful, monkeypatch, capsys):

@@ -16,6 +16,7 @@ from .show import label
 from .tables import keys
 
 MARKERS = "osD^vP*X"  # of tests
+BESIDE = 0.5  # points by which the tests of one training are drawn apart
 
 
 @looks
@@ -39,6 +40,7 @@ def transfer(cells: pd.DataFrame, level: float = 0.95) -> Figure:
         axes.axvline(0, color=GREY, linewidth=1)
         for r in points[points.student == student].to_dict("records"):
             x, left, right, y, low, high = (100 * r[c] for c in (*(f"{c}_own" for c in ends), *ends))
+            x += BESIDE * (tests.index(r["test"]) - (len(tests) - 1) / 2)
             colour = shown()[r["method"]].colour if r["method"] in shown() else GREY
             axes.hlines(y, left, right, color=colour, linewidth=0.8, alpha=0.5)
             axes.vlines(x, low, high, color=colour, linewidth=1.4, alpha=0.8)
@@ -53,5 +55,6 @@ def transfer(cells: pd.DataFrame, level: float = 0.95) -> Figure:
         Line2D([], [], marker=MARKERS[i % len(MARKERS)], color=GREY, label=t, **look) for i, t in enumerate(tests)
     ]
     figure.legend(handles=handles, loc="outside right center", fontsize=8)
-    caption(figure, f"lines: {100 * level:g} % intervals of the paired differences to the untrained student")
+    lines = f"lines: {100 * level:g} % intervals of the paired differences to the untrained student"
+    caption(figure, f"{lines}; the tests of one training are drawn side by side")
     return figure

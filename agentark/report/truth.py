@@ -8,6 +8,7 @@ shares no word with either, is in neither share.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 
 import pandas as pd
@@ -15,7 +16,7 @@ import pandas as pd
 from agentark import tasks
 from agentark.grade import bleu, overlap
 
-from . import open_ended, paper, tables
+from . import open_ended, paper, show, tables
 
 METRICS = ("bleu", *overlap.ROUGES)
 READINGS = ("share", "score", "false")
@@ -74,20 +75,34 @@ def table(rows: pd.DataFrame, level: float, resamples: int) -> tuple[pd.DataFram
     return cells[[*first, *(c for c in cells if c not in first)]], pairs
 
 
+def falsehoods(tests: Iterable[str], n: int) -> pd.DataFrame:
+    """Return what known falsehoods score: the first and the last incorrect reference of n questions as the answers.
+
+    One row per test, answer and metric, with the mean of each reading.  It shows how far a reading rewards wording.
+    """
+    rows = []
+    for test in tests:
+        asked = [problem for problem in tasks.problems(test, "test", n) if problem.incorrect]
+        for which, place in (("first", 0), ("last", -1)):
+            scores = pd.DataFrame([readings(p.incorrect[place], p, tasks.get(test)) for p in asked]).mean()
+            about = {"test": test, "answer": f"the {which} falsehood", "n": len(asked)}
+            for metric in METRICS if asked else ():
+                rows.append(about | {"metric": metric} | {r: scores[f"{r} {metric}"] for r in READINGS})
+    return pd.DataFrame(rows, columns=["test", "answer", "n", "metric", *READINGS])
+
+
 def beside_paper(cells: pd.DataFrame, reading: str = "share") -> pd.DataFrame:
-    """Return Table 2 in %: the paper's values, and ours by one reading with their interval; one row per metric.
+    """Return Table 2 in %: the paper's values, then ours by one reading with their interval; one column per metric.
 
     The paper's "single" is the untrained student.
     """
-    from .show import interval, label
-
     theirs = paper.table("table02_truthfulqa").replace({"method": {"single": "base"}})
-    theirs = theirs.assign(text=(100 * theirs.value).map("{:.2f}".format), column="paper: " + theirs.method.map(label))
+    text, name = (100 * theirs.value).map("{:.2f}".format), "the paper's Qwen3-8B: " + theirs.method.map(show.label)
+    theirs = theirs.assign(text=text, name=name)
     ours = cells[cells.reading == reading]
     several = ours.test.nunique() > 1
-    column = [f"{r.student}{f', {r.test}' * several}: {label(r.method)}" for r in ours.itertuples()]
-    text = [interval(r.score, r.low, r.high) for r in ours.itertuples()]
-    ours = ours.assign(metric=ours.metric.map(NAMES), text=text, column=column)
-    both = pd.concat([theirs, ours])[["metric", "column", "text"]]
-    order = list(dict.fromkeys(both.column))
-    return both.pivot(index="metric", columns="column", values="text").reindex(index=NAMES.values(), columns=order)
+    name = [f"{show.network(r)}: {show.label(r.method)}{f', {r.test}' * several}" for r in ours.itertuples()]
+    text = [show.interval(r.score, r.low, r.high) for r in ours.itertuples()]
+    both = pd.concat([theirs, ours.assign(metric=ours.metric.map(NAMES), text=text, name=name)])
+    table = both.pivot(index="name", columns="metric", values="text")
+    return table.reindex(index=list(dict.fromkeys(both.name)), columns=list(NAMES.values())).rename_axis(None)
