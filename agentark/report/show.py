@@ -84,13 +84,16 @@ def open_ended(cells: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for r in cells.itertuples():
         measure = f"{r.reading}, {r.metric}" if "reading" in cells else r.measure
-        row = (network(r), label(r.method), r.test, measure, r.n, interval(r.score, r.low, r.high))
-        row += (interval(r.floor, r.floor_low, r.floor_high), f"{100 * r.ceiling:.1f}")
-        changed = pd.notna(r.difference)
-        row += (interval(r.difference, r.diff_low, r.diff_high, "+") if changed else "",)
-        rows.append(
-            (*row, *((f"{100 * r.smallest_detectable:.1f}", f"{r.p_holm:.2g}", r.verdict) if changed else [""] * 3))
-        )
+        scores = [
+            interval(r.score, r.low, r.high),
+            interval(r.floor, r.floor_low, r.floor_high),
+            f"{100 * r.ceiling:.1f}",
+        ]
+        change = [""] * 4
+        if pd.notna(r.difference):
+            change = [interval(r.difference, r.diff_low, r.diff_high, "+"), f"{100 * r.smallest_detectable:.1f}"]
+            change += [f"{r.p_holm:.2g}", r.verdict]
+        rows.append([network(r), label(r.method), r.test, measure, r.n, *scores, *change])
     columns = ["network", "method", "tested on", "measure", "n", "score (%) [95 %]", "floor (%) [95 %]", "ceiling (%)"]
     return pd.DataFrame(rows, columns=[*columns, "change (points) [95 %]", "detectable", "Holm p", "verdict"])
 
