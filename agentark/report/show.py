@@ -136,6 +136,28 @@ def instrument(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
+def open_ended(cells: pd.DataFrame) -> pd.DataFrame:
+    """`open_ended.measured` for reading: each score beside its floor and ceiling, and its change by training.
+
+    detectable: the smallest change in points that the test would have found.
+    """
+    rows = []
+    for r in cells.itertuples():
+        measure = f"{r.reading}, {r.metric}" if "reading" in cells else r.measure
+        scores = [
+            interval(r.score, r.low, r.high),
+            interval(r.floor, r.floor_low, r.floor_high),
+            f"{100 * r.ceiling:.1f}",
+        ]
+        change = [""] * 4
+        if pd.notna(r.difference):
+            change = [interval(r.difference, r.diff_low, r.diff_high, "+"), f"{100 * r.smallest_detectable:.1f}"]
+            change += [f"{r.p_holm:.2g}", r.verdict]
+        rows.append([network(r), label(r.method), r.test, measure, r.n, *scores, *change])
+    columns = ["network", "method", "tested on", "measure", "n", "score (%) [95 %]", "floor (%) [95 %]", "ceiling (%)"]
+    return pd.DataFrame(rows, columns=[*columns, "change (points) [95 %]", "detectable", "Holm p", "verdict"])
+
+
 def costs(table: pd.DataFrame) -> pd.DataFrame:
     """`cost.per_right_answer` for reading: what a right answer costs by each measure, with its 95 % interval.
 
