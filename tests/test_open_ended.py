@@ -9,7 +9,7 @@ import pytest
 from agentark import assets, params, store, tasks
 from agentark.cells import Files
 from agentark.grade import grading
-from agentark.grade.bleu import bleu, words
+from agentark.grade.bleu import bleu
 from agentark.graph.job import Study
 from agentark.report import ood, open_ended, paper, show, transfer, truth
 
@@ -66,7 +66,7 @@ def cells_and_pairs(rows):
 
 # BLEU
 
-SACREBLEU = [  # sacrebleu 2.6.0: BLEU(effective_order=True).sentence_score(answer, [reference]).score / 100
+BLEUS = [  # the third from the end by hand: both n-grams match, so that the brevity penalty exp(1 - 6 / 2) is left
     ("corn", "corn", 1.0),
     ("moss", "corn", 0.0),
     ("", "corn", 0.0),
@@ -79,13 +79,9 @@ SACREBLEU = [  # sacrebleu 2.6.0: BLEU(effective_order=True).sentence_score(answ
 ]
 
 
-@pytest.mark.parametrize(("answer", "reference", "expected"), SACREBLEU)
-def test_bleu_is_that_of_sacrebleu(answer, reference, expected):
+@pytest.mark.parametrize(("answer", "reference", "expected"), BLEUS)
+def test_bleu(answer, reference, expected):
     assert bleu(answer, reference) == pytest.approx(expected, abs=1e-6)
-
-
-def test_words_are_those_of_mteval():
-    assert words("It's 1,000.5, x&amp;y\n(10-12)") == "It's 1,000.5 , x & y ( 10 - 12 )".split()
 
 
 # Which tests

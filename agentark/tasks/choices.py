@@ -17,8 +17,8 @@ LETTERS = "ABCDEFGHIJ"
 INSTRUCTION = 'Think step by step. End with a line of the form "Answer: X", where X is the letter of the right option.'
 
 _DECORATION = re.compile(r"\*\*|__|[`$*]|\\[()\[\]]|\\(?:text|textbf|mathrm|mathbf)\b")
-_COLON = re.compile(r"^(?:[^\S\n]|[>#-])*(?:the\s+)?(?:(?:final|correct|best|right)\s+)*answer\s*(?:is\s*)?:[^\S\n]*(.*)$",
-                    re.IGNORECASE | re.MULTILINE)  # fmt: skip
+_COLON = re.compile(r"^(?:[^\S\n]|[>#-])*(?:the\s+)?(?:(?:final|correct|best|right)\s+)*answer\s*(?:is\s*)?:"
+                    r"[^\S\n]*(.*)$", re.IGNORECASE | re.MULTILINE)  # fmt: skip
 _LINE = re.compile(r"^(?:[^\S\n]|[>#-])*(?:final\s+)?answer\s+is\b[^\S\n]*(.*)$", re.IGNORECASE | re.MULTILINE)
 _SENTENCE = re.compile(r"\b(?:answer|(?:correct|right|best)\s+(?:option|choice|answer))(?:\s+to\s+[\w\s]{1,40}?)?\s+"
                        r"(?:is|(?:would|must|should)\s+be)\s*:?\s*(?=(.*))", re.IGNORECASE)  # fmt: skip
