@@ -27,6 +27,7 @@ from .store import faults, locks
 
 REFUSED = (params.ParamsError, graph.GraphError, store.StoreError, ModelError, EngineError, DistillError, AssetError)
 FORMER = "FORMER.txt"  # in the folder of a reference that the present code cannot reproduce: by what it was made
+OPEN = "OPEN.txt"  # in the folder of a reference that is not whole: each line a method and a seed that it still lacks
 MAIN_TABLE = "main_results.csv"  # what a report begins with
 AGAIN = "the same command continues from there"
 CONTINUE = f"finished chunks are kept; {AGAIN}"
@@ -203,6 +204,9 @@ def report(path: Path, limit: int | None) -> None:
             print(
                 f"\nThe reference run was {former.read_text().strip()}, so that it is not expected to be equal to ours."
             )
+        if (lacking := theirs.with_name(OPEN)).exists():
+            cells = ", ".join("{} with seed {}".format(*line.split()) for line in lacking.read_text().splitlines())
+            print(f"\nThe reference run is not whole: it still lacks {cells}.")
         both = tables.compare(main, pd.read_csv(theirs))
         paired = both[both.side == "both"]
         print(

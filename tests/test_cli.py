@@ -162,10 +162,12 @@ def test_the_comparison_with_a_former_reference_says_so(tmp_path, monkeypatch, c
     shutil.copytree(theirs, tmp_path / "results" / "mini")
     if former:
         (theirs / cli.FORMER).write_text("made by hand\n")
+        (theirs / cli.OPEN).write_text("ppo 2\nrlvr 0\n")
     monkeypatch.setattr(store, "ROOT", tmp_path)
     cli.report(MINI, 0)
     output = capsys.readouterr().out
     assert ("The reference run was made by hand, so that it is not expected to be equal" in output) == former
+    assert ("is not whole: it still lacks ppo with seed 2, rlvr with seed 0.\n" in output) == former
     cells = (theirs / "main_results.csv").read_text().count("\n") - 1
     assert f"{cells} cells in both, {cells} of them equal" in output
 
