@@ -147,13 +147,15 @@ def test_it_was_made_with_the_present_params_and_weights(reference):
         about = manifest["about"]
         assert manifest["machine"] and manifest["versions"]["torch"] and manifest["seconds"] >= 0
         for section in SECTIONS:
-            of_study = config.distill.of(about.get("method", "")) if section == "distill" else getattr(config, section)
+            of_study = getattr(config, section)
+            if section in ("distill", "rl"):
+                of_study = of_study.of(about.get("method", ""))
             recorded, present = about.get(section), of_study.model_dump()
             if section == "engine" and present["dtype"] == "auto":
                 present["dtype"] = recorded and recorded["dtype"]  # depends on the machine
             if section == "prm" and recorded:
                 recorded = {**recorded, "shuffled_labels": False}  # true of the control
-            if isinstance(recorded, dict) and about.get("method") not in ("rlvr", "ppo"):  # which change `rl`
+            if isinstance(recorded, dict) and about.get("method") not in ("rlvr", "ppo", "truth_select"):  # these change `rl`
                 # a key that is younger than the rows had its present value when they were made; some keys are gone
                 known = present.keys() & recorded.keys()
                 assert {k: present[k] for k in known} == {k: recorded[k] for k in known}, (
