@@ -155,7 +155,11 @@ def test_it_was_made_with_the_present_params_and_weights(reference):
                 present["dtype"] = recorded and recorded["dtype"]  # depends on the machine
             if section == "prm" and recorded:
                 recorded = {**recorded, "shuffled_labels": False}  # true of the control
-            if isinstance(recorded, dict) and about.get("method") not in ("rlvr", "ppo", "truth_select"):  # these change `rl`
+            if isinstance(recorded, dict) and about.get("method") not in (
+                "rlvr",
+                "ppo",
+                "truth_select",
+            ):  # these change `rl`
                 # a key that is younger than the rows had its present value when they were made; some keys are gone
                 known = present.keys() & recorded.keys()
                 assert {k: present[k] for k in known} == {k: recorded[k] for k in known}, (
