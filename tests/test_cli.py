@@ -47,7 +47,8 @@ def changed(**changes) -> set[str]:
 
 
 def test_a_parameter_changes_only_the_jobs_that_depend_on_it():
-    assert changed(stats={"resamples": 5}) == {"08_main_results", "18_debate_on_dev"}
+    reports = {"08_main_results", "12_perplexity", "13_reasoning_quality", "18_debate_on_dev"}
+    assert changed(stats={"resamples": 5}) == reports
     assert changed(stats={"level": 0.9}) == {name.split("-")[0] for name in keys(config())} - {
         "00_the_networks",
         "01_debate_generation",

@@ -28,6 +28,7 @@ EXAMINATIONS = Artifact(PRMS.folder, PRMS.names, (*PRMS.sections, *EXAMINED_BY),
 TRAINING = {"grpo": ("prm", "rl"), "ppo": ("prm", "rl"), "select": ("prm", "rl", "distill"), "opd": ("rl",)}
 REWARD_MODELS = {"prm": PRMS, "shuffled": SHUFFLED_PRMS}  # by the reward of a method
 MODEL_SECTIONS = ("prm", "rl.aggregation", "evaluate", "engine")  # of reward models and their examination
+PERPLEXITY_ITEMS = 200  # ours: problems of each test; the paper draws 100, whose intervals are wider
 REWARD_MODEL_STEPS = 6  # steps of a trace: assumed; only the labeller `rollout` generates from each
 
 

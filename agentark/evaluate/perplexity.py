@@ -36,9 +36,9 @@ from agentark.store.progress import print_progress
 from agentark.tasks import Problem
 
 from . import reordered
+from .jobs import PERPLEXITY_ITEMS as ITEMS
 from .jobs import PREDICTIONS
 
-ITEMS = 200  # ours: problems of each test; the paper draws 100, whose intervals are wider
 CONTROLS = 50  # ours: of these, problems whose gold solution is also measured in other orders
 SOURCES = ("gold", "own", "lines", "words")
 COLUMNS = ["item", "sample", "source", "tokens", "nll"]

@@ -19,4 +19,4 @@ def _metric():
 
 def bleu(answer: str, reference: str) -> float:
     """Return the BLEU of an answer, from 0 to 1; 0 if it shares no word with the reference or is empty."""
-    return _metric().sentence_score(answer, [reference]).score / 100
+    return min(1.0, _metric().sentence_score(answer, [reference]).score / 100)  # 100.00000000000004 for equal texts

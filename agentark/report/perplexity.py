@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentark import store, tasks
 from agentark.distill.artifacts import STUDENTS
-from agentark.evaluate.jobs import PREDICTIONS
+from agentark.evaluate.jobs import PERPLEXITY_ITEMS, PREDICTIONS
 from agentark.graph.job import Job, Study
 
 from . import jobs as reports
@@ -110,9 +110,7 @@ def jobs(study: Study) -> Iterator[Job]:
 
     def read(rates) -> dict[tuple[str, str], float]:
         """The expected tokens: all of a student's methods are read as by the student itself."""
-        from agentark.evaluate.perplexity import ITEMS
-
-        texts = sum(min(ITEMS, study.size("test", test)) for test in config.study.test_tasks) * ITEMS_READ
+        texts = sum(min(PERPLEXITY_ITEMS, study.size("test", test)) for test in config.study.test_tasks) * ITEMS_READ
         return {("read", s): texts * (rates.question + rates.reply) * (1 + trained) for s in students}
 
     trained = len(config.study.methods) * len(config.study.train_tasks) * len(config.study.teachers)

@@ -97,11 +97,11 @@ def jobs(study: Study) -> Iterator[Job]:
 
     def judged(rates) -> dict[tuple[str, str], float]:
         """The expected tokens of a language model as judge: each answer and each control, by dimension and repeat."""
-        from agentark.evaluate import judge
-        from agentark.evaluate.quality import CONTROLS
-
         if quality is None:
             return {}
+        from agentark.evaluate import judge  # a plan without a judge starts without large libraries
+        from agentark.evaluate.quality import CONTROLS
+
         texts = len(evaluation.cells(study)) + len(CONTROLS)
         questions = texts * len(config.study.test_tasks) * quality.items * len(judge.DIMENSIONS) * quality.repeats
         return {("read", quality.model): questions * (rates.question + rates.reply)}
