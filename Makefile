@@ -54,7 +54,7 @@ reproduce: params-exist $(STAMP) ## run the study params/TIER.yaml: every table 
 	@echo "Running $(PARAMS) on $(CORES) cores; a killed run resumes where it stopped"
 	@$(RUN) .venv/bin/python -m agentark.cli run $(PARAMS) --cores $(CORES)
 
-quick: $(STAMP) ## one student through debate, extraction, R-SFT and evaluation on a slice: about three minutes
+quick: $(STAMP) ## one student through debate, extraction, R-SFT and evaluation on a slice: about two minutes
 	@$(RUN) .venv/bin/python -m agentark.cli run params/quick.yaml --cores $(CORES) --until 08_main_results
 	@echo "The figure: figures/quick/fig2_right_by_method.png"
 
