@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
-from . import bring, claims, engines, notebook, params, store
+from . import bring, claims, engines, notebook, params, store, tasks
 from . import plan as costs
 from .assets import AssetError
 from .distill.data import DistillError
@@ -97,6 +97,14 @@ def _check_prompts(config: params.Params, limit: int) -> None:
                 raise params.ParamsError(f"{few}: lower the value, or raise sizes.train or --limit")
 
 
+def _check_lengths(config: params.Params, limit: int) -> None:
+    """Raise ParamsError if a question of a user's file is too long for the study's networks."""
+    if any(map(tasks.is_file, (*config.study.train_tasks, *config.study.test_tasks))):
+        from .own_data import lengths  # imports libraries that take seconds
+
+        lengths.check_study(config, limit)
+
+
 def plan(path: Path, cores: int, limit: int | None, teachers: list[str]) -> None:
     """Print, before anything runs, the runs, which of them are done, and their cost."""
     config, limit, jobs = _study(path, limit, teachers)
@@ -107,6 +115,7 @@ def run(path: Path, cores: int, limit: int | None, teachers: list[str], more: li
     """Run the unfinished part of a study (or of some of its teachers), then report.  Returns the exit status."""
     config, limit, jobs = _study(path, limit, teachers)
     bring.check(config)
+    _check_lengths(config, limit)
     dry = any(option in ("--dry-run", "--dryrun") or re.fullmatch("-[a-zA-Z]*n[a-zA-Z]*", option) for option in more)
     pending = _pending(path, limit, teachers, jobs)
     if not pending and not more:

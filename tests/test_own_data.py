@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+import yaml
 from own_questions import prepared, sums, write
 
 from agentark import params, store, tasks
@@ -218,3 +219,28 @@ def test_questions_that_are_too_long_are_left_out_before_the_debate(tmp_path):
     problem = tasks.Problem("a", "What is 1 + 1? " * 90, "2", "Answer: 2")
     assert only_student("train", [problem]) and "distill.max_length = 512" in only_student("train", [problem])[0]
     assert lengths.too_long(jsonl.of("my.jsonl"), None, SMALL, config, True)("train", [problem]) == [""]
+
+
+def test_a_study_refuses_questions_of_a_file_that_are_too_long_before_it_generates(tmp_path):
+    """Of every split, for the debate; in a table as well as in JSON Lines, by the place of each row."""
+    rows = sums(2, split="train") + sums(2, 20, split="dev") + sums(2, 40, split="test")
+    table = tmp_path / "my.csv"
+    pd.DataFrame(rows).to_csv(table, index=False)
+    values = yaml.safe_load(MINI.read_text())
+    values["study"] |= {"train_tasks": [str(table)], "test_tasks": [str(table)], "methods": ["rsft"]}
+    values["sizes"] = {"train": 2, "dev": 2, "test": 2, "debate_test": 2}
+    config = params.check(values, "test")[0]
+    lengths.check_study(config, 0)
+
+    long = {"question": "What is 1 + 1? " * 200, "answer": 2}
+    pd.DataFrame([{**long, "split": "test"}, {**long, "split": "train"}, *rows]).to_csv(table, index=False)
+    with pytest.raises(params.ParamsError) as refused:
+        lengths.check_study(config, 0)
+    assert re.fullmatch(
+        rf"{table} has 2 bad rows: row 2 .*has [\d,]+ tokens in the debate, more than the teacher's context of 4,096 "
+        r"\(and 1 more: row 1.*\); correct or remove them",
+        str(refused.value),
+    )
+    values["debate"]["agents"] = 2  # has room for the replies; the student's training and answers have none to spare
+    with pytest.raises(params.ParamsError, match=r"1 bad row: .* tokens in training, more than distill.max_length"):
+        lengths.check_study(params.check(values, "test")[0], 0)

@@ -1,4 +1,4 @@
-"""Finds the questions that are too long for the networks, before the debate.
+"""Finds the questions of your own files that are too long for the networks, before the debate.
 
 A prompt of the debate grows from round to round.  A question is too long for the teacher if its prompt, with as many
 replies of `debate.max_new_tokens` as there are agents and one more, has more tokens than the context of the teacher.
@@ -6,21 +6,31 @@ replies of `debate.max_new_tokens` as there are agents and one more, has more to
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import product
 
-from agentark import params
+from agentark import params, tasks
+from agentark.distill.method import methods
+from agentark.graph.job import Study
 from agentark.mas import prompts
 from agentark.models import load
-from agentark.tasks import Problem, Task
+from agentark.tasks import Problem, Task, jsonl, question_files
 
 Lengths = Callable[[str, list[Problem]], list[str]]
 
 
-def too_long(task: Task, teacher: str | None, student: str, config: params.Params, trains_by_rewards: bool) -> Lengths:
+def too_long(
+    task: Task,
+    teacher: str | None,
+    student: str,
+    config: params.Params,
+    trains_by_rewards: bool,
+    debated: Sequence[str] = ("train",),
+) -> Lengths:
     """Return a function of a split and its problems: why each is too long, "" if it is not (`data.leave_out`).
 
-    teacher: None for a method without a debate, or if it is on a server.  Raises ModelError for a
-    network that is not available.
+    teacher: None for a method without a debate, or if it is on a server.  debated: the splits that it debates.  Raises
+    ModelError for a network that is not available.
     """
     debate = config.debate
     teach = load.load_tokenizer(teacher) if teacher else None
@@ -49,11 +59,34 @@ def too_long(task: Task, teacher: str | None, student: str, config: params.Param
         return _beyond("evaluation", used, f"the student's context of {students:,}", students)
 
     def reasons(split: str, problems: list[Problem]) -> list[str]:
-        if split != "train":
-            return [in_test(p) for p in problems]
-        return [(in_debate(p) if teacher else "") or in_training(p) for p in problems]
+        checks = [in_debate] if teacher and split in debated else []
+        checks.append(in_training if split == "train" else in_test)
+        return [next((reason for check in checks if (reason := check(p))), "") for p in problems]
 
     return reasons
+
+
+def check_study(config: params.Params, limit: int) -> None:
+    """Check the files of questions that a study uses, before it generates anything.
+
+    Raises ParamsError, which lists the rows by line and id, if a question of its splits is too long for a network.
+    """
+    study = config.study
+    rewarded = any(methods()[name].reward for name in study.methods)
+    for name in filter(tasks.is_file, dict.fromkeys((*study.train_tasks, *study.test_tasks))):
+        good = question_files.read(name, jsonl.parse, jsonl.equal).good
+        bad: dict[str, question_files.Bad] = {}
+        for variant in Study(config, limit).variants(("debate", "distill", "engine", "evaluate", "rl")):
+            served = variant.params.teacher_engine.serves
+            for teacher, student in product([None] if served else study.teachers, study.students):
+                reasons = too_long(tasks.get(name), teacher, student, variant.params, rewarded, tasks.SPLITS)
+                for split in tasks.SPLITS:
+                    used = [row for row in good if row.split == split][: variant.size(split, name)]
+                    for row, reason in zip(used, reasons(split, [row.problem for row in used]), strict=True):
+                        if reason:
+                            bad.setdefault(row.place, question_files.Bad(row.place, "too long", f"has {reason}"))
+        if bad:
+            raise params.ParamsError(str(question_files.refusal(name, list(bad.values()))))
 
 
 def _tokens(tokenizer, chat: prompts.Chat) -> int:

@@ -15,6 +15,8 @@ from agentark.discovery import discover
 
 from .problem import SPLITS, Parsed, Problem, Task
 
+FILES = (".jsonl", ".csv", ".tsv", ".parquet")  # how the names of files of questions end
+
 
 @cache
 def _by_name() -> dict[str, Task]:
@@ -36,17 +38,18 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Task:
-    """The task of this name, or of a JSONL file if the name is a path that ends in .jsonl.
+    """The task of this name, or of a file of questions if the name is a path that ends like one of FILES.
 
     An unknown name raises ValueError with the nearest name and the list of all.
     """
-    if _is_file(name):
+    if is_file(name):
         # By name, not by an import statement: a stage depends on the code of the tasks that it reads (`sources`) alone.
         return import_module(f"{__name__}.jsonl").task(name)
     if name not in _by_name():
         near = get_close_matches(name, names(), n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f"unknown task {name!r}{hint}: give the path of a .jsonl file or one of {', '.join(names())}")
+        known = f"the path of a file ({', '.join(FILES)}) or one of {', '.join(names())}"
+        raise ValueError(f"unknown task {name!r}{hint}: give {known}")
     return _by_name()[name]
 
 
@@ -69,15 +72,16 @@ def in_domain(train: str, test: str) -> bool:
 
 def shared_problems(train: str, test: str) -> str | None:
     """Why some problems of a training set are also in a test set; None if none are."""
-    return None if _is_file(train) else get(train).shares_problems.get(test)
+    return None if is_file(train) else get(train).shares_problems.get(test)
 
 
 def _family(name: str) -> tuple[str, ...]:
-    return (name,) if _is_file(name) else get(name).family
+    return (name,) if is_file(name) else get(name).family
 
 
-def _is_file(name: str) -> bool:
-    return name.endswith(".jsonl")
+def is_file(name: str) -> bool:
+    """Whether the name of a task is the path of a file of questions."""
+    return name.lower().endswith(FILES)
 
 
 def sources(name: str) -> dict[str, list[str]]:
@@ -117,6 +121,6 @@ def counts(name: str, before: Mapping[str, dict[str, int]] | None = None) -> dic
 
 
 __all__ = [
-    "SPLITS", "Parsed", "Problem", "Task", "counts", "get", "in_domain", "names", "problems", "shared_problems",
-    "sources",
+    "FILES", "SPLITS", "Parsed", "Problem", "Task", "counts", "get", "in_domain", "is_file", "names", "problems",
+    "shared_problems", "sources",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
-"""Your own questions: a JSONL file, whose path is the name of the task.
+"""Your own questions: a file (JSON Lines, CSV or Parquet), whose path is the name of the task.
 
-Each line is an object with `question` and `answer` (text or number) and optionally `id`, `solution`, `options` and
-`split` ("train", "dev" or "test").  A line without a split gets one by a hash of its question: four fifths are train, a
+Each row is an object with `question` and `answer` (text or number) and optionally `id`, `solution`, `options` and
+`split` ("train", "dev" or "test").  A row without a split gets one by a hash of its question: four fifths are train, a
 tenth each dev and test.
 """
 
