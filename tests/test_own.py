@@ -1,5 +1,6 @@
 """Tests of `agentark distill`: errors, the model card and the report, and a run from end to end."""
 
+import random
 import re
 import subprocess
 import sys
@@ -7,7 +8,9 @@ import sys
 import pandas as pd
 import pytest
 import yaml
+from fake_server import FakeServer, completion
 from own_questions import prepared, sums, write
+from server_faults import PASSING
 
 from agentark import cli, params, store, tasks
 from agentark.evaluate import students
@@ -373,3 +376,36 @@ def test_distill_from_end_to_end(tmp_path, capsys, monkeypatch):
         if path.parent.name in ("debates", "traces", "predictions", "data")
     )
     assert "answers only (SFT)" in (out / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_distill_from_a_teacher_on_a_server(tmp_path, capsys):
+    """A name that the server lacks is refused before the debate; passing faults lose nothing; the student learns."""
+
+    def answer(number, body):
+        if number % 5 == 2:
+            return random.Random(number).choice(list(PASSING.values()))
+        asked = re.findall(r"What is (\d+) \+ 1", str(body["messages"]))
+        return completion(f"{asked[0]}+1={int(asked[0]) + 1}\nAnswer: {int(asked[0]) + 1}")
+
+    rows = sums(12, split="train") + sums(2, 20, split="dev") + sums(6, 40, split="test")
+    values = yaml.safe_load(MINI.read_text())
+    values["distill"] |= {"epochs": 1}
+    values["evaluate"] |= {"base_votes": 1}
+    values["extract"]["decontaminate_words"] = 0
+    with FakeServer(answer, model="llama3.2:latest") as server:
+        values["debate"] |= {"agents": 2, "rounds": 2, "engine": server.config(retries=6).model_dump()}
+        (tmp_path / "served.yaml").write_text(yaml.safe_dump(values))
+        call = ["distill", "--train", str(write(tmp_path / "my.jsonl", rows)), "--student", SMALL]
+        call += ["--out", str(tmp_path / "out"), "--params", str(tmp_path / "served.yaml"), "--teacher"]
+        assert cli.main([*call, "llama3.1"]) == 2 and not server.requests
+        assert "llama3.2:latest" in capsys.readouterr().err
+        assert cli.main([*call, "llama3.2:latest"]) == 0
+        faults = [n for n in range(1, len(server.requests) + 1) if n % 5 == 2]
+    output, progress = capsys.readouterr()
+    assert "20 rows: 12 train, 2 dev, 6 held out, 0 not used" in progress and "On 6 held-out problems" in output
+    (debates,) = (tmp_path / "out" / "debates").glob("*.parquet")
+    log = pd.read_parquet(debates)
+    written = log[log.agent > 0]
+    assert len(faults) >= 5 and len(written) == 12 * 2 == len(server.requests) - len(faults)  # they agree at once
+    assert (written.answer == written.gold).all() and set(log.teacher) == {"llama3.2:latest"}
