@@ -18,6 +18,7 @@ from agentark import engines, params, store
 from agentark.cells import Cell
 from agentark.graph.source import source_hash
 from agentark.mas import prompts
+from agentark.mas.protocol import protocols
 
 from . import diverse, llm_diverse, llm_verify
 from .jobs import TRACES
@@ -111,7 +112,9 @@ def run(
     if extract.corrective_form == "stitched":
         for i in final.index[(final.kind == "corrective") & final.correct_strict]:
             final.loc[i, "text"] = stitch(log, final.problem[i], final.agent[i])
-    single = log[(log["round"] == 1) & (log.agent > 0)].assign(source="single")
+    alone = protocols()[cell.protocol].alone
+    agents = alone(config.debate) if alone else log.agent.max()
+    single = log[(log["round"] == 1) & log.agent.between(1, agents)].assign(source="single")
     single["kind"] = single.correct.map({True: "direct", False: "wrong"})
     traces = pd.concat([final, single], ignore_index=True)
     traces["reason"] = list(map(_reason, traces.correct, traces.answer, traces.finish))

@@ -44,7 +44,7 @@ def tokens(study: Study, cell: Cell, rates) -> Work:
     n, first = study.generated(cell.split, cell.task), protocol.samples(study.params.debate)
     later = rates.debating * (debate.rounds - 1) if protocol.rounds else 0.0  # rounds after the first, per problem
     summaries = protocol.rounds and debate.aggregator == "llm"
-    read = n * (rates.question + (later + summaries) * (rates.question + debate.agents * rates.reply))
+    read = n * (rates.question + (later + summaries) * (rates.question + first * rates.reply))
     generated, revised = n * (first + summaries) * rates.reply, n * first * later * rates.revision
     work = {("generated", cell.teacher): generated, ("read", cell.teacher): read}
     return work | ({("revised", cell.teacher): revised} if revised else {})

@@ -21,7 +21,8 @@ class Protocol:
     """A multi-agent protocol, or a control of one.
 
     run(problems, logger): the rows of its log (see `generation.run`).  samples(config): the completions per problem in
-    the first round.  order: its place in tables and legends.  rounds: whether agents read each other, in up to
+    the first round.  alone(config): how many agents, from number 1 on, see the question alone in that round (by
+    default all).  order: its place in tables and legends.  rounds: whether agents answer again, in up to
     `debate.rounds` rounds.  method: the name of its answers in tables ("": they are not shown).  answers: how a
     problem's answer is read from its log, "aggregator" (the row of agent 0) or "majority".  controls: the protocols
     that are run beside it, by split.
@@ -33,6 +34,7 @@ class Protocol:
     run: Callable[[list[Problem], Logger], list[dict]]
     samples: Callable[[params.Debate], int]
     order: int
+    alone: Callable[[params.Debate], int] | None = None
     rounds: bool = False
     method: str = ""
     answers: str = "majority"

@@ -53,9 +53,9 @@ def _compared(predictions: pd.DataFrame) -> Iterator[tuple[dict, pd.DataFrame, p
         for values, cell in rows[rows.train != "-"].groupby(by, sort=True):
             where = dict(zip(by, values, strict=True))
             base = cells_of(rows, "base", {**where, "teacher": "-", "train": "-", "protocol": "-"})
-            matrices = {str(name): _matrix(part) for name, part in cell.groupby("method")}
+            matrices = {str(name): matrix(part) for name, part in cell.groupby("method")}
             if len(base):
-                matrices["base"] = _matrix(base).iloc[[0]]
+                matrices["base"] = matrix(base).iloc[[0]]
             for method, declared in shown().items():
                 for against in ("base", *declared.controls) if trained(method) else ():
                     if method in matrices and against in matrices:
@@ -77,7 +77,7 @@ def clusters(test: str, items: Iterable[str]) -> dict[str, str]:
     return {item: known.get(item, item) for item in names}
 
 
-def _matrix(rows: pd.DataFrame) -> pd.DataFrame:
+def matrix(rows: pd.DataFrame) -> pd.DataFrame:
     """Right or wrong: one row per seed, one column per item."""
     return rows.pivot(index="seed", columns="item", values="correct_flexible").astype(float)
 

@@ -76,6 +76,40 @@ def differences(paired: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, "p", "Holm p", "verdict"])
 
 
+def protocols(table: pd.DataFrame) -> pd.DataFrame:
+    """`protocols.ways` for reading: accuracies in %, differences in points, with their 95 % intervals."""
+    rows = []
+    for r in table.itertuples():
+        row = {"teacher": display_name(r.teacher), "tested on": r.task, "protocol": r.protocol, "n": r.n}
+        row |= {"accuracy (%) [95 %]": interval(r.accuracy, r.ci_low, r.ci_high), "completions": f"{r.completions:.1f}"}
+        row |= {"tokens": f"{r.tokens_out:.0f}", "vote (%)": f"{100 * r.vote:.1f}"}
+        rows.append(row | _tested(r, "minus the vote"))
+    return pd.DataFrame(rows)
+
+
+def protocol_students(table: pd.DataFrame) -> pd.DataFrame:
+    """`protocols.students` for reading: accuracies in %, differences in points, with their 95 % intervals."""
+    rows = []
+    for r in table.itertuples():
+        row = {
+            "student": display_name(r.student),
+            "trained on": r.train,
+            "tested on": r.test,
+            "method": label(r.method),
+        }
+        row |= {"protocol": r.protocol, "against": r.against, "seeds": r.seeds, "n": r.n}
+        row |= {"accuracy (%)": f"{100 * r.accuracy:.1f}", "that of the other (%)": f"{100 * r.against_accuracy:.1f}"}
+        rows.append(row | _tested(r, "difference"))
+    return pd.DataFrame(rows)
+
+
+def _tested(r, name: str) -> dict[str, str]:
+    """A tested difference of accuracies for reading, in points; `name` heads its column."""
+    tested = {f"{name} (points) [95 %]": interval(r.difference, r.low, r.high, "+")}
+    tested |= {"detectable": f"{100 * r.smallest_detectable:.1f}", "p": f"{r.p:.2g}", "Holm p": f"{r.p_holm:.2g}"}
+    return tested | {"verdict": r.verdict}
+
+
 def measured(table: pd.DataFrame, name: str, digits: int = 2) -> pd.DataFrame:
     """Differences of a measure (`measured.compared`, `perplexity.orders`) for reading, in the unit of the measure.
 

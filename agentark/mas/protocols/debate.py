@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agentark.engines import Completion
+from agentark.engines import Chat, Completion
 from agentark.mas import prompts, votes
 from agentark.mas.log import Logger, Prompts
 from agentark.mas.protocol import Protocol
@@ -17,12 +17,23 @@ from agentark.tasks import Problem
 Traces = dict[str, list[str]]  # of each problem, the texts of its agents in the last round
 
 
+def of_peers(log: Logger, p: Problem, traces: list[str], agent: int) -> Chat:
+    """The prompt of an agent that is shown the traces of all agents."""
+    config = log.config
+    wording = prompts.WORDINGS[config.wording]
+    return prompts.revise(log.task.prompt(p), traces, agent, config.layout, wording, p.image)
+
+
 def debate(
-    problems: list[Problem], log: Logger, shown: Callable[[Traces], Traces] = lambda traces: traces
+    problems: list[Problem],
+    log: Logger,
+    shown: Callable[[Traces], Traces] = lambda traces: traces,
+    prompt: Callable[[Logger, Problem, list[str], int], Chat] = of_peers,
 ) -> list[dict]:
     """Return the log of n agents in up to K rounds, with the aggregator's row one round after a problem's last.
 
-    `shown` maps the last round's traces to those that the agents of each problem are shown.
+    `shown` maps the last round's traces to those that the agents of each problem are shown, and `prompt` makes an
+    agent's prompt of them.
     """
     config, wording = log.config, prompts.WORDINGS[log.config.wording]
     rows, active = log.independent(problems, config.agents), problems
@@ -32,8 +43,7 @@ def debate(
         traces = shown({p.id: [row["text"] for row in last[p.id]] for p in active})
 
         def revise(p: Problem, traces: Traces = traces) -> Prompts:
-            question, agents = log.task.prompt(p), range(1, config.agents + 1)
-            return [(k, prompts.revise(question, traces[p.id], k, config.layout, wording, p.image)) for k in agents]
+            return [(k, prompt(log, p, traces[p.id], k)) for k in range(1, config.agents + 1)]
 
         revised = log.round(number, f"round {number}", active, revise)
         rows += revised

@@ -1,0 +1,133 @@
+"""Protocols against each other (Sections 2, 3.2): as ways to answer, and as teachers of one student.
+
+A protocol is compared with the vote of as many independent samples as it had completions, problem by problem; its
+students with those of the debate, which learn from the same problems by the same method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from agentark.graph.job import Job, Study, report_job
+from agentark.mas.jobs import DEBATES
+from agentark.mas.protocol import protocols
+
+from .jobs import graded, graders
+
+if TYPE_CHECKING:  # the graph imports this module for `jobs`, which needs neither pandas nor scipy
+    import pandas as pd
+
+    from .collect import Logs
+
+VOTE, DEBATE = "self_consistency", "debate"
+WAYS = ["n", "accuracy", "ci_low", "ci_high", "completions", "tokens_out", "vote", "difference", "low", "high"]
+WAYS += ["smallest_detectable", "p", "p_holm", "verdict"]
+LEARNT = ["seeds", "n", "accuracy", "against_accuracy", "difference", "low", "high", "smallest_detectable"]
+LEARNT += ["p", "p_holm", "verdict"]
+
+
+def ways(found: Logs, level: float, resamples: int) -> pd.DataFrame:
+    """Each protocol whose agents answer again, against the vote of as many samples: a row per teacher, task, protocol.
+
+    found: the graded logs of test problems (`collect.logs`).  Columns: teacher, task, axes, protocol, then WAYS:
+    completions and tokens_out, generated per problem; vote, the accuracy of as many votes; difference, the protocol
+    minus that vote on the same problems with its paired bootstrap interval; p is McNemar's exact, p_holm is over the
+    table.  A teacher and task without independent samples has no row.
+    """
+    import pandas as pd
+
+    from agentark import stats
+    from agentark.evaluate import group
+
+    rows = []
+    logs = {(cell.teacher, cell.task, cell.axes, cell.protocol): log for cell, log in found}
+    for (teacher, task, axes, name), log in logs.items():
+        samples, protocol = logs.get((teacher, task, axes, VOTE)), protocols()[name]
+        if samples is None or not protocol.rounds or not protocol.method:
+            continue
+        written = log[log.tokens_in != 0]
+        completions = written.groupby("problem").size()
+        answers = {
+            "ours": group.debate(log, task, {}),
+            "vote": group.majority(samples, task, {}, completions.to_dict()),
+        }
+        right = {side: table.set_index("item").correct_flexible.astype(bool) for side, table in answers.items()}
+        ours, vote = right["ours"].to_numpy(), right["vote"].loc[right["ours"].index].to_numpy()
+        row = {
+            "teacher": teacher,
+            "task": task,
+            **dict(axes),
+            "protocol": name,
+            "n": len(ours),
+            "accuracy": ours.mean(),
+        }
+        row |= dict(zip(("ci_low", "ci_high"), stats.wilson(int(ours.sum()), len(ours), level), strict=True))
+        row |= {"completions": completions.mean(), "tokens_out": written.groupby("problem").tokens_out.sum().mean()}
+        interval = stats.paired_bootstrap(vote, ours, resamples=resamples, level=level)
+        row |= {"vote": vote.mean(), **dict(zip(("difference", "low", "high"), interval, strict=True))}
+        row |= {"smallest_detectable": stats.smallest_detectable_of(vote, ours, level)}
+        rows.append(row | {"p": stats.mcnemar_exact(vote, ours)})
+    return _decided(pd.DataFrame(rows), WAYS, level)
+
+
+def students(predictions: pd.DataFrame, level: float) -> pd.DataFrame:
+    """Students of each protocol against the untrained student and against those of the debate, by the same method.
+
+    predictions: all per-item rows of a study (`rows.parquet`).  Columns: teacher, student, train, test, axes, method,
+    protocol, against ("base", or the other protocol), then LEARNT: greedy accuracies over `seeds` training seeds and n
+    problems, whose difference is tested by `stats.crossed`.  Holm's correction is over the table.
+    """
+    import pandas as pd
+
+    from agentark import stats
+
+    from .methods import trained
+    from .seeds import clusters, matrix
+    from .tables import keys
+
+    rows, greedy = [], predictions[predictions["sample"] == -1]
+    taught = greedy[greedy.method.map(trained)]
+    by = [column for column in keys(greedy) if column not in ("protocol", "seed")]
+    for values, cell in taught.groupby(by, sort=False):
+        where = dict(zip(by, values, strict=True))
+        sides = {str(name): matrix(part) for name, part in cell.groupby("protocol")}
+        untrained = greedy[
+            (greedy.method == "base") & (greedy.student == where["student"]) & (greedy.test == where["test"])
+        ]
+        shared = clusters(where["test"], cell.item)
+        for name, ours in sides.items():
+            base = matrix(untrained).iloc[[0] * len(ours)].set_axis(ours.index) if len(untrained) else None
+            for against, theirs in {"base": base, DEBATE: sides.get(DEBATE)}.items():
+                if theirs is None or name == against:
+                    continue
+                seeds, items = ours.index.intersection(theirs.index), ours.columns.intersection(theirs.columns)
+                a, b = (side.loc[seeds, items].to_numpy() for side in (ours, theirs))
+                found = stats.crossed(a - b, [shared[item] for item in items], level=level)
+                row = where | {"protocol": name, "against": against, "seeds": len(seeds), "n": len(items)}
+                row |= {"accuracy": a.mean(), "against_accuracy": b.mean(), "difference": found.difference}
+                row |= {"low": found.low, "high": found.high, "smallest_detectable": found.detectable(level)}
+                rows.append(row | {"p": found.p})
+    return _decided(pd.DataFrame(rows), LEARNT, level)
+
+
+def _decided(table: pd.DataFrame, last: list[str], level: float) -> pd.DataFrame:
+    """A table of comparisons with Holm's correction over it and a verdict; `last` are its last columns."""
+    import pandas as pd
+
+    from agentark import stats
+
+    if table.empty:
+        return pd.DataFrame(columns=last)
+    table["p_holm"] = stats.holm(table.p)
+    table["verdict"] = [stats.verdict(r.difference, r.low, r.high, r.p_holm, 1 - level) for r in table.itertuples()]
+    return table[[*(c for c in table if c not in last), *last]]
+
+
+def jobs(study: Study) -> Iterator[Job]:
+    """The comparison of protocols, if the study has several."""
+    if len(study.base.study.protocols) > 1:
+        root = study.files.root
+        files = {"inputs": [root / "main_results.csv", *graded(study, DEBATES.folder)]}
+        files |= {"outputs": [root / "protocols.csv", root / "protocol_students.csv"]}
+        yield report_job(study, "19_protocols", ["collect", "protocols"], graders(study), sections=["stats"], **files)

@@ -1,0 +1,124 @@
+"""Protocols beside the debate: self-correction without peers, and two sides with a judge; resumed runs; what is alone."""
+
+import pandas as pd
+import pytest
+from tiny import DEBATE, ENGINE, Scripted, but, marks
+
+from agentark import engines, params, store, tasks
+from agentark.cells import Cell
+from agentark.engines import Completion
+from agentark.extract import traces
+from agentark.mas import generation, prompts
+
+CELL = Cell(teacher="some/teacher", train="mini_med", protocol="self_correction", seed=3)
+PROBLEMS = tasks.problems("mini_med", "train", 3)
+CONFIG = params.load(store.ROOT / "params" / "mini.yaml")[0]
+
+
+@pytest.fixture
+def answered(tmp_path, monkeypatch):
+    """A function that runs a protocol on three problems with an engine; returns the log."""
+
+    def run(engine, protocol, config=DEBATE, name="log"):
+        monkeypatch.setattr(engines, "make", lambda model, config: engine)
+        cell = CELL.but(protocol=protocol)
+        return generation.run(tmp_path / f"{name}.parquet", cell, len(PROBLEMS), config, ENGINE, lambda *_: None)
+
+    return run
+
+
+def disagreeing(question, number, agent):
+    return "ABC"[(agent + number) % 3]
+
+
+def test_an_agent_that_corrects_itself_sees_its_own_trace_alone(answered):
+    engine = Scripted(disagreeing)
+    log = answered(engine, "self_correction", but(DEBATE, aggregator="majority"))
+    completions = [chat for chats, _, _ in engine.requests for chat in chats]
+    assert len(completions) == 3 * 3 * 3  # problems, agents, rounds: as many as the debate
+    later = [chat for chat in completions if len(chat) > 1]
+    assert len(later) == 3 * 3 * 2
+    for chat in later:
+        assert [turn["role"] for turn in chat] == ["user", "assistant", "user"]
+        assert len(marks(chat[1]["content"])) == 1 and not marks(chat[2]["content"])
+        assert chat[2]["content"] == prompts.WORDINGS[DEBATE.wording].correct
+    assert (log.groupby(["problem", "round"]).size() == [3, 3, 3, 1] * 3).all()
+
+
+def test_self_correction_ends_when_its_agents_agree(answered):
+    engine = Scripted(lambda question, number, agent: "B" if number == 2 else "ABC"[agent - 1])
+    log = answered(engine, "self_correction", but(DEBATE, aggregator="majority"))
+    assert log[log.agent > 0]["round"].max() == 2
+    assert list(log[log.agent == 0].answer) == ["B"] * 3 and set(log[log.agent == 0]["round"]) == {3}
+
+
+class Sides:
+    """An engine for two sides and a judge: `script(side, turn)` is the answer of a side's turn (from 1), 0 the judge."""
+
+    name = "sides"
+
+    def __init__(self, script):
+        self.script, self.chats = script, []
+
+    def generate(self, chats, sampling, seed):
+        self.chats += chats
+        return [self._reply(chat[0]["content"]) for chat in chats]
+
+    def _reply(self, text):
+        side = 2 if "Oppose agent 1" in text else 0 if "You are the judge" in text else 1
+        turn = 1 + len([1 for _, agent in marks(text) if agent == side])
+        turn = max([turn, *(n + (agent == side) for n, agent in marks(text) if agent == side)])
+        return Completion(f"r{turn}a{side}\nAnswer: {self.script(side, turn)}", (1,), "stop", 9, 0, 3)
+
+
+def test_two_sides_oppose_each_other_and_a_judge_decides(answered):
+    engine = Sides(lambda side, turn: {0: "C", 1: "A", 2: "B"}[side])
+    log = answered(engine, "adversarial", but(DEBATE, rounds=2))
+    one = log[log.problem == PROBLEMS[0].id]
+    assert list(zip(one["round"], one.agent, strict=True)) == [(1, 1), (1, 2), (2, 1), (2, 2), (3, 0)]
+    assert list(one.answer) == ["A", "B", "A", "B", "C"]
+    shown = [marks(chat[0]["content"]) for chat in engine.chats if chat[0]["content"].startswith(PROBLEMS[0].question)]
+    assert shown == [[], [(1, 1)], [(1, 1), (1, 2)], [(2, 1), (1, 2)], [(2, 1), (2, 2)]]
+
+
+def test_the_sides_stop_when_they_agree(answered):
+    engine = Sides(lambda side, turn: "AB"[side - 1] if turn == 1 else "D")
+    log = answered(engine, "adversarial", but(DEBATE, rounds=5))
+    assert log.groupby("problem")["round"].max().tolist() == [3] * 3 and len(log) == 3 * 5
+    none = answered(Sides(lambda side, turn: ""), "adversarial", but(DEBATE, rounds=2), name="none")
+    assert none[none.agent > 0]["round"].max() == 2  # without answers nobody agrees
+
+
+@pytest.mark.parametrize("protocol", ["self_correction", "adversarial"])
+def test_a_run_that_was_cut_off_ends_with_the_same_rows(answered, protocol):
+    config = but(DEBATE, aggregator="majority", chunk=1)
+
+    class Failing(Sides):
+        def generate(self, chats, sampling, seed):
+            if len(self.chats) > 5:
+                raise RuntimeError("the power went out")
+            return super().generate(chats, sampling, seed)
+
+    def script(side, turn):
+        return "ABC"[(side + turn) % 3]
+
+    whole = answered(Sides(script), protocol, config, name="whole")
+    with pytest.raises(RuntimeError, match="power"):
+        answered(Failing(script), protocol, config)
+    pd.testing.assert_frame_equal(answered(Sides(script), protocol, config), whole)
+
+
+def test_what_answers_alone_is_the_first_side(tmp_path):
+    """The negative side has read the affirmative one: its first trace is no single-agent trace."""
+    problems = tasks.problems("mini_gsm", "train", 2)
+    rows = [
+        {"problem": p.id, "round": number, "agent": agent, "text": f"1+1=2\nAnswer: {p.answer}", "answer": p.answer,
+         "strict": True, "finish": "stop", "tokens_in": 1, "tokens_cached": 0, "tokens_out": 3, "gold": p.answer,
+         "template": p.template, "held_out": False, "correct": True, "correct_strict": True, "score": 1.0}
+        for p in problems for number, agent in ((1, 1), (1, 2), (2, 0))
+    ]  # fmt: skip
+    for protocol, agents in (("adversarial", {1}), ("debate", {1, 2})):
+        cell = Cell(teacher="t", train="mini_gsm", protocol=protocol)
+        table, _ = traces.run(tmp_path / f"{protocol}.parquet", pd.DataFrame(rows), "id", cell, CONFIG)
+        assert set(table[table.source == "single"].agent) == agents
+        assert set(table[table.source == "debate"].agent) == {1, 2}
