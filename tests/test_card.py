@@ -9,6 +9,7 @@ import yaml
 
 from agentark import engines, pictures, stats, tasks
 from agentark.engines import Completion
+from agentark.mas import votes
 from agentark.models import load
 from agentark.tasks import Problem, mini
 from agentark.zoo import card, debater, gold, measuring, seeing, speed, ways
@@ -251,9 +252,9 @@ def test_ways_by_hand(oracle, tmp_path):
 
 
 def test_weighted_votes():
-    assert ways.weighted(["1", "2", "2", None], [0.5, 0.1, 0.2, 9.0], str.__eq__) == "1"
-    assert ways.weighted(["1", "2", "2"], [0.2, 0.1, 0.2], str.__eq__) == "2"
-    assert ways.weighted([None], [1.0], str.__eq__) is None
+    assert votes.weighted(["1", "2", "2", None], [0.5, 0.1, 0.2, 9.0], str.__eq__) == "1"
+    assert votes.weighted(["1", "2", "2"], [0.2, 0.1, 0.2], str.__eq__) == "2"
+    assert votes.weighted([None], [1.0], str.__eq__) is None
 
 
 # Training and speed, on a tiny network

@@ -6,7 +6,8 @@ from tiny import DEBATE, ENGINE, Scripted, but, marks
 
 from agentark import engines, params, store, tasks
 from agentark.cells import Cell
-from agentark.engines import Completion
+from agentark.engines import Completion, EngineError
+from agentark.evaluate import group
 from agentark.extract import traces
 from agentark.mas import generation, prompts
 
@@ -122,3 +123,32 @@ def test_what_answers_alone_is_the_first_side(tmp_path):
         table, _ = traces.run(tmp_path / f"{protocol}.parquet", pd.DataFrame(rows), "id", cell, CONFIG)
         assert set(table[table.source == "single"].agent) == agents
         assert set(table[table.source == "debate"].agent) == {1, 2}
+
+
+class Likely(Sides):
+    """An engine whose third sample of each problem is far more likely than the others, and says so if it is asked."""
+
+    def generate(self, chats, sampling, seed):
+        self.chats += chats
+        rare, likely = (-5.0, -4.0), (-0.5, -0.25)
+        return [
+            Completion("Answer: C" if k % 4 == 2 else "Answer: A", (1, 2), "stop", 9, 0, 2,
+                       logprobs=(likely if k % 4 == 2 else rare) if sampling.logprobs else None)
+            for k in range(len(chats))
+        ]  # fmt: skip
+
+
+def test_a_vote_weighs_as_much_as_its_completion_is_likely(answered):
+    config = but(DEBATE, aggregator="majority", agents=2, rounds=2)
+    log = answered(Likely(None), "weighted_consistency", config)
+    assert list(log.log_prob[:4]) == [-9.0, -9.0, -0.75, -9.0] and len(log) == 3 * 4
+    plain = answered(Likely(None), "self_consistency", config, name="plain")
+    assert "log_prob" not in plain and list(plain.answer) == list(log.answer)
+    graded = [rows.assign(correct=rows.answer == "C", score=0.0) for rows in (log, plain)]
+    won = [set(group.majority(rows, "mini_med", {}).answer_flexible) for rows in graded]
+    assert won == [{"C"}, {"A"}]
+
+
+def test_without_log_probabilities_a_weighted_vote_is_refused(answered):
+    with pytest.raises(EngineError, match=r"^12 of 12 .* no log-probabilities.* take another engine"):
+        answered(Scripted(disagreeing), "weighted_consistency", but(DEBATE, aggregator="majority", agents=2, rounds=2))

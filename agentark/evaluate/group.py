@@ -65,7 +65,7 @@ def debate(log: pd.DataFrame, task: str, columns: dict) -> pd.DataFrame:
 
 
 def majority(log: pd.DataFrame, task: str, columns: dict, samples: dict[Any, int] | None = None) -> pd.DataFrame:
-    """The most frequent answer of independent samples.
+    """The most frequent answer of independent samples, or, if they have a `log_prob`, the one with most probability.
 
     `samples` gives, per problem, how many of the log's samples vote (default: all); with as many as a debate of that
     problem had completions, the two cost the same.  Raises ValueError if the log has fewer.
@@ -95,7 +95,8 @@ def _answer(row: dict[str, Any]) -> str | None:
 def _winner(rows: Rows, equal: votes.Equal) -> dict[str, Any] | None:
     """The first row that gives the majority's answer; None if nobody answered."""
     answers = [_answer(row) for row in rows]
-    answer = votes.majority(answers, equal)
+    weights = [math.exp(row["log_prob"]) for row in rows if "log_prob" in row]
+    answer = votes.weighted(answers, weights, equal) if weights else votes.majority(answers, equal)
     return None if answer is None else rows[answers.index(answer)]
 
 

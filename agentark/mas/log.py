@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from agentark import params, store
 from agentark.engines import Chat, Completion, Engine, Sampling
@@ -34,9 +35,18 @@ class Logger:
         self.sampling = Sampling(config.temperature, config.max_new_tokens, config.top_p)
 
     def round(
-        self, number: int, label: str, problems: list[Problem], prompts_of: Callable[[Problem], Prompts]
+        self,
+        number: int,
+        label: str,
+        problems: list[Problem],
+        prompts_of: Callable[[Problem], Prompts],
+        logprobs: bool = False,
     ) -> list[dict]:
-        """Return the rows of one round; finished chunks are read.  `prompts_of` gives the prompts of a problem."""
+        """Return the rows of one round; finished chunks are read.  `prompts_of` gives the prompts of a problem.
+
+        logprobs: whether rows have `log_prob`, that of the whole completion in nats.
+        """
+        sampling = replace(self.sampling, logprobs=logprobs)
         rows: list[dict] = []
         size = self.config.chunk
         chunks = [problems[start : start + size] for start in range(0, len(problems), size)]
@@ -45,24 +55,25 @@ class Logger:
             if key not in self.journal.chunks:
                 work = [(p, *prompt) for p in chunk for prompt in prompts_of(p)]
                 seed = store.chunk_seed(self.seed, key)
-                completions = self.engine().generate([chat for _, _, chat in work], self.sampling, seed)
+                completions = self.engine().generate([chat for _, _, chat in work], sampling, seed)
                 pairs = zip(work, completions, strict=True)
                 self.journal.add(key, [self.row(p, number, agent, c) for (p, agent, _), c in pairs])
             rows += self.journal.chunks[key]
             self.progress(label, index + 1, len(chunks))
         return rows
 
-    def independent(self, problems: list[Problem], samples: int) -> list[dict]:
+    def independent(self, problems: list[Problem], samples: int, logprobs: bool = False) -> list[dict]:
         """Return `samples` independent answers to each problem, in round 1 (3.1): agents see the question alone."""
 
         def same(p: Problem) -> Prompts:
             return [(agent, prompts.user_turn(self.task.prompt(p), p.image)) for agent in range(1, samples + 1)]
 
-        return self.round(1, "round 1", problems, same)
+        return self.round(1, "round 1", problems, same, logprobs)
 
     def row(self, problem: Problem, number: int, agent: int, c: Completion) -> dict:
         """Return a row of the log, with the answer as the protocol reads it; grading decides whether it is right."""
         parsed = self.task.parse(c.text, problem)
         row = {"problem": problem.id, "round": number, "agent": agent, "text": c.text}
         row |= {"answer": parsed.flexible, "strict": parsed.strict is not None, "finish": c.finish}
+        row |= {} if c.logprobs is None else {"log_prob": sum(c.logprobs)}
         return row | {"tokens_in": c.tokens_in, "tokens_cached": c.tokens_cached, "tokens_out": c.tokens_out}

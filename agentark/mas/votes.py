@@ -25,6 +25,15 @@ def majority(answers: Sequence[str | None], equal: Equal) -> str | None:
     return counted[0][0] if counted else None
 
 
+def weighted(answers: Sequence[str | None], weights: Sequence[float], equal: Equal) -> str | None:
+    """Return the answer with the largest sum of weights, the most frequent of equal ones; None if nobody answered."""
+
+    def total(answer: str) -> float:
+        return sum(w for a, w in zip(answers, weights, strict=True) if a is not None and equal(answer, a))
+
+    return max((answer for answer, _ in tally(answers, equal)), key=total, default=None)
+
+
 def consensus(answers: Sequence[str | None], equal: Equal, rule: str) -> bool:
     """Return whether a debate may stop (DECISIONS 3).
 

@@ -28,7 +28,7 @@ LEARNT += ["p", "p_holm", "verdict"]
 
 
 def ways(found: Logs, level: float, resamples: int) -> pd.DataFrame:
-    """Each protocol whose agents answer again, against the vote of as many samples: a row per teacher, task, protocol.
+    """Each protocol as a way to answer, against the vote of as many samples: one row per teacher, task and protocol.
 
     found: the graded logs of test problems (`collect.logs`).  Columns: teacher, task, axes, protocol, then WAYS:
     completions and tokens_out, generated per problem; vote, the accuracy of as many votes; difference, the protocol
@@ -44,24 +44,16 @@ def ways(found: Logs, level: float, resamples: int) -> pd.DataFrame:
     logs = {(cell.teacher, cell.task, cell.axes, cell.protocol): log for cell, log in found}
     for (teacher, task, axes, name), log in logs.items():
         samples, protocol = logs.get((teacher, task, axes, VOTE)), protocols()[name]
-        if samples is None or not protocol.rounds or not protocol.method:
+        if samples is None or name == VOTE or not protocol.method:
             continue
         written = log[log.tokens_in != 0]
         completions = written.groupby("problem").size()
-        answers = {
-            "ours": group.debate(log, task, {}),
-            "vote": group.majority(samples, task, {}, completions.to_dict()),
-        }
-        right = {side: table.set_index("item").correct_flexible.astype(bool) for side, table in answers.items()}
-        ours, vote = right["ours"].to_numpy(), right["vote"].loc[right["ours"].index].to_numpy()
-        row = {
-            "teacher": teacher,
-            "task": task,
-            **dict(axes),
-            "protocol": name,
-            "n": len(ours),
-            "accuracy": ours.mean(),
-        }
+        given = group.debate if protocol.answers == "aggregator" else group.majority
+        votes = group.majority(samples, task, {}, completions.to_dict())
+        both = given(log, task, {}).merge(votes, on="item", suffixes=("", "_vote"), validate="one_to_one")
+        ours, vote = both.correct_flexible.to_numpy(bool), both.correct_flexible_vote.to_numpy(bool)
+        row = {"teacher": teacher, "task": task, **dict(axes), "protocol": name}
+        row |= {"n": len(ours), "accuracy": ours.mean()}
         row |= dict(zip(("ci_low", "ci_high"), stats.wilson(int(ours.sum()), len(ours), level), strict=True))
         row |= {"completions": completions.mean(), "tokens_out": written.groupby("problem").tokens_out.sum().mean()}
         interval = stats.paired_bootstrap(vote, ours, resamples=resamples, level=level)

@@ -73,7 +73,7 @@ def measure(network: Network, name: str, settings: dict) -> dict:
         "one agent": right([answers[0] for answers in read(texts)]),
         f"majority of {AGENTS} samples": voted(first),
         EQUAL: voted(texts),
-        f"likelihood-weighted vote of {SAMPLES} samples": right([weighted(a, w, task.equal) for a, w in pairs]),
+        f"likelihood-weighted vote of {SAMPLES} samples": right([votes.weighted(a, w, task.equal) for a, w in pairs]),
     }
     for label, chats_of, shown in (("debate", debate, list), ("debate of shuffled peers", debate, shuffled),
                                    ("self-correction, then majority", alone, list)):  # fmt: skip
@@ -90,15 +90,6 @@ def measure(network: Network, name: str, settings: dict) -> dict:
 def shuffled(traces: Traces) -> Traces:
     """Each problem with the traces of the next one: the control of the debate."""
     return [*of_the_next({str(n): some for n, some in enumerate(traces)}).values()]
-
-
-def weighted(answers: Sequence[str | None], weights: Sequence[float], equal: votes.Equal) -> str | None:
-    """The answer with the largest sum of weights, the most frequent of equal ones; None if nobody answered."""
-
-    def total(answer: str) -> float:
-        return sum(w for a, w in zip(answers, weights, strict=True) if a is not None and equal(answer, a))
-
-    return max((answer for answer, _ in votes.tally(answers, equal)), key=total, default=None)
 
 
 SECTION = Section(measure, lambda settings: list(DEBATED), ("debated", "temperature"), debates)
