@@ -4,12 +4,14 @@ import pandas as pd
 import pytest
 from tiny import DEBATE, ENGINE, Scripted, but, marks
 
-from agentark import engines, params, store, tasks
+from agentark import engines, params, stats, store, tasks
 from agentark.cells import Cell
 from agentark.engines import Completion, EngineError
 from agentark.evaluate import group
 from agentark.extract import traces
+from agentark.graph import graph
 from agentark.mas import generation, prompts
+from agentark.report import protocols
 
 CELL = Cell(teacher="some/teacher", train="mini_med", protocol="self_correction", seed=3)
 PROBLEMS = tasks.problems("mini_med", "train", 3)
@@ -152,3 +154,65 @@ def test_a_vote_weighs_as_much_as_its_completion_is_likely(answered):
 def test_without_log_probabilities_a_weighted_vote_is_refused(answered):
     with pytest.raises(EngineError, match=r"^12 of 12 .* no log-probabilities.* take another engine"):
         answered(Scripted(disagreeing), "weighted_consistency", but(DEBATE, aggregator="majority", agents=2, rounds=2))
+
+
+# The comparison of protocols
+
+
+def graded(name, rounds, log_prob=None):
+    """The graded test log of a protocol, from {round: the answers of agents 1, 2, … to each problem}; gold is "1"."""
+    return pd.DataFrame([
+        {"problem": f"p{n}", "round": number, "agent": agent, "text": "", "answer": answer, "finish": "stop",
+         "tokens_in": 9, "tokens_cached": 0, "tokens_out": 5, "gold": "1", "template": "t", "held_out": False,
+         "correct": answer == "1", "score": float(answer == "1")}
+        | ({} if log_prob is None else {"log_prob": log_prob[agent - 1]})
+        for number, replies in rounds.items() for n, answers in enumerate(replies)
+        for agent, answer in (enumerate(answers, 1) if name != "judge" else [(0, answers)])
+    ])  # fmt: skip
+
+
+def test_ways_to_answer_by_hand():
+    """Each is compared with as many votes as it had completions: here 3 (two sides and a judge) and 5."""
+    sides = pd.concat([graded("adversarial", {1: ["12", "22", "11"]}), graded("judge", {2: ["1", "1", "1"]})])
+    logs = {
+        "adversarial": sides,
+        "self_consistency": graded("self_consistency", {1: ["12222", "22111", "11222"]}),
+        "weighted_consistency": graded("weighted_consistency", {1: ["12222", "22111", "11222"]}, [-1, -9, -9, -9, -9]),
+    }
+    found = [(Cell("t", test="mini_gsm", split="test", protocol=name), log) for name, log in logs.items()]
+    table = protocols.ways(found, 0.95, 100).set_index("protocol")
+    assert list(table.index) == ["adversarial", "weighted_consistency"]
+    assert table.accuracy.to_dict() == pytest.approx({"adversarial": 1, "weighted_consistency": 2 / 3})
+    # 122 -> 2, 221 -> 2, 112 -> 1; of all five: 2, 1, 2.  Weighted: the first sample decides: 1, 2, 1.
+    assert table.vote.to_dict() == pytest.approx({"adversarial": 1 / 3, "weighted_consistency": 1 / 3})
+    assert table.completions.to_dict() == {"adversarial": 3, "weighted_consistency": 5}
+    assert table.tokens_out.to_dict() == {"adversarial": 15, "weighted_consistency": 25}
+    assert table.difference["adversarial"] == pytest.approx(2 / 3) and table.p["adversarial"] == 0.5
+    assert list(table.p_holm) == list(stats.holm(table.p))
+    assert protocols.ways([found[0]], 0.95, 100).empty  # without independent samples there is nothing to compare with
+
+
+def test_students_of_protocols_by_hand():
+    """Two seeds and twelve problems: each protocol against the base, and against the debate by the same method."""
+    right = {"debate": 9, "adversarial": 6, "base": 3}
+    names = [p.id for p in tasks.problems("mini_gsm", "test", 12)]
+    rows = pd.DataFrame([
+        {"teacher": "-" if name == "base" else "t", "student": "s", "method": "base" if name == "base" else "rsft",
+         "train": "-" if name == "base" else "mini_gsm", "test": "mini_gsm", "seed": seed, "sample": -1,
+         "protocol": "-" if name == "base" else name, "item": item, "correct_flexible": k < n}
+        for name, n in right.items() for seed in ((0,) if name == "base" else (0, 1)) for k, item in enumerate(names)
+    ])  # fmt: skip
+    table = protocols.students(rows, 0.95).set_index(["protocol", "against"])
+    assert sorted(table.index) == [("adversarial", "base"), ("adversarial", "debate"), ("debate", "base")]
+    assert table.difference.round(9).to_dict() == {
+        ("adversarial", "base"): 0.25, ("adversarial", "debate"): -0.25, ("debate", "base"): 0.5}  # fmt: skip
+    assert set(table.seeds) == {2} and set(table.n) == {12}
+    assert table.accuracy["debate", "base"] == 0.75 and table.against_accuracy["adversarial", "debate"] == 0.75
+
+
+def test_the_comparison_is_a_run_of_a_study_with_several_protocols():
+    config, _ = params.load(store.ROOT / "params" / "mini-protocols.yaml")
+    jobs = {job.notebook: job for job in graph.all_jobs(config, 0)}
+    logs = [path for path in jobs["19_protocols"].inputs if path.parent.name == "debates"]
+    assert any("weighted_consistency" in path.name for path in logs)
+    assert "19_protocols" not in {job.notebook for job in graph.all_jobs(CONFIG, 0)}
