@@ -5,6 +5,7 @@ import json
 import shutil
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -402,6 +403,24 @@ def test_batches_of_similar_length():
     assert padded(order()) < 1.1 * sum(lengths) < 1.3 * sum(lengths) < padded(range(103))
     longest = [max(lengths[i] for i in order()[start : start + 4]) for start in range(0, 100, 4)]
     assert longest != sorted(longest) and longest != sorted(longest, reverse=True)  # batches of all lengths are mixed
+
+
+def test_a_batch_of_the_sampler_is_that_of_a_whole_step(monkeypatch):
+    """Of all processes and accumulated parts: each of them would else have a step of several lengths."""
+    taken = []
+    monkeypatch.setattr(
+        sft, "ByLength", lambda lengths, batch, seed, epoch: taken.append((lengths, batch, seed, epoch()))
+    )
+    args = SimpleNamespace(gradient_accumulation_steps=3, world_size=5, data_seed=7)
+    rows, state = {"input_ids": [[1], [1, 2]]}, SimpleNamespace(global_step=4)
+
+    class Rows(dict):
+        def __len__(self):
+            return 60
+
+    trainer = SimpleNamespace(train_dataset=Rows(rows), _train_batch_size=2, args=args, state=state)
+    sft.WeightedSFTTrainer._get_train_sampler(trainer)
+    assert taken == [([1, 2], 2 * 3 * 5, 7, 2)]  # two steps an epoch, so that step 4 is in the third
 
 
 @pytest.mark.parametrize(

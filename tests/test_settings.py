@@ -234,6 +234,7 @@ def test_the_settings_of_imitation(imitated):
     }
     assert len(given["train_dataset"]) == 3 and args.warmup_steps == round(0.3 * 3 * 2)  # two steps an epoch
     assert (args.lr_scheduler_type, args.seed, args.data_seed) == ("cosine", 5, 5)
+    assert (args.packing, args.max_length, args.gradient_accumulation_steps) == (False, None, 1)
     lora = given["peft_config"]
     assert (lora.r, lora.lora_alpha, lora.lora_dropout, lora.target_modules) == (3, 5, 0.2, {"q_proj"})
     assert imitated(but(IMITATION, lora=None))["peft_config"] is None
@@ -323,6 +324,7 @@ def test_the_settings_of_training_on_own_samples(rewarded, method):
     args, names = given["args"], IN_RL_ARGS if method == "opd" else IN_GRPO_ARGS
     assert {name: getattr(args, own) for name, own in names.items()} == {name: getattr(rl, name) for name in names}
     assert (args.seed, args.data_seed, args.weight_decay, args.gradient_accumulation_steps) == (5, 5, 0.0, 1)
+    assert (args.disable_dropout, args.top_p, args.top_k, args.shuffle_dataset) == (True, 1.0, 0, False)
     assert args.per_device_train_batch_size == 2 * 3 and len(given["train_dataset"]) == rl.steps * 2 * (
         3 if method == "opd" else 1
     )
