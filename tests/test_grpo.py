@@ -171,7 +171,7 @@ def by_hand(model, ref, batch, old, rewards, config, advantages=None):
 @pytest.mark.parametrize("moved", [False, True])
 def test_a_step_by_hand(enders, tmp_path, ratio, architecture, moved):
     """On policy (ratios are 1), and with a policy that has moved away from π_old, so that some ratios are clipped."""
-    config = but(RL, ratio=ratio)
+    config = but(RL, ratio=ratio, advantage_epsilon=0.05, epsilon=0.13)  # no value that stands in the code
     trainer = trainer_of(enders[architecture], tmp_path, config)
     disturb(trainer.model, 0.01)
     batch = batch_of(trainer)

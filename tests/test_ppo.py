@@ -157,7 +157,8 @@ def with_critic(network, folder, config=RL, **options):
 @pytest.mark.parametrize("reward_at", ["steps", "end"])
 def test_a_step_with_a_critic_by_hand(enders, tmp_path, reward_at):  # noqa: F811
     """Policy and critic have moved since the completions were sampled: clipped ratios and values, loss and gradient."""
-    config = but(RL, reward_at=reward_at)
+    own = {"advantage_epsilon": 0.05, "epsilon": 0.13, "value_coefficient": 0.7}  # no values that stand in the code
+    config = but(RL, reward_at=reward_at, **own)
     trainer = with_critic(enders["qwen3"], tmp_path, config)
     disturb(trainer.model, 0.01)
     batch = batch_of(trainer)
@@ -218,11 +219,11 @@ def test_a_step_with_a_critic_by_hand(enders, tmp_path, reward_at):  # noqa: F81
             with torch.no_grad():
                 ref_logps = token_logps(ref, prompt, completion, config.temperature)
             rho, log_r = (logps - old[row]).exp(), ref_logps - logps
-            gain = torch.min(rho * advantages[row], rho.clamp(0.8, 1.2) * advantages[row]) - config.beta * (
-                log_r.exp() - log_r - 1
-            )
+            gain = torch.min(
+                rho * advantages[row], rho.clamp(1 - config.epsilon, 1 + config.epsilon) * advantages[row]
+            ) - config.beta * (log_r.exp() - log_r - 1)
             target = torch.tensor(returns[row], device=values.device)
-            cut = old_values[row] + (values - old_values[row]).clamp(-0.2, 0.2)
+            cut = old_values[row] + (values - old_values[row]).clamp(-config.epsilon, config.epsilon)
             error = torch.max((values - target) ** 2, (cut - target) ** 2)
             total = total - gain.mean() + config.value_coefficient * 0.5 * error.mean()
         return total / len(sequences)
