@@ -454,8 +454,11 @@ def test_each_stage_has_its_own_parameters_and_a_rate_of_its_own_that_falls_to_z
     def recorded(self, *args, **kwargs):
         [group] = self.param_groups
         seen.append((len(group["params"]), group["lr"], group["weight_decay"]))
+        norms.append(torch.nn.utils.get_total_norm(p.grad for p in group["params"] if p.grad is not None).item())
         return step(self, *args, **kwargs)
 
+    norms, loss = [], prm.batch_loss
+    monkeypatch.setattr(prm, "batch_loss", lambda *given: 1e4 * loss(*given))  # so that every gradient is too long
     monkeypatch.setattr(torch.optim.AdamW, "step", recorded)
     stages = {"stage1_epochs": 2, "stage1_learning_rate": 1e-2, "stage2_epochs": 3, "stage2_learning_rate": 1e-3}
     prm.train(networks["qwen3"], items[:6], tmp_path / "prm", {}, but(CONFIG, **stages), 0, quiet)
@@ -464,6 +467,7 @@ def test_each_stage_has_its_own_parameters_and_a_rate_of_its_own_that_falls_to_z
     assert [rate for _, rate, _ in seen] == pytest.approx([rate for _, rate in expected])
     assert [n for n, _, _ in seen] == [len(prm.trained_names(untrained, stage)) for stage, _ in expected]
     assert {decay for *_, decay in seen} == {0.0}
+    assert norms == pytest.approx([prm.MAX_GRAD_NORM] * len(seen), rel=1e-3)
 
 
 def test_the_order_of_the_problems_depends_on_the_seed_and_the_epoch(networks, items, tmp_path, monkeypatch):
@@ -475,6 +479,8 @@ def test_the_order_of_the_problems_depends_on_the_seed_and_the_epoch(networks, i
     epochs = [seen[start : start + 6] for start in range(0, 36, 6)]
     assert epochs[:2] == epochs[2:4] and len({tuple(epoch) for epoch in epochs}) == 4
     assert all(sorted(epoch) == sorted(item.problem for item in items[:6]) for epoch in epochs)
+    heads = [weights(tmp_path / name)["head.weight"] for name in "abc"]  # as at first: the loss has no gradient
+    assert torch.equal(heads[0], heads[1]) and not torch.equal(heads[0], heads[2])
 
 
 def test_an_interrupted_training_ends_with_the_same_weights_and_log(whole, networks, items, tmp_path):
