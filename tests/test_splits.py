@@ -176,6 +176,16 @@ def test_a_problem_that_is_left_out_has_neither_traces_nor_labels(tmp_path):
     assert set(traces.problem) == set(labels.problem) == kept and counts["problems (Q)"] == 2
 
 
+def test_other_problems_that_are_left_out_make_a_table_stale(tmp_path):
+    """A test set that has become smaller gives its training problems back, and no finished table hides that."""
+    cell, log = Cell("t", train=TASK, protocol="debate"), log_of(3)
+    every = {p.id for p in PROBLEMS[:3]}
+    for overlapping in ({LEFT_OUT: "shares 8 words"}, {PROBLEMS[0].id: "shares 8 words"}, {}):
+        traces, _ = extraction.run(tmp_path / "t.parquet", log, "x", cell, MINI, overlapping)
+        labels = label.run(tmp_path / "s.parquet", log, "x", cell, MINI, overlapping)
+        assert set(traces.problem) == set(labels.problem) == every - set(overlapping)
+
+
 @pytest.mark.parametrize("method", ["sft", "rsft", "da", "pad"])
 def test_rows_of_ones_own_that_are_held_out_teach_no_method(tmp_path, monkeypatch, method):
     """`agentark distill` tells each stage which training rows overlap with held-out ones."""
