@@ -24,10 +24,12 @@ ENDS = [[1, 3], [1, 3], [2], []]
 MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0]])
 
 
-def test_advantages_by_hand():
+@pytest.mark.parametrize("epsilon", [0.0, 0.2])
+def test_advantages_by_hand(epsilon):
     """The scores 0, 1 and 0.5, 0.25 (a repeated step, which becomes 0) have mean 0.4375 and deviation 0.4270."""
-    found = credit.step_advantages([[0.0, 1.0], [0.5, 0.25], [], []], [*ENDS[:2], [], []], [0.0] * 4, IDS, MASK, 2, 0.0)
-    mean, deviation = 0.4375, 0.42695
+    scores, ends = [[0.0, 1.0], [0.5, 0.25], [], []], [*ENDS[:2], [], []]
+    found = credit.step_advantages(scores, ends, [0.0] * 4, IDS, MASK, 2, epsilon)
+    mean, deviation = 0.4375, 0.42695 + epsilon
     first, second, third = ((value - mean) / deviation for value in (0.0, 1.0, 0.5))
     expected = [[first + second] * 2 + [second] * 2, [third + first] * 2 + [first] * 2, [0] * 4, [0] * 4]
     torch.testing.assert_close(found, torch.tensor(expected), atol=1e-3, rtol=0)
