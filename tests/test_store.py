@@ -271,6 +271,24 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def test_what_a_killed_run_could_not_remove_is_removed_when_its_result_is_found(tmp_path):
+    """Otherwise the journal would refuse the next run with other parameters."""
+    path, folder = tmp_path / "a.b.s0.parquet", tmp_path / "a.b.s0"
+    store.finish(pd.DataFrame({"x": [1]}), path, ABOUT, 0.0)
+    folder.mkdir()
+    store.write_manifest(folder, ABOUT, 0.0)
+    left = [path.with_suffix(".journal"), folder.with_name("a.b.s0.journal"), folder.with_name("a.b.s0.work") / "about"]
+    left[2].parent.mkdir()
+    for file in left:
+        file.write_text("x")
+    (tmp_path / "a.b.journal").write_text("of something else")
+    assert not store.is_done(path, OTHER) and left[0].exists()
+    assert store.is_done(path, ABOUT) and not left[0].exists()
+    left[0].write_text("x")  # the folder's journal has the same name
+    assert store.is_done(folder, ABOUT)
+    assert not any(file.exists() for file in left) and (tmp_path / "a.b.journal").exists() and path.exists()
+
+
 def test_finish_and_is_done(tmp_path, capsys):
     path = tmp_path / "x.parquet"
     assert not store.is_done(path, ABOUT)

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -31,7 +32,9 @@ def manifest_path(artifact: Path) -> Path:
 def is_done(artifact: Path, about: dict[str, Any]) -> bool:
     """Return whether the artifact exists, was made from the same `about`, and, if it is a file, still has its bytes.
 
-    A finished artifact that does not match is reported on stderr, with the reason, because it will be recomputed.
+    A finished artifact that does not match is reported on stderr, with the reason, because it will be recomputed.  If
+    it matches, what its run could not remove any more because it was killed is removed: its journal and work folder,
+    which would else refuse a later run with other parameters.
     """
     path = manifest_path(artifact)
     if not (artifact.exists() and path.exists()):
@@ -41,6 +44,10 @@ def is_done(artifact: Path, about: dict[str, Any]) -> bool:
     if changed:
         reason = f"was made from other parameters ({'; '.join(changed[:6])})"
     elif artifact.is_dir() or manifest.get("sha256") == _sha256(artifact):
+        is_folder = artifact.is_dir()
+        journal = artifact.with_name(f"{artifact.name}.journal") if is_folder else artifact.with_suffix(".journal")
+        journal.unlink(missing_ok=True)
+        shutil.rmtree(artifact.with_name(f"{artifact.name}.work"), ignore_errors=True)
         return True
     elif "sha256" in manifest:
         reason = "is not the file that its manifest describes (its SHA-256 differs)"
