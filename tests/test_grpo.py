@@ -10,6 +10,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from tiny import DISTILL, LORA, but
 from transformers import TrainerCallback
 
 from agentark import params, store
-from agentark.distill import credit, grpo, on_policy, ppo, prm_model, sft, step_scorer
+from agentark.distill import credit, grpo, on_policy, ppo, prm_model, rl_log, sft, step_scorer
 from agentark.distill.data import DistillError
 from agentark.distill.rewards import RewardFunction
 from agentark.models.load import ModelError, load, load_tokenizer
@@ -409,6 +410,30 @@ def test_without_variance_and_without_steps_nothing_is_learnt(enders, tmp_path):
     assert (log["traces_without_steps"], log["log"][0]["reward"], log["zero_variance_groups"]) == (16, None, 4)
     assert same(weights(tmp_path / "none"), weights(enders["qwen3"]))
     assert "NaN" not in (tmp_path / "none" / "training.json").read_text()
+
+
+def test_growth_is_judged_from_two_whole_windows_on():
+    """The first and the last five steps must not overlap; what counts is the ratio of their mean lengths."""
+
+    def stops(lengths, most=1.5):
+        guard, stopped = rl_log.Guard(most), []
+        state = SimpleNamespace(log_history=[], global_step=0)
+        for step, length in enumerate(lengths, 1):
+            control = SimpleNamespace(should_training_stop=False, should_save=True)
+            state.global_step = step
+            state.log_history.append(entry := {rl_log.LOGGED["length"]: length})
+            guard.on_log(None, state, control, entry)
+            stopped += [step] if control.should_training_stop else []
+        return stopped
+
+    assert stops([1, 1, 1, 1, 1, 9, 9, 9, 9]) == []
+    assert stops([1, 1, 1, 1, 1, 9, 9, 9, 9, 9]) == [10]
+    assert stops([2] * 5 + [3] * 6) == [] and stops([2] * 5 + [3] * 5 + [4]) == [11]
+    with pytest.raises(DistillError, match="in the first 10 steps"):
+        guard, state = rl_log.Guard(9.0), SimpleNamespace(log_history=[], global_step=1)
+        for _ in range(10):
+            state.log_history.append(entry := {rl_log.LOGGED["length"]: 1, "zero_variance": 1})
+            guard.on_log(None, state, SimpleNamespace(), entry)
 
 
 @pytest.mark.parametrize("trainer", [grpo, ppo])

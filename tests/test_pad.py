@@ -182,6 +182,12 @@ def test_the_examination_has_both_kinds_of_traces(trained):
     assert teacher.n.max() > 0 and set(teacher.passed[teacher.measure == "usable as a reward"]) <= {True, False}
 
 
+@pytest.mark.parametrize(("aggregation", "reward"), [("min", 0.2), ("mean", 0.5), ("last", 0.8), ("product", 0.16)])
+def test_the_examination_chooses_by_the_reward_of_the_training(aggregation, reward):
+    config = CONFIG.model_copy(update={"rl": but(CONFIG.rl, aggregation=aggregation)})
+    assert examination.aggregate(config)([0.2, 0.8]) == pytest.approx(reward)
+
+
 def test_an_examination_is_written_per_student(trained, cell, network):
     files, (model, control), _ = trained
     models = {(network, False): model, (network, True): control}
