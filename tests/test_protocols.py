@@ -189,7 +189,10 @@ def test_ways_to_answer_by_hand():
     assert table.tokens_out.to_dict() == {"adversarial": 15, "weighted_consistency": 25}
     assert table.difference["adversarial"] == pytest.approx(2 / 3) and table.p["adversarial"] == 0.5
     assert list(table.p_holm) == list(stats.holm(table.p))
-    assert protocols.ways([found[0]], 0.95, 100).empty  # without independent samples there is nothing to compare with
+    assert list(protocols.ways([found[0]], 0.95, 100).columns) == [
+        *protocols.FIRST,
+        *protocols.WAYS,
+    ]  # there are no votes
 
 
 def test_students_of_protocols_by_hand():
@@ -207,6 +210,8 @@ def test_students_of_protocols_by_hand():
     assert table.difference.round(9).to_dict() == {
         ("adversarial", "base"): 0.25, ("adversarial", "debate"): -0.25, ("debate", "base"): 0.5}  # fmt: skip
     assert set(table.seeds) == {2} and set(table.n) == {12}
+    alone = protocols.students(rows[rows.method == "base"], 0.95)
+    assert alone.empty and list(alone.columns) == [*protocols.PAIRS, *protocols.LEARNT]
     assert table.accuracy["debate", "base"] == 0.75 and table.against_accuracy["adversarial", "debate"] == 0.75
 
 

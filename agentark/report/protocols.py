@@ -21,8 +21,10 @@ if TYPE_CHECKING:  # the graph imports this module for `jobs`, which needs neith
     from .collect import Logs
 
 VOTE, DEBATE = "self_consistency", "debate"
+FIRST = ["teacher", "task", "protocol"]  # with the axes of the study
 WAYS = ["n", "accuracy", "ci_low", "ci_high", "completions", "tokens_out", "vote", "difference", "low", "high"]
 WAYS += ["smallest_detectable", "p", "p_holm", "verdict"]
+PAIRS = ["teacher", "student", "train", "test", "method", "protocol", "against"]  # with the axes
 LEARNT = ["seeds", "n", "accuracy", "against_accuracy", "difference", "low", "high", "smallest_detectable"]
 LEARNT += ["p", "p_holm", "verdict"]
 
@@ -60,7 +62,7 @@ def ways(found: Logs, level: float, resamples: int) -> pd.DataFrame:
         row |= {"vote": vote.mean(), **dict(zip(("difference", "low", "high"), interval, strict=True))}
         row |= {"smallest_detectable": stats.smallest_detectable_of(vote, ours, level)}
         rows.append(row | {"p": stats.mcnemar_exact(vote, ours)})
-    return _decided(pd.DataFrame(rows), WAYS, level)
+    return _decided(pd.DataFrame(rows, columns=None if rows else FIRST + WAYS), WAYS, level)
 
 
 def students(predictions: pd.DataFrame, level: float) -> pd.DataFrame:
@@ -100,17 +102,15 @@ def students(predictions: pd.DataFrame, level: float) -> pd.DataFrame:
                 row |= {"accuracy": a.mean(), "against_accuracy": b.mean(), "difference": found.difference}
                 row |= {"low": found.low, "high": found.high, "smallest_detectable": found.detectable(level)}
                 rows.append(row | {"p": found.p})
-    return _decided(pd.DataFrame(rows), LEARNT, level)
+    return _decided(pd.DataFrame(rows, columns=None if rows else PAIRS + LEARNT), LEARNT, level)
 
 
 def _decided(table: pd.DataFrame, last: list[str], level: float) -> pd.DataFrame:
     """A table of comparisons with Holm's correction over it and a verdict; `last` are its last columns."""
-    import pandas as pd
-
     from agentark import stats
 
     if table.empty:
-        return pd.DataFrame(columns=last)
+        return table
     table["p_holm"] = stats.holm(table.p)
     table["verdict"] = [stats.verdict(r.difference, r.low, r.high, r.p_holm, 1 - level) for r in table.itertuples()]
     return table[[*(c for c in table if c not in last), *last]]
