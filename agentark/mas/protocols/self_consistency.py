@@ -19,5 +19,5 @@ def run(problems: list[Problem], log: Logger) -> list[dict]:
 
 
 LOOK = ("majority vote, equal samples", "#009E73")
-CONTROLS = {"test": ("weighted_consistency",)}
+CONTROLS: dict[str, tuple[str, ...]] = {"test": ("weighted_consistency",)}
 PROTOCOL = Protocol("self_consistency", *LOOK, run, samples, order=1, method="teacher_majority", controls=CONTROLS)
