@@ -124,6 +124,8 @@ def test_prompts_hold_the_traces_of_the_last_round(debated, agents, layout):
                 assert len(chat) == 1 and shown == sorted(shown)
             seen.append(number)
     assert sorted(seen) == [0] * 3 * agents + [1] * 3 * agents + [2] * 3 * agents + [3] * 3
+    dialogues = sum(len(chat) == 3 for chats, _, _ in engine.requests for chat in chats)
+    assert dialogues == (2 * 3 * agents if layout == "own_history" else 0)  # the rounds after the first
 
 
 class Checking(Scripted):
