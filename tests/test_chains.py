@@ -21,7 +21,7 @@ from agentark.graph import graph
 from agentark.graph.job import Study
 from agentark.models import load
 from agentark.params import ParamsError
-from agentark.plan import cost
+from agentark.plan.cost import expected
 from agentark.plan.rates import rates
 from agentark.report import two_step
 
@@ -108,7 +108,7 @@ def test_each_link_reads_the_student_before_it_and_is_planned_once():
         second = found[f"05_da-qwen3-32b-rsft_then_da-mini_gsm-s{seed}"]
         alone = found[f"05_da-qwen3-32b-da-mini_gsm-s{seed}"]
         assert set(second.inputs) - set(alone.inputs) == {p for p in first.outputs if p.parent.name == "students"}
-        tokens = [cost.expected(job, config(), rates(config())).tokens for job in (second, alone)]
+        tokens = [expected(job, config(), rates(config())).tokens for job in (second, alone)]
         assert tokens[0] == tokens[1]  # its own training alone; the first step is another job
     added = [name for name in set(found) - set(once) if name.startswith(("04", "05"))]
     assert len(added) == 2 * 2 * 2  # two chains, two seeds, two tasks; each student twice would be more

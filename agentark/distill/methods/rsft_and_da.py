@@ -25,5 +25,5 @@ def copies(config: params.Params) -> float:
 
 LOOK, CONTROLS = ("R-SFT and DA in one step", "#0077BB", "$1$"), ("rsft", "da", "gold_rsft")
 METHOD = Method(
-    "rsft_and_da", *LOOK, 62, "05_da", controls=CONTROLS, control_of="rsft_then_da", examples=examples, copies=copies
+    "rsft_and_da", *LOOK, 62, "04_rsft", controls=CONTROLS, control_of="rsft_then_da", examples=examples, copies=copies
 )
