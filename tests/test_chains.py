@@ -253,6 +253,11 @@ def test_table_7_by_hand():
     assert two_step.table7(pd.DataFrame(rows[:1])).empty
 
 
+def test_the_traces_that_both_steps_take():
+    """Of TRACES, by hand: R-SFT has one of each of three problems, DA five of two, the single ones do not count."""
+    assert two_step.shared(TRACES) == {"R-SFT": 3, "DA": 5, "both": 2}
+
+
 def test_the_last_step_of_a_chain():
     last = {"rsft_then_da": "da", "da_then_rsft": "rsft", "pad_then_da": "da", "da_then_pad": "pad", "da": "da"}
     assert {name: two_step.step_of(name) for name in last} == last

@@ -43,6 +43,13 @@ def amounts(costs: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values([*place, "method"], key=lambda c: c.map(order.index) if c.name == "method" else c)
 
 
+def shared(traces: pd.DataFrame) -> dict[str, int]:
+    """Return how many of a debate's traces R-SFT takes, how many DA takes, and how many both take."""
+    debate = traces[traces.source == "debate"]
+    one, several = debate.rsft, debate.diversity_rank >= 0
+    return {"R-SFT": int(one.sum()), "DA": int(several.sum()), "both": int((one & several).sum())}
+
+
 def table7(main: pd.DataFrame) -> pd.DataFrame:
     """Return chains in the form of the paper's Table 7: one row per student, training and test set and chain.
 
@@ -78,7 +85,7 @@ def step_of(method: str) -> str:
 def jobs(study: Study) -> Iterator[Job]:
     """The comparison of chains with their steps, if the study has a chain."""
     if any(methods()[name].after for name in study.base.study.methods):
-        files = {"inputs": [*reports.graded(study, "predictions"), *reports.written(study, "students")]}
+        files = {"inputs": [*reports.graded(study, "predictions"), *reports.written(study, "students", "traces")]}
         files["outputs"] = [study.files.root / name for name in ("two_step.csv", "two_step_amounts.csv")]
         code = ["collect", "seeds", "two_step"]
         yield report_job(study, "17_two_step", code, reports.graders(study), sections=["stats"], **files)
