@@ -23,7 +23,7 @@ def copies(config: params.Params) -> float:
     return rsft.copies(config) + da.copies(config)
 
 
-LOOK, CONTROLS = ("R-SFT and DA in one step", "#0077BB", "$1$"), ("rsft", "da", "gold_rsft")
+LOOK, CONTROLS = ("R-SFT and DA in one step", "#6F4C9B", "$1$"), ("rsft", "da", "gold_rsft")
 METHOD = Method(
     "rsft_and_da", *LOOK, 62, "04_rsft", controls=CONTROLS, control_of="rsft_then_da", examples=examples, copies=copies
 )
