@@ -20,7 +20,7 @@ from . import params, store, tasks
 from .cells import Artifact, Cell, Files, fill_coordinates, slug
 from .cells.cell import NONE
 from .discovery import check_name
-from .distill.method import methods
+from .distill.method import links, methods
 from .graph import graph
 from .graph.job import Sizes, Study, output_name
 from .mas.protocol import protocols
@@ -244,7 +244,11 @@ def check_names(config: params.Params, coordinates: params.Coordinates) -> None:
         if partner and partner not in study.methods:
             reason = f"study.methods: {name} is a control of {partner}, which the study does not have"
             raise ParamsError(f"{reason}: add {partner}, or remove {name}")
+        if (start := trained[name].after) and links(name) and start not in study.methods:
+            reason = f"study.methods: {name} starts from the students of {start}, which the study does not have"
+            raise ParamsError(f"{reason}: add {start}, or remove {name}")
     check_name(coordinates.method, methods(), "method")
+    links(coordinates.method)
     imitating = {name: m for name, m in trained.items() if m.examples or m.optimiser == "select"}
     for name in config.distill.by_method:
         check_name(name, imitating, "imitating method")

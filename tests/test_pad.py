@@ -35,7 +35,7 @@ CONFIG = MINI.model_copy(
 TASK = "mini_gsm"
 SIZES = Sizes(train=6, dev=2, tests={TASK: 3})
 ONE = Sizes(train=6, dev=1, tests={TASK: 1})
-REWARDED = [method.name for method in methods().values() if method.reward]
+REWARDED = [method.name for method in methods().values() if method.reward and not method.after]
 
 
 @pytest.fixture(scope="module")

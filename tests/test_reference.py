@@ -129,6 +129,8 @@ SECTIONS = ("debate", "extract", "distill", "prm", "rl", "evaluate", "engine")
 
 def network(about: dict) -> str | None:
     """The network whose revision a manifest names; None if it is a checkpoint of the study, or if there is none."""
+    if "start" in about:  # a student that was trained further
+        return None
     if isinstance(model := about.get("model"), dict):  # of predictions, and of rollouts of the untrained student
         return model["student"] if model.get("method", "base") == "base" else None
     names = [model, *(about.get(role) for role in ("student", "base", "teacher"))]

@@ -16,6 +16,7 @@ from tiny import DEBATE, DISTILL, ENGINE, EVALUATE, but, graded
 from agentark import engines, params, store, tasks
 from agentark.cells import Cell
 from agentark.distill import grpo, opd, pad, ppo, select, sft, students
+from agentark.distill.artifacts import STUDENTS
 from agentark.distill.data import DistillError
 from agentark.engines.transformers_engine import TransformersEngine
 from agentark.evaluate import judge, predict
@@ -416,6 +417,9 @@ def test_how_often_which_problems_are_answered_and_by_which_seed(study, tmp_path
 def test_from_which_policy_and_on_how_many_dev_problems(study, tmp_path, monkeypatch, init, policy):
     config, _ = study
     given = []
+    rsft = cells.Files(tmp_path).path(STUDENTS, OWN.but(student="s", method="rsft"))
+    rsft.mkdir(parents=True)
+    store.manifest_path(rsft).write_text("{}")  # a finished student
     monkeypatch.setattr(pad, "train_policy", lambda *args: given.append(args))
     config = config.model_copy(update={"rl": but(RL, init=init)})
     steps = pd.DataFrame({"problem": [p.id for p in PROBLEMS]})

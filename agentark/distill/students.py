@@ -39,21 +39,25 @@ def examples(cell: Cell, traces: pd.DataFrame, n: int, tokenizer) -> list[data.E
     return [replace(example, image=image[example.problem]) for example in chosen]
 
 
-def run(out: Path, cell: Cell, traces: pd.DataFrame, traces_id: str, n: int, config: params.Distill) -> dict:
+def run(
+    out: Path, cell: Cell, traces: pd.DataFrame, traces_id: str, n: int, config: params.Distill, start: str = ""
+) -> dict:
     """Train the cell's student by its method on the traces of the first `n` training problems and save it to `out`.
 
-    Returns the training log with `dropped`, the number of examples longer than `max_length`; a finished one is read.
+    start: the folder of a student of the same cell that is trained further, in place of the untrained one.  Returns
+    the training log with `dropped`, the number of examples longer than `max_length`; a finished one is read.
     """
     code = source_hash(f"{__name__}:run", *methods()[cell.method].sources, *tasks.sources(cell.train)["problems"])
-    about = {"stage": "distill", "source": code, "traces": traces_id, "revision": revision(cell.student), "n": n}
-    config = config.of(cell.method)
+    network, config = start or cell.student, config.of(cell.method)
+    about = {"stage": "distill", "source": code, "traces": traces_id, "revision": revision(network), "n": n}
     about |= {"distill": config.model_dump(exclude={"by_method"}), **STUDENTS.of(cell).columns()}
+    about |= {"start": f"{Path(start).name} {store.identity(Path(start))}"} if start else {}
     if store.is_done(out, about):
         return json.loads((out / "training.json").read_text())
     from . import sft  # imports torch and TRL only if there is something to train
 
     started = time.time()
-    tokenizer = load_tokenizer(cell.student)
+    tokenizer = load_tokenizer(network)
     chosen, limits = examples(cell, traces, n, tokenizer), (config.max_length, config.max_dropped_share)
     patches = 0
     if any(example.image for example in chosen):
@@ -61,7 +65,7 @@ def run(out: Path, cell: Cell, traces: pd.DataFrame, traces_id: str, n: int, con
 
         patches = images.tokens_of_network(cell.student)
     rows, dropped = data.encode_all(chosen, tokenizer, config.answer_weight, *limits, patches)
-    log = {**sft.train(cell.student, rows, out, about, config, cell.seed), "dropped": dropped}
+    log = {**sft.train(network, rows, out, about, config, cell.seed), "dropped": dropped}
     (out / "training.json").write_text(json.dumps(log, indent=1) + "\n")
     store.write_manifest(out, about, started, dropped=dropped)
     return log

@@ -11,6 +11,7 @@ from pathlib import Path
 from agentark import store
 from agentark.cells import Artifact, Cell
 from agentark.cells.files import DEFAULT_PROTOCOL
+from agentark.distill import chains
 from agentark.distill.artifacts import PRMS, SHUFFLED_PRMS, STUDENTS
 from agentark.distill.method import Method, methods
 from agentark.extract.jobs import STEPS, TRACES, decontaminated, final_traces
@@ -24,8 +25,6 @@ PREDICTIONS = Artifact("predictions", (*STUDENTS.names, "test"), (*STUDENTS.sect
 ROLLOUTS = Artifact("rollouts", ("student", "train", "split"), ("evaluate", "engine", "sizes.dev"))
 EXAMINED_BY = ("sizes.dev", "evaluate", "rl.aggregation")
 EXAMINATIONS = Artifact(PRMS.folder, PRMS.names, (*PRMS.sections, *EXAMINED_BY), suffix=".csv")
-# The sections by which a method is trained, by its optimiser; a method that imitates has none.
-TRAINING = {"grpo": ("prm", "rl"), "ppo": ("prm", "rl"), "select": ("prm", "rl", "distill"), "opd": ("rl",)}
 REWARD_MODELS = {"prm": PRMS, "shuffled": SHUFFLED_PRMS}  # by the reward of a method
 MODEL_SECTIONS = ("prm", "rl.aggregation", "evaluate", "engine")  # of reward models and their examination
 PERPLEXITY_ITEMS = 200  # ours: problems of each test; the paper draws 100, whose intervals are wider
@@ -57,7 +56,7 @@ def _declared(study: Study) -> Iterator[Job]:
             for seed, variant in product(config.seeds, study.variants(EXAMINATIONS.sections)):
                 yield _reward_models(variant, variant.cell(**cell, seed=seed))
         for method in chosen:
-            sections = (*(STEPS if method.reward else TRACES).sections, *_trained_by(method), *ANSWERS)
+            sections = (*chains.sections(method.name, study.base.rl.init), *ANSWERS)
             for seed, variant, students in product(config.seeds, study.variants(sections), groups):
                 trained = variant.cell(**cell, method=method.name, seed=seed)
                 yield _trained(variant, method, trained, students, len(groups) > 1)
@@ -76,10 +75,6 @@ def cells(study: Study) -> list[Cell]:
             where |= {"teacher": about["teacher"], "train": about["task"], "protocol": protocol}
         found.update(dict.fromkeys(Cell(student=student, **where) for student in about["students"]))
     return list(found)
-
-
-def _trained_by(method: Method) -> tuple[str, ...]:
-    return TRAINING[method.optimiser] if method.reward else ("distill",) if method.examples else ()
 
 
 def _answers(study: Study, cell: Cell, students: list[str]) -> list[Path]:
@@ -111,14 +106,14 @@ def _trained(study: Study, method: Method, cell: Cell, students: list[str], spli
         inputs += [store.manifest_path(study.path(model, each)) for each in own]
     if method.reward == "prm":  # which has to pass
         inputs += [study.path(EXAMINATIONS, each) for each in own]
-    if method.reward and study.params.rl.init == "rsft":
-        inputs += [store.manifest_path(study.path(STUDENTS, each.but(method="rsft"))) for each in own]
+    starts = [start for each in own if (start := chains.start(each, study.params.rl.init))]
+    inputs += [store.manifest_path(study.path(STUDENTS, start)) for start in starts]
     code = ["agentark.evaluate.students:train_and_evaluate", *sources(cell.train)["problems"], *_graders(study)]
     code += method.sources or ["agentark.distill.prm", "agentark.distill.pad"]
     names = {"teacher": cell.teacher, "students": students, "task": cell.train, "method": method.name}
     parts = [cell.teacher, method.name, cell.train, f"s{cell.seed}", *(students if split_up else [])]
     outputs = [store.manifest_path(study.path(STUDENTS, each)) for each in own] + _answers(study, cell, students)
-    files = {"inputs": inputs, "outputs": outputs, "sections": (*_trained_by(method), *ANSWERS), "source": code}
+    files = {"inputs": inputs, "outputs": outputs, "sections": (*chains.trained_by(method), *ANSWERS), "source": code}
     backbone = study.params.prm.backbone
     judge = {"teacher": [cell.teacher], "likelihood": [] if backbone == "student" else [backbone]}
     models = [*students, *judge.get(method.reward, [])]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from agentark import engines, params, tasks
 from agentark.cells import Cell, Files
-from agentark.distill import pad
+from agentark.distill import chains, pad
 from agentark.distill import students as imitation
 from agentark.distill.artifacts import PRMS, SHUFFLED_PRMS, STUDENTS
 from agentark.distill.method import methods
@@ -47,25 +47,33 @@ def train_and_evaluate(
     for student in students:
         own = cell.but(student=student)
         checkpoint = files.path(STUDENTS, own)
+        policy = chains.policy(files, own, config.rl.init)
         if methods()[cell.method].reward:
-            logs[student] = _by_rewards(files, config, own, checkpoint, *learned_from, sizes)
+            logs[student] = _by_rewards(files, config, own, checkpoint, policy, *learned_from, sizes)
         else:
-            logs[student] = imitation.run(checkpoint, own, *learned_from, sizes.train, config.distill)
+            start = "" if policy == student else policy
+            logs[student] = imitation.run(checkpoint, own, *learned_from, sizes.train, config.distill, start)
         rows.append(answers(files, config, own, str(checkpoint), sizes.tests, config.evaluate.samples))
     return pd.concat(rows), logs
 
 
 def _by_rewards(
-    files: Files, config: params.Params, cell: Cell, checkpoint: Path, steps: pd.DataFrame, steps_id: str, sizes: Sizes
+    files: Files,
+    config: params.Params,
+    cell: Cell,
+    checkpoint: Path,
+    policy: str,
+    steps: pd.DataFrame,
+    steps_id: str,
+    sizes: Sizes,
 ) -> dict:
-    """Train by rewards: a slice of the training set gets as many passes over its problems as the whole one.
+    """Train a policy by rewards: a slice of the training set gets as many passes over its problems as the whole one.
 
     A reward model of the whole training set has to be admitted; the examination of a slice decides nothing.
     """
     rl = config.rl.of(cell.method)
     rl_steps = max(1, round(rl.steps * sizes.train / config.sizes.count("train", cell.train)))
     config = config.model_copy(update={"rl": rl.model_copy(update={"steps": rl_steps})})
-    policy = str(files.path(STUDENTS, cell.but(method="rsft"))) if config.rl.init == "rsft" else cell.student
     labelled = set(steps.problem)  # problems that labelling left out are not practised
     practised = [p for p in tasks.problems(cell.train, "train", sizes.train) if p.id in labelled]
     dev_n = min(sizes.dev, config.rl.dev_problems)
