@@ -26,6 +26,7 @@ COINS = ("apples", "books", "cards", "coins", "eggs", "pens", "shells", "stones"
 COLOURS = {"r": "red", "b": "blue", "g": "green"}
 SHAPES = {"c": "circles", "s": "squares", "t": "triangles"}
 THINGS = tuple(colour + shape for colour in COLOURS for shape in SHAPES)
+EXCHANGED = "mini_pictures_exchanged"
 MOST = 12  # things in a picture; 4 of its 16 cells at least are empty
 
 # Kind -> its wordings: {t} and {u} are things ("red circles"), {p} is a person, {i} other things, {a} a number.
@@ -249,7 +250,7 @@ def exchanged(split: str, n: int) -> list[Problem]:
     shown: dict[str, str] = {}
     found = []
     for problem in problems(split, n):
-        kind, name = problem.template.rsplit("-", 2)[0], problem.id.replace("mini_pictures", "mini_pictures_exchanged")
+        kind, name = problem.template.rsplit("-", 2)[0], problem.id.replace("mini_pictures", EXCHANGED)
         found.append(replace(problem, id=name, image=shown.get(kind, pictures.BLANK)))
         shown[kind] = problem.image
     return found
@@ -270,4 +271,4 @@ def equal(gold: str, answer: str) -> bool:
 
 FAMILY = ("mini_pictures", PICTURES)
 TASK = mini.task("mini_pictures", problems, parse, equal, "accuracy", FAMILY)
-TASKS = (TASK, mini.task("mini_pictures_exchanged", exchanged, parse, equal, "accuracy", FAMILY))
+TASKS = (TASK, mini.task(EXCHANGED, exchanged, parse, equal, "accuracy", FAMILY))
