@@ -76,6 +76,17 @@ def test_what_cannot_be_judged_is_left_out(files, capsys):
     assert report.instrument(controls, **OPTIONS).empty
 
 
+def test_what_is_left_out_is_counted(files, monkeypatch, capsys):
+    real, spoilt = quality.inject, {p.solution for p in tasks.problems("mini_gsm", "test", 3)}
+    monkeypatch.setattr(quality, "inject", lambda task, text, rng: None if text in spoilt else real(task, text, rng))
+    _, controls = quality.run(files, config(), [BASE, RSFT], {"mini_gsm": N, "mini_med": N}, 0)
+    assert set(controls.groupby("model")["item"].nunique()) == {N - 3}
+    line = (
+        f"left out: 2 of 4 pairs of a student and a test, which have no answers; of the controls, 3 of {N} judged prob"
+    )
+    assert capsys.readouterr().out.count(line) == 1
+
+
 @pytest.mark.parametrize(("method", "labeller", "may"), [("pad", "arithmetic", False), ("pad", "outcome", True),
                                                          ("rsft", "arithmetic", True)])  # fmt: skip
 def test_a_judge_that_labelled_may_not_judge(method, labeller, may):
