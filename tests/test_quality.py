@@ -69,9 +69,11 @@ def test_the_measures_are_those_that_the_claims_name():
 
 
 def test_what_cannot_be_judged_is_left_out(files, capsys):
-    tests = {"mini_med": N, "mini_truthful": N}
+    tests = {"mini_med": N, "mini_truthful": N, "mini_pictures": N}
     rows, controls = quality.run(files, config(), [BASE, RSFT], tests, 0)
-    assert rows.empty and controls.empty and "mini_med is left out: no answers" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert rows.empty and controls.empty and "mini_med is left out: no answers" in said
+    assert "mini_pictures is left out: a judge does not see its pictures" in said
     assert report.means(rows, **OPTIONS).empty and report.differences(rows, **OPTIONS).empty
     assert report.instrument(controls, **OPTIONS).empty
 

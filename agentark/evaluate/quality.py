@@ -131,13 +131,16 @@ def run(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Judge the answers of a study: return the students' `rows` and the controls' scores (`judge.COLUMNS`, and test).
 
-    tests: the number of problems by name.  A test is left out, with a sentence, if there are no answers or if the
-    program cannot read its gold solutions.  A language model's scores are kept under `judge/`, and are resumed.
+    tests: the number of problems by name.  A test is left out, with a sentence, if it has pictures, which no judge is
+    shown, if there are no answers, or if the program cannot read its gold solutions.  A language model's scores are kept under `judge/`, and are resumed.
     One line is printed with the numbers of students' files and of controls that do not exist.
     """
     judged, controlled = [], []
     absent = possible = without = asked = 0
     for test, n in tests.items():
+        if tasks.has_pictures(test):
+            print(f"{test} is left out: a judge does not see its pictures")
+            continue
         problems, found = tasks.problems(test, "test", n), answers(files, cells, test)
         absent, possible = absent + len(cells) - len(found), possible + len(cells)
         found = {name: pair for name, pair in found.items() if may_judge(config, pair[0])}
