@@ -132,7 +132,8 @@ def run(
     """Judge the answers of a study: return the students' `rows` and the controls' scores (`judge.COLUMNS`, and test).
 
     tests: the number of problems by name.  A test is left out, with a sentence, if it has pictures, which no judge is
-    shown, if there are no answers, or if the program cannot read its gold solutions.  A language model's scores are kept under `judge/`, and are resumed.
+    shown, if there are no answers, or if the program cannot read its gold solutions.  A language model's scores are
+    kept under `judge/`, and are resumed.
     One line is printed with the numbers of students' files and of controls that do not exist.
     """
     judged, controlled = [], []
