@@ -15,6 +15,9 @@ from .figures import GREY, caption, looks
 from .methods import shown
 from .show import interval, label
 
+OTHER = "|"  # what is answered beside another picture
+EDGE: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.5}
+
 
 def gains(table: pd.DataFrame) -> pd.DataFrame:
     """`multimodal.gains` for reading: accuracies in %, differences in points."""
@@ -71,7 +74,7 @@ def figure(gained: pd.DataFrame, seen: pd.DataFrame, level: float = 0.95) -> Fig
         raise ValueError("no student was trained with two seeds: there is no change to draw")
     drawn = Figure(figsize=(9.6, 4.6), layout="constrained")
     left, right = drawn.subplots(1, 2)
-    places = list(dict.fromkeys(zip(changes.test, changes.student)))
+    places = sorted(set(zip(changes.test, changes.student)))
     methods = [name for name in shown() if name in set(seen.method) | set(changes.method)]
     left.axvline(0, color=GREY, linewidth=1)
     trained = [name for name in methods if name in set(changes.method)]
@@ -84,16 +87,16 @@ def figure(gained: pd.DataFrame, seen: pd.DataFrame, level: float = 0.95) -> Fig
     for r in seen.itertuples():
         y = kinds.index(r.kind) + _offset(methods, r.method)
         _point(right, y, r.method, r.accuracy, r.acc_low, r.acc_high)
-        right.plot(100 * r.exchanged, y, "x", color=shown()[r.method].colour, markersize=4)
+        right.plot(100 * r.exchanged, y, OTHER, color=shown()[r.method].colour, markersize=5)
     for kind, chance in seen.groupby("kind", sort=False).chance.first().items():
         y = kinds.index(str(kind))
         right.vlines(100 * chance, y - 0.4, y + 0.4, color=GREY, linestyle=":", linewidth=1.2)
     _rows(right, kinds)
     right.set_xlabel("right answers about pictures (%)")
-    look: dict[str, Any] = {"linestyle": "none", "markeredgecolor": "white"}
+    look: dict[str, Any] = {"linestyle": "none", **EDGE}
     styles = [(shown()[name].marker, shown()[name].colour, label(name)) for name in methods]
     handles = [Line2D([], [], marker=marker, color=colour, label=name, **look) for marker, colour, name in styles]
-    handles += [Line2D([], [], marker="x", linestyle="none", color=GREY, label="beside another picture")]
+    handles += [Line2D([], [], marker=OTHER, linestyle="none", color=GREY, label="beside another picture")]
     handles += [Line2D([], [], linestyle=":", color=GREY, label="chance")]
     drawn.legend(handles=handles, loc="outside upper left", ncols=4, fontsize=8)
     caption(drawn, f"lines: {100 * level:g} % intervals over training seeds and test items")
@@ -108,7 +111,7 @@ def _offset(methods: list[str], method: str) -> float:
 def _point(axes, y: float, method: str, value: float, low: float, high: float) -> None:
     colour = shown()[method].colour
     axes.hlines(y, 100 * low, 100 * high, color=colour, linewidth=1.4, alpha=0.8)
-    axes.plot(100 * value, y, shown()[method].marker, color=colour, markeredgecolor="white", markersize=7)
+    axes.plot(100 * value, y, marker=shown()[method].marker, color=colour, **EDGE, markersize=7)
 
 
 def _rows(axes, names: list[str]) -> None:
