@@ -20,6 +20,7 @@ from .distill.method import methods
 from .engines import EngineError
 from .graph import graph
 from .graph.job import Job, Study, output_name
+from .models import fit
 from .models.load import ModelError
 from .params import limits
 from .params.messages import censored, shown
@@ -116,6 +117,8 @@ def run(path: Path, cores: int, limit: int | None, teachers: list[str], more: li
     config, limit, jobs = _study(path, limit, teachers)
     bring.check(config)
     _check_lengths(config, limit)
+    for sentence in fit.left_out(config):
+        print(sentence)
     dry = any(option in ("--dry-run", "--dryrun") or re.fullmatch("-[a-zA-Z]*n[a-zA-Z]*", option) for option in more)
     pending = _pending(path, limit, teachers, jobs)
     if not pending and not more:

@@ -90,6 +90,11 @@ class Run:
         """The number of problems of a task's split that a protocol answers."""
         return self.study.generated(split, task)
 
+    def questions(self, students: list[str]) -> int:
+        """How many test questions some students answer, each once; see `models.fit.tests_of`."""
+        taken = [test for student in students for test in fit.tests_of(student, self.tests, self.params.engine)]
+        return sum(self.tests[test] for test in taken)
+
     @cached_property
     def sizes(self) -> Sizes:
         """The number of problems that this run uses of its training set, of dev, and of each test set."""
@@ -269,6 +274,7 @@ def check_names(config: params.Params, coordinates: params.Coordinates) -> None:
             load.check_name(model)
         for variant in Study(config).variants(("debate", "distill", "engine", "evaluate", "judges", "prm", "rl")):
             fit.check(variant.params, sorted(teachers), sorted(students))
+            fit.check_sight(variant.params)
     except (ValueError, load.ModelError) as error:
         raise ParamsError(str(error)) from None
     _check_base_names("train_tasks and test_tasks", [*study.train_tasks, *study.test_tasks])

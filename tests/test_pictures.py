@@ -371,6 +371,16 @@ def test_students_learn_from_pictures(folder, tmp_path):
     assert any((after[name] != before[name]).any() for name in before if "visual" in name)
 
 
+def test_training_on_text_leaves_the_vision_tower_as_it_was(folder, tmp_path):
+    """Every other parameter moves: what is forgotten of pictures is forgotten by the language part."""
+    _, tokenizer = load.load(folder)
+    rows = [data.encode(data.Example("a", f"{n}+3?", f"Answer: {n + 3}"), tokenizer, 1.0) for n in range(4)]
+    sft.train(folder, rows, tmp_path / "student", {"a": 1}, tiny.but(tiny.DISTILL, epochs=1, weight_decay=0.1), 0)
+    before, after = (load.load(path)[0].state_dict() for path in (folder, str(tmp_path / "student")))
+    same = {name for name in before if (after[name] == before[name]).all()}
+    assert same == {name for name in before if "visual" in name} and 0 < len(same) < len(before)
+
+
 def test_students_that_cannot_see_are_refused(networks):
     [problem] = tasks.problems("mini_pictures", "train", 1)
     _, tokenizer = load.load(networks["qwen3"])

@@ -69,11 +69,24 @@ def test_the_measures_are_those_that_the_claims_name():
 
 
 def test_what_cannot_be_judged_is_left_out(files, capsys):
-    tests = {"mini_med": N, "mini_truthful": N}
+    tests = {"mini_med": N, "mini_truthful": N, "mini_pictures": N}
     rows, controls = quality.run(files, config(), [BASE, RSFT], tests, 0)
-    assert rows.empty and controls.empty and "mini_med is left out: no answers" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert rows.empty and controls.empty and "mini_med is left out: no answers" in said
+    assert "mini_pictures is left out: a judge does not see its pictures" in said
     assert report.means(rows, **OPTIONS).empty and report.differences(rows, **OPTIONS).empty
     assert report.instrument(controls, **OPTIONS).empty
+
+
+def test_what_is_left_out_is_counted(files, monkeypatch, capsys):
+    real, spoilt = quality.inject, {p.solution for p in tasks.problems("mini_gsm", "test", 3)}
+    monkeypatch.setattr(quality, "inject", lambda task, text, rng: None if text in spoilt else real(task, text, rng))
+    _, controls = quality.run(files, config(), [BASE, RSFT], {"mini_gsm": N, "mini_med": N}, 0)
+    assert set(controls.groupby("model")["item"].nunique()) == {N - 3}
+    line = (
+        f"left out: 2 of 4 pairs of a student and a test, which have no answers; of the controls, 3 of {N} judged prob"
+    )
+    assert capsys.readouterr().out.count(line) == 1
 
 
 @pytest.mark.parametrize(("method", "labeller", "may"), [("pad", "arithmetic", False), ("pad", "outcome", True),

@@ -13,7 +13,7 @@ from agentark.evaluate import jobs as evaluation
 from agentark.evaluate import quality as judging
 from agentark.graph import graph
 from agentark.graph.job import Study
-from agentark.models import load
+from agentark.models import fit, load
 from agentark.report import collect, cost, debating, perplexity, quality
 
 REFERENCES = store.ROOT / "results" / "reference"
@@ -111,8 +111,8 @@ def test_every_cell_of_the_study_is_there_or_named_as_lacking(reference, tables_
     made = {(method, str(seed)) for method, seed in itertools.product(s.methods, s.seeds)} - missing
     trained = main[main.train != "-"]
     assert {(method, str(seed)) for method, seed in zip(trained.method, trained.seed, strict=True)} == made
-    axes = (s.teachers, s.students, s.train_tasks, s.protocols, s.test_tasks)
-    assert len(trained) == len(made) * math.prod(map(len, axes))
+    answered = sum(len(fit.tests_of(student, s.test_tasks, config.engine)) for student in s.students)
+    assert len(trained) == len(made) * answered * math.prod(map(len, (s.teachers, s.train_tasks, s.protocols)))
     assert set(main[main.train == "-"].method) == {
         "base",
         "base_majority",

@@ -18,6 +18,7 @@ from agentark.extract.jobs import STEPS, TRACES, decontaminated, final_traces
 from agentark.grade import grading
 from agentark.graph.job import Job, Study, Work, job
 from agentark.mas.jobs import DEBATES
+from agentark.models import fit
 from agentark.tasks import sources
 
 ANSWERS = ("evaluate", "engine", "stats.level", "sizes.test")
@@ -78,8 +79,9 @@ def cells(study: Study) -> list[Cell]:
 
 
 def _answers(study: Study, cell: Cell, students: list[str]) -> list[Path]:
-    """The predictions of each student on each test set, and their grades."""
-    tested = [cell.but(student=s, test=t, split="test") for s in students for t in study.base.study.test_tasks]
+    """The predictions of each student on each test set that it can take, and their grades."""
+    tests = {s: fit.tests_of(s, study.base.study.test_tasks, study.params.engine) for s in students}
+    tested = [cell.but(student=s, test=t, split="test") for s in students for t in tests[s]]
     paths = [study.path(PREDICTIONS, each) for each in tested]
     return [*paths, *map(grading.path_of, paths)]
 
@@ -149,7 +151,8 @@ def _add(*parts: Work) -> Work:
 
 def answer_tokens(study: Study, student: str, samples: int, rates) -> Work:
     """The expected tokens of a student's answers to all test sets: one greedy pass and so many samples."""
-    n = sum(study.size("test", test) for test in study.base.study.test_tasks)
+    taken = fit.tests_of(student, study.base.study.test_tasks, study.params.engine)
+    n = sum(study.size("test", test) for test in taken)
     read = n * (1 + (samples > 0)) * rates.question
     return {("generated", student): (1 + samples) * n * rates.reply, ("read", student): read}
 

@@ -31,7 +31,7 @@ from agentark.engines.tokens import prompt_texts
 from agentark.grade import grading
 from agentark.graph.source import source_hash
 from agentark.mas import prompts
-from agentark.models import load
+from agentark.models import fit, load
 from agentark.store.progress import print_progress
 from agentark.tasks import Problem
 
@@ -147,7 +147,7 @@ def run(
     cells: the study's students (`jobs.cells`), whose predictions exist.  tests: the number of problems by name.
     Returns one row per text: the coordinates, then COLUMNS; sample is -1, since own solutions are greedy ones.
     """
-    places = [(cell, test) for cell in cells for test in tests]
+    places = [(cell, test) for cell in cells for test in fit.tests_of(cell.student, tests, config.engine)]
     answers = {place: files.path(PREDICTIONS, place[0].but(test=place[1], split="test")) for place in places}
     right = {place: own_right(grading.run(answers[place])) for place in places}
     code = source_hash(f"{__name__}:run", *(root for test in tests for root in tasks.sources(test)["problems"]))

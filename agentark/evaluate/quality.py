@@ -131,12 +131,19 @@ def run(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Judge the answers of a study: return the students' `rows` and the controls' scores (`judge.COLUMNS`, and test).
 
-    tests: the number of problems by name.  A test is left out, with a sentence, if there are no answers or if the
-    program cannot read its gold solutions.  A language model's scores are kept under `judge/`, and are resumed.
+    tests: the number of problems by name.  A test is left out, with a sentence, if it has pictures, which no judge is
+    shown, if there are no answers, or if the program cannot read its gold solutions.  A language model's scores are
+    kept under `judge/`, and are resumed.
+    One line is printed with the numbers of students' files and of controls that do not exist.
     """
     judged, controlled = [], []
+    absent = possible = without = asked = 0
     for test, n in tests.items():
+        if tasks.has_pictures(test):
+            print(f"{test} is left out: a judge does not see its pictures")
+            continue
         problems, found = tasks.problems(test, "test", n), answers(files, cells, test)
+        absent, possible = absent + len(cells) - len(found), possible + len(cells)
         found = {name: pair for name, pair in found.items() if may_judge(config, pair[0])}
         if not found or not (config.judges.quality or readable(test, problems)):
             print(f"{test} is left out: {'its gold solutions state nothing to check' if found else 'no answers'}")
@@ -148,9 +155,12 @@ def run(
         judged.append(rows(scored, {name: cell for name, (cell, _) in found.items()}))
         judged_items = set(scored["item"])
         known = controls(test, [problem for problem in problems if problem.id in judged_items], seed)
+        without, asked = without + len(judged_items) - len(known[GOLD]), asked + len(judged_items)
         if len(known[GOLD]):
             path = path.with_name(f"{test}.controls.s{seed}.parquet")
             controlled.append(scores(known, path=path, **options).assign(test=test))
+    missing = f"{absent} of {possible} pairs of a student and a test, which have no answers"
+    print(f"left out: {missing}; of the controls, {without} of {asked} judged problems, of which not all can be made")
     none = pd.DataFrame(columns=[*Cell().columns(), "item", "sample", *MEASURES.values()])
     empty = pd.DataFrame(columns=[*judge.COLUMNS, "test"])
     return tuple(pd.concat(parts, ignore_index=True) if parts else blank  # type: ignore[return-value]

@@ -16,17 +16,18 @@ from agentark.distill.artifacts import PRMS, SHUFFLED_PRMS, STUDENTS
 from agentark.distill.method import methods
 from agentark.grade import grading
 from agentark.graph.job import Sizes
+from agentark.models import fit
 
 from . import predict
 from .jobs import PREDICTIONS, ROLLOUTS
 
 
 def untrained(files: Files, config: params.Params, cell: Cell, students: list[str], sizes: Sizes) -> pd.DataFrame:
-    """Return the graded answers of untrained students to every test set: greedy ones and `base_votes` samples."""
+    """Return the graded answers of untrained students to each test set that they can take, and `base_votes` samples."""
     rows = []
     for student in students:
         base = Cell(student=student, method="base", seed=cell.seed, axes=cell.axes)
-        rows.append(answers(files, config, base, student, sizes.tests, config.evaluate.base_votes))
+        rows.append(answers(files, config, base, student, _tests(config, student, sizes), config.evaluate.base_votes))
     return pd.concat(rows)
 
 
@@ -38,7 +39,7 @@ def train_and_evaluate(
     learned_from: tuple[pd.DataFrame, str],
     sizes: Sizes,
 ) -> tuple[pd.DataFrame, dict[str, dict]]:
-    """Train each student by the cell's method and let it answer every test set.
+    """Train each student by the cell's method and let it answer each test set that it can take.
 
     learned_from: the table of traces (for a method that imitates) or of steps (for one that learns from rewards), and
     its identity in manifests.  Returns (graded per-item rows, each student's training log).
@@ -53,8 +54,14 @@ def train_and_evaluate(
         else:
             start = "" if policy == student else policy
             logs[student] = imitation.run(checkpoint, own, *learned_from, sizes.train, config.distill, start)
-        rows.append(answers(files, config, own, str(checkpoint), sizes.tests, config.evaluate.samples))
+        tests = _tests(config, student, sizes)
+        rows.append(answers(files, config, own, str(checkpoint), tests, config.evaluate.samples))
     return pd.concat(rows), logs
+
+
+def _tests(config: params.Params, student: str, sizes: Sizes) -> dict[str, int]:
+    """The tests that a student can take, and the number of problems of each."""
+    return {test: sizes.tests[test] for test in fit.tests_of(student, sizes.tests, config.engine)}
 
 
 def _by_rewards(

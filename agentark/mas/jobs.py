@@ -8,6 +8,7 @@ from itertools import product
 from agentark.cells import Artifact, Cell
 from agentark.grade import grading
 from agentark.graph.job import Job, Study, Work, job
+from agentark.models import fit
 
 from . import generation
 from .protocol import protocols
@@ -25,6 +26,8 @@ def jobs(study: Study) -> Iterator[Job]:
         run = dict.fromkeys([*s.protocols, *controls])
         variants = study.variants(DEBATES.sections_of(split))
         for variant, teacher, task, protocol in product(variants, s.teachers, names, run):
+            if task not in fit.tests_of(teacher, [task], variant.params.teacher_engine):
+                continue  # it cannot see the pictures of a test
             coordinates = {"teacher": teacher, "protocol": protocol, "split": split, "seed": s.seeds[0]}
             yield _job(variant, variant.cell(**coordinates, **{"test" if split == "test" else "train": task}))
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from agentark import params
+from agentark import params, tasks
 
 from . import registry, smollm2
 from .modules import check_targets
 from .names import ModelError, check_name, on_hub, resolve
+
+SEEING = ("qwen2_5_vl",)  # kinds of networks whose vision tower is used: engines.images.KINDS, which imports torch
 
 
 def check(config: params.Params, teachers: Iterable[str], students: Iterable[str]) -> None:
@@ -63,13 +66,70 @@ def context_of(name: str) -> int | None:
     """
     if record := registry.find(name):
         return record.context
+    config = _config(name)
+    return config.get("text_config", config).get("max_position_embeddings") if config else None
+
+
+def sees(name: str, engine: params.Engine) -> bool:
+    """Whether a network can be asked about pictures through an engine.
+
+    A server's network, and one whose config is not known without a connection, are taken to see: what is sent to them
+    is not known here.  The engine vllm of this package sends texts only.
+    """
+    if engine.serves or engine.name == "vllm":
+        return engine.serves
+    record = registry.find(name)
+    config = {"model_type": record.architecture} if record else _config(name)
+    return config is None or config.get("model_type") in SEEING
+
+
+def tests_of(name: str, tests: Iterable[str], engine: params.Engine) -> list[str]:
+    """Those of some test sets that a network can take: without those about pictures if it does not see."""
+    return [test for test in tests if not tasks.has_pictures(test) or sees(name, engine)]
+
+
+def check_sight(config: params.Params) -> None:
+    """Raises ModelError if a study trains on pictures that a network cannot see, or tests on some that no student can.
+
+    A network that cannot see the pictures of a test is no mistake: it does not take that test (`left_out`).
+    """
+    study = config.study
+    networks = dict.fromkeys(study.students, config.engine) | dict.fromkeys(study.teachers, config.teacher_engine)
+    for task in filter(tasks.has_pictures, study.train_tasks):
+        for name in (name for name, engine in networks.items() if not sees(name, engine)):
+            raise ModelError(f"study.train_tasks: {task} has pictures, which {name} cannot see: take another network, "
+                             "or a task without pictures")  # fmt: skip
+    for test in filter(tasks.has_pictures, study.test_tasks):
+        if not any(sees(student, config.engine) for student in study.students):
+            raise ModelError(f"study.test_tasks: {test} has pictures, which no student of the study can see: remove "
+                             "it, or add a student with a vision tower")  # fmt: skip
+
+
+def left_out(config: params.Params) -> Iterator[str]:
+    """Yield a sentence for each network of a study that does not take all of its tests."""
+    study, names = config.study, []
+    for part, engine in ((study.students, config.engine), (study.teachers, config.teacher_engine)):
+        names += [(name, engine) for name in part]
+    for name, engine in dict(names).items():
+        taken = tests_of(name, study.test_tasks, engine)
+        if lacking := [test for test in study.test_tasks if test not in taken]:
+            yield f"{name} cannot see pictures: it is left out of {' and '.join(lacking)}"
+
+
+def _config(name: str) -> dict[str, Any] | None:
+    """The config of a network, of an adapter that of its base; None if it is not known without a connection.
+
+    Raises ModelError for a folder that has no network.
+    """
     if name == smollm2.NAME or on_hub(name):
         return None
     folder = Path(resolve(name))
     adapter, file = folder / "adapter_config.json", folder / "config.json"
     if adapter.exists():
-        return context_of(json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path") or "")
+        base = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path") or ""
+        if record := registry.find(base):
+            return {"model_type": record.architecture, "max_position_embeddings": record.context}
+        return _config(base)
     if not file.exists():
         raise ModelError(f"there is no network in {folder}: it has neither config.json nor adapter_config.json")
-    config = json.loads(file.read_text(encoding="utf-8"))
-    return config.get("text_config", config).get("max_position_embeddings")
+    return json.loads(file.read_text(encoding="utf-8"))

@@ -9,6 +9,7 @@ from typing import Any
 
 from agentark import params, store
 from agentark.graph.job import Job
+from agentark.models import fit
 
 from .cost import cost
 from .memory import disk, memory
@@ -49,6 +50,7 @@ def text(config: params.Params, limit: int, jobs: list[Job], pending: set[str], 
         "",
         f"cells: {cells}, in {len(jobs)} notebook runs, {len(jobs) - len(left)} of them done",
         *([f"with the values of {', '.join(s.axes)}: {trained} students to train"] if s.axes else []),
+        *fit.left_out(config),
         f"left, at most: {tokens}",
         f"{unit} left: {sum(c.device_s for c in left) / 3600:,.1f}; wall time: {wall} {where}",
         "disk: " + ", ".join(f"{gb:,.1f} GB of {what}" for what, gb in space.items()),

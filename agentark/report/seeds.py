@@ -32,7 +32,7 @@ def over_seeds(predictions: pd.DataFrame, level: float) -> pd.DataFrame:
 
     from agentark import stats
 
-    compared = list(_compared(predictions))
+    compared = list(paired(predictions))
     shared = {test: clusters(test, predictions.item[predictions.test == test]) for test in predictions.test.unique()}
     rows = [where | _pair(a, b, shared[where["test"]], level) for where, a, b in compared]
     if not rows:
@@ -43,7 +43,7 @@ def over_seeds(predictions: pd.DataFrame, level: float) -> pd.DataFrame:
     return table[[*COLUMNS[:4], "protocol", *(c for c in table if "." in c), *COLUMNS[4:]]]
 
 
-def _compared(predictions: pd.DataFrame) -> Iterator[tuple[dict, pd.DataFrame, pd.DataFrame]]:
+def paired(predictions: pd.DataFrame) -> Iterator[tuple[dict, pd.DataFrame, pd.DataFrame]]:
     """For each pair that has two seeds in common: its coordinates, and right or wrong by seed and item."""
     from .tables import cells_of, keys
 

@@ -13,7 +13,7 @@ from importlib import import_module
 
 from agentark.discovery import discover
 
-from .problem import SPLITS, Parsed, Problem, Task
+from .problem import PICTURES, SPLITS, Parsed, Problem, Task
 
 FILES = (".jsonl", ".csv", ".tsv", ".parquet")  # how the names of files of questions end
 
@@ -68,6 +68,11 @@ def in_domain(train: str, test: str) -> bool:
     MetaMathQA, for one, rewrites training questions of GSM8K (DECISIONS 12).
     """
     return not set(_family(train)).isdisjoint(_family(test))
+
+
+def has_pictures(name: str) -> bool:
+    """Whether the problems of a benchmark have pictures, which not every network can see (`models.fit.tests_of`)."""
+    return PICTURES in _family(name)
 
 
 def shared_problems(train: str, test: str) -> str | None:

@@ -4,25 +4,29 @@ The picture (agentark/pictures.py) has things of three shapes and three colours,
 digits among a few things.  A question asks to *count* things, to *compare* two kinds of things (which are there more
 of, or how many more), or to *read* the number; counts and numbers may be the start of a sum.  Nothing about the picture
 is in the text.  A *template* is a kind with a frame and a wording; the split is a function of what is in the picture.
+
+`mini_pictures_exchanged` is its blind control: the same questions and gold answers, each beside the picture of another
+question of its kind.  Who answers as many of them as before has not looked at the picture.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from agentark import pictures
 
 from . import mini, numeric
-from .problem import Parsed, Problem, equal_words, parse_words
+from .problem import PICTURES, Parsed, Problem, equal_words, parse_words
 
 NAMES = ("Ana", "Ben", "Cara", "Dan", "Eva", "Finn", "Gina", "Hugo")
 COINS = ("apples", "books", "cards", "coins", "eggs", "pens", "shells", "stones")
 COLOURS = {"r": "red", "b": "blue", "g": "green"}
 SHAPES = {"c": "circles", "s": "squares", "t": "triangles"}
 THINGS = tuple(colour + shape for colour in COLOURS for shape in SHAPES)
+EXCHANGED = "mini_pictures_exchanged"
 MOST = 12  # things in a picture; 4 of its 16 cells at least are empty
 
 # Kind -> its wordings: {t} and {u} are things ("red circles"), {p} is a person, {i} other things, {a} a number.
@@ -241,6 +245,17 @@ def problems(split: str, n: int) -> list[Problem]:
     return mini.first("mini_pictures", stream, split, n)
 
 
+def exchanged(split: str, n: int) -> list[Problem]:
+    """The same problems, each with the picture of the last one of its kind; the first of a kind has blank paper."""
+    shown: dict[str, str] = {}
+    found = []
+    for problem in problems(split, n):
+        kind, name = problem.template.rsplit("-", 2)[0], problem.id.replace("mini_pictures", EXCHANGED)
+        found.append(replace(problem, id=name, image=shown.get(kind, pictures.BLANK)))
+        shown[kind] = problem.image
+    return found
+
+
 _NUMBER = re.compile(r"\d+")
 
 
@@ -254,5 +269,6 @@ def equal(gold: str, answer: str) -> bool:
     return numeric.equal(gold, answer) if _NUMBER.fullmatch(gold) else equal_words(gold, answer)
 
 
-TASK = mini.task("mini_pictures", problems, parse, equal, "accuracy")
-TASKS = (TASK,)
+FAMILY = ("mini_pictures", PICTURES)
+TASK = mini.task("mini_pictures", problems, parse, equal, "accuracy", FAMILY)
+TASKS = (TASK, mini.task(EXCHANGED, exchanged, parse, equal, "accuracy", FAMILY))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Measure = Literal["accuracy", "f1", "hotpot_f1", "rouge", "truth"]
+PICTURES = "pictures"  # the family of all benchmarks whose problems have pictures
 
 
 @dataclass(frozen=True)
