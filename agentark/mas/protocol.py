@@ -24,7 +24,7 @@ class Protocol:
     the first round.  order: its place in tables and legends.  rounds: whether agents read each other, in up to
     `debate.rounds` rounds.  method: the name of its answers in tables ("": they are not shown).  answers: how a
     problem's answer is read from its log, "aggregator" (the row of agent 0) or "majority".  controls: the protocols
-    that are run beside it, by split.
+    that are run beside it, by split.  by_problem: whether what is said of a problem does not depend on the others.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Protocol:
     method: str = ""
     answers: str = "majority"
     controls: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    by_problem: bool = True
 
 
 @cache
