@@ -87,7 +87,10 @@ def test_no_algorithm_lives_in_a_notebook(path):
 
 
 def all_jobs() -> list:
-    studies = [params.load(store.ROOT / "params" / f"{name}.yaml")[0] for name in ("mini", "mini-own", "mini-ood", "mini-quantity")]
+    studies = [
+        params.load(store.ROOT / "params" / f"{name}.yaml")[0]
+        for name in ("mini", "mini-own", "mini-ood", "mini-quantity")
+    ]
     return [job for study in studies for job in graph.all_jobs(study, 0)]
 
 
