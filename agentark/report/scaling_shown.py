@@ -55,7 +55,7 @@ def along(table: pd.DataFrame, axis: str, level: float = 0.95, tokens: bool = Fa
             ticks = [float(value) for value in values(table, axis)]
             axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axes.set_xticks([], minor=True)
-        axes.set_title(fill(f"{display_name(student)}, {test}", 36), fontweight="bold")
+        axes.set_title(fill(f"{display_name(student)}, {test}", 46), fontweight="bold")
         axes.set_xlabel("completion tokens trained on, all epochs" if tokens else NAMES.get(axis, axis))
     figure.axes[0].set_ylabel("accuracy (%)")
     figure.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=8)
