@@ -171,7 +171,8 @@ def at_equal_tokens(
             rows.append(about | {"below": below, "above": above} | found)
     if outside:
         print(f"{method} at {axis} = {', '.join(outside)}: {against} has no tokens on both sides; left out")
-    return _tested(rows, ["against", axis, "tokens", "below", "above"], level)
+    compared = _tested(rows, ["against", axis, "tokens", "below", "above"], level)
+    return ordered(compared, axis) if rows else compared
 
 
 def _cells(predictions: pd.DataFrame, axis: str) -> Iterator[tuple[dict[str, Any], str, pd.DataFrame]]:
