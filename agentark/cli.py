@@ -30,6 +30,7 @@ REFUSED = (params.ParamsError, graph.GraphError, store.StoreError, ModelError, E
 FORMER = "FORMER.txt"  # in the folder of a reference that the present code cannot reproduce: by what it was made
 OPEN = "OPEN.txt"  # in the folder of a reference that is not whole: each line a method and a seed that it still lacks
 MAIN_TABLE = "main_results.csv"  # what a report begins with
+UNTIL = ("--until", "-U")
 AGAIN = "the same command continues from there"
 CONTINUE = f"finished chunks are kept; {AGAIN}"
 
@@ -156,12 +157,26 @@ def run(path: Path, cores: int, limit: int | None, teachers: list[str], more: li
 
 
 def _targets(more: list[str], jobs: list[Job]) -> list[str]:
-    """Return Snakemake's options with the names of its rules for those of notebooks and of their runs."""
+    """Return Snakemake's options with the names of its rules for those of notebooks and of their runs.
+
+    Snakemake starts nothing that waits for a rule of --until: of these, the ones are left out for which others wait.
+    """
     rules: dict[str, list[str]] = {}
     for job in jobs:
         for name in {job.name, job.notebook}:
             rules.setdefault(name, []).append(graph.rule_name(job))
-    return [rule for option in more for rule in rules.get(option, [option])]
+    named, option = [], ""
+    for word in more:
+        option = word if word.startswith("-") else option
+        named += [(option, rule) for rule in rules.get(word, [word])]
+    until = {rule for option, rule in named if option in UNTIL}
+    read: set[Path] = set()
+    before: set[str] = set()
+    for job in reversed(jobs):  # each stands after those whose outputs it reads
+        rule = graph.rule_name(job)
+        before |= {rule} if read & set(job.outputs) else set()
+        read |= set(job.inputs) if rule in until | before else set()
+    return [rule for option, rule in named if option not in UNTIL or rule not in before]
 
 
 def _unlock(path: Path, limit: int, teachers: list[str]) -> None:

@@ -414,6 +414,19 @@ def test_notebooks_and_their_runs_are_targets(started):
         assert command[at + 1 : at + 1 + len(targets)] == targets
 
 
+def test_a_target_is_left_out_for_which_another_waits(started):
+    """Snakemake would start nothing that waits for it, and end with an error."""
+    path = store.ROOT / "params" / "mini-quantity.yaml"
+    assert cli.main(["run", str(path), "-n", "--until", "01_debate_generation"]) == 0
+    assert cli.main(["run", str(path), "-n", "--until", "01_debate_generation", "02_filtering", "-R", "04_rsft"]) == 0
+    largest = "01_debate_generation_qwen3_32b_mini_gsm_train_debate"
+    debates, both = (command[command.index("--until") + 1 :] for command in started)
+    assert f"{largest}_sizes_train_64" in debates and largest not in debates
+    assert any("test_self_consistency" in rule for rule in debates)
+    assert not any(rule.startswith(largest) for rule in both)  # filtering waits for all three
+    assert sum(rule.startswith("04_rsft") for rule in both) == 27  # what is forced stays whole
+
+
 def test_everything_is_pending_before_the_first_run(tmp_path, monkeypatch):
     jobs = graph.all_jobs(config(), 0)
     monkeypatch.setattr(cli.subprocess, "run", lambda *_, **__: pytest.fail("Snakemake was started"))

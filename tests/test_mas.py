@@ -386,6 +386,35 @@ def test_a_real_network_resumes(networks, tmp_path, monkeypatch, uninterrupted, 
     assert uninterrupted.text.nunique() > 20  # noise, but not all the same
 
 
+def test_a_smaller_log_is_the_first_problems_of_a_larger_one(networks, tmp_path, monkeypatch):
+    """Generated alone or taken from the log of more problems, it has the same rows: its size may be an axis."""
+    config = but(SHORT, chunk=3)  # the last chunk of 4 problems has others in it than that of 2
+
+    def run(name, n, size, **changes):
+        cell = cell_of(networks["llama"]).but(axes=(("sizes.train", size),), **changes)
+        return generation.run(tmp_path / f"{name}.parquet", cell, n, config, ENGINE, quiet)
+
+    (tmp_path / "alone").mkdir()
+    run("alone/debates", 2, 2)
+    alone = pd.read_parquet(tmp_path / "alone" / "debates.parquet")
+    larger = run("larger", 4, 4)
+    run("shuffled_larger", 4, 4, protocol="shuffled")
+    with monkeypatch.context() as patch:
+        patch.setattr(engines, "make", lambda *_: pytest.fail("it generates again"))
+        taken = run("smaller", 2, 2)
+        assert list(taken.columns) == list(alone.columns)
+        assert taken.fillna("").to_dict("records") == alone.fillna("").to_dict("records")
+        pd.testing.assert_frame_equal(run("smaller", 2, 2), taken)
+        assert run("all", 4, 5).text.tolist() == larger.text.tolist()
+    assert json.loads(store.manifest_path(tmp_path / "smaller.parquet").read_text())["taken_from"] == "larger.parquet"
+    calls = []
+    monkeypatch.setattr(engines, "make", lambda *_: calls.append(1) or Scripted(lambda *_: "7"))
+    run("more", 5, 5)
+    run("another_seed", 2, 2, seed=4)
+    run("shuffled", 2, 2, protocol="shuffled")  # its agents are shown the traces of the next problem
+    assert len(calls) == 3
+
+
 def test_other_weights_are_another_teacher(networks, tmp_path, monkeypatch):
     path = tmp_path / "debates.parquet"
     monkeypatch.setattr(engines, "make", lambda *_: Scripted(lambda *_: "7", fail_at=3))

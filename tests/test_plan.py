@@ -11,6 +11,7 @@ from agentark import params, plan, store
 from agentark.extract.jobs import VERDICT
 from agentark.graph import graph
 from agentark.graph.job import Job
+from agentark.plan.context import too_many_agents
 from agentark.plan.rates import GPU, MINI, SMOLLM2, judges, speed
 
 R = dataclasses.replace(
@@ -232,3 +233,20 @@ def test_the_plan_counts_protocols_and_axes():
     assert "1 teachers × 1 students × 2 training sets × 2 protocols × 2 methods × 1 seeds = 8, each on 2" in text
     assert "with the values of rl.beta: 12 students to train" in text  # twice as many by PAD alone
     assert text.count("07_pad-") == 8
+
+
+def test_agents_that_the_context_does_not_hold_are_a_sentence_of_the_plan():
+    """The zoo's context has 4,096 tokens: 54 of the question, 40 of each agent's solution, and the longest reply."""
+    axes = {"debate.agents": [5, 20]}
+    config = but(load("mini"), debate__max_new_tokens=3400, study__axes=axes)
+    text = plan.text(config, 0, graph.all_jobs(config, 0), set(), cores=2)
+    [line] = [line for line in text.splitlines() if "too many" in line]
+    assert line.startswith(
+        "debate.agents = 20 is too many for zoo/qwen3-32b: a later round's prompt has about 854 tokens"
+    )
+    assert "up to 3,400, the context 4,096" in line and line.endswith("lower debate.agents or debate.max_new_tokens")
+    assert too_many_agents(but(load("mini"), study__axes=axes), MINI) == []  # 20 agents fit with the tier's replies
+    assert too_many_agents(but(config, debate__rounds=1), MINI) == []  # nobody reads the others
+    shorter = but(load("qwen3"), debate__agents=20, debate__max_new_tokens=200, engine__max_model_len=6000)
+    [sentence] = too_many_agents(shorter, GPU)
+    assert "a later round's prompt has about 6,150 tokens" in sentence and "the context 6,000" in sentence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from functools import cache
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TOKENS = ["tokens_in", "tokens_out"]  # which not every server counts
+ENDING = store.manifest_path(Path("log")).name.removeprefix("log")  # of manifests
 
 
 def run(
@@ -37,7 +39,8 @@ def run(
     Returns the log, one row per completion: the cell's coordinates, problem, round (from 1), agent (from 1; 0 is the
     aggregator), text, answer (as the protocol read it), strict (whether it is on an answer line), finish, tokens_in,
     tokens_cached, tokens_out, and the problem's gold answer, template and held_out.  Finished rows are read; a killed
-    run continues with its first unfinished chunk.
+    run continues with its first unfinished chunk.  If the number of problems is an axis of the study, and a log of
+    more of them lies beside it, its first `n` are taken: by a protocol that answers each by itself they are the same.
     """
     import pandas as pd
 
@@ -49,6 +52,13 @@ def run(
         return pd.read_parquet(path)
     started, counts_before = time.time(), tasks.counts(cell.task)
     problems = tasks.problems(cell.task, cell.split, n)
+    varied = any(axis.startswith("sizes.") for axis in dict(cell.axes)) and protocols()[cell.protocol].by_problem
+    if varied and (larger := _larger(path, about)):
+        table = pd.read_parquet(larger)
+        table = table[table.problem.isin([p.id for p in problems])].assign(**cell.log_columns())
+        table = table.reset_index(drop=True)
+        store.finish(table, path, about, started, taken_from=larger.name)
+        return table
     journal = store.Journal(path.with_suffix(".journal"), about)
     counts = {"chunks_found": len(journal.chunks)}
     load_engine = cache(lambda: engines.make(cell.teacher, engine))
@@ -64,6 +74,21 @@ def run(
     counts |= engines.notes(cell.teacher, engine)
     store.finish(table, path, about, started, journal, **counts, **tasks.counts(cell.task, counts_before))
     return table
+
+
+def _larger(path: Path, about: dict) -> Path | None:
+    """The finished log in the folder of `path` that has at least as many problems and is alike in everything else."""
+    alike = _without_size(json.loads(store.canonical(about)))
+    for manifest in sorted(path.parent.glob(f"*.parquet{ENDING}")):
+        other, log = json.loads(manifest.read_text())["about"], manifest.with_name(manifest.name.removesuffix(ENDING))
+        if log != path and _without_size(other) == alike and other["n"] >= about["n"] and store.is_done(log, other):
+            return log
+    return None
+
+
+def _without_size(about: dict) -> dict:
+    """What a log was made from, but for the number of its problems, also as an axis of the study."""
+    return {key: value for key, value in about.items() if key != "n" and not key.startswith("sizes.")}
 
 
 def roots(cell: Cell) -> list[str]:

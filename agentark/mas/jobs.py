@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 
 from agentark.cells import Artifact, Cell
 from agentark.grade import grading
@@ -36,9 +37,20 @@ def _job(study: Study, cell: Cell) -> Job:
     coordinates = {name: getattr(cell, name) for name in ("teacher", "task", "split", "protocol", "seed")}
     log, parts = study.path(DEBATES, cell), [cell.teacher, cell.task, cell.split, cell.protocol]
     source = ["agentark.mas.generation:run", *generation.roots(cell), *grading.roots(cell.task)]
-    files = {"inputs": [], "outputs": [log, grading.path_of(log)], "sections": SECTIONS, "source": source}
-    work = {"models": [cell.teacher], "tokens": lambda rates: tokens(study, cell, rates)}
+    larger = _largest(study, cell)  # of which it takes the first problems (`generation.run`)
+    files = {"inputs": larger, "outputs": [log, grading.path_of(log)], "sections": SECTIONS, "source": source}
+    work = {"models": [cell.teacher], "tokens": lambda rates: {} if larger else tokens(study, cell, rates)}
     return job(study, NOTEBOOK, cell, coordinates, parts, **files, **work)
+
+
+def _largest(study: Study, cell: Cell) -> list[Path]:
+    """The log of the most problems, if the size of the split is an axis and this cell has fewer; else nothing."""
+    axis = next((path for path in dict(cell.axes) if path.startswith("sizes.")), "")
+    if not axis or not protocols()[cell.protocol].by_problem:
+        return []
+    most = max(study.base.study.axes[axis])
+    largest = cell.but(axes=tuple((path, most if path == axis else value) for path, value in cell.axes))
+    return [] if largest == cell else [study.path(DEBATES, largest)]
 
 
 def tokens(study: Study, cell: Cell, rates) -> Work:

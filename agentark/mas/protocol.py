@@ -24,9 +24,9 @@ class Protocol:
     the first round.  alone(config): how many agents, from number 1 on, see the question alone in that round (by
     default all).  order: its place in tables and legends.  rounds: whether agents answer again, in up to
     `debate.rounds` rounds.  method: the name of its answers in tables ("": they are not shown).  answers: how a
-    problem's answer is read from its log, "aggregator" (the row of agent 0) or "majority" (weighted by
-    `log_prob`, if the rows have it).  controls: the protocols
-    that are run beside it, by split.
+    problem's answer is read from its log, "aggregator" (the row of agent 0) or "majority" (weighted by `log_prob`, if
+    the rows have it).  controls: the protocols that are run beside it, by split.  by_problem: whether what is said of a
+    problem does not depend on the others.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Protocol:
     method: str = ""
     answers: str = "majority"
     controls: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    by_problem: bool = True
 
 
 @cache

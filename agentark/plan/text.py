@@ -11,6 +11,7 @@ from agentark import params, store
 from agentark.graph.job import Job
 from agentark.models import fit
 
+from .context import too_many_agents
 from .cost import cost
 from .memory import disk, memory
 from .rates import KINDS, devices, rates
@@ -62,6 +63,8 @@ def text(config: params.Params, limit: int, jobs: list[Job], pending: set[str], 
     lines += ["".join(f"{row[name]:{width}}" for name, width in columns.items()) for row in memory(config, r)]
     if r.device == "core":
         lines.append(f"of the machine, with {cores} runs at a time: {cores} times what the largest takes")
+    if refused := too_many_agents(config, r):
+        lines += ["", *refused]
     per = " × billions of parameters" if r.scaled else ""
     speeds = ", ".join(f"{getattr(r, kind):,.0f} {kind}" for kind in KINDS if getattr(r, kind) < math.inf)
     most = f"; at most {r.most:,.0f} generated" if r.most < math.inf else ""

@@ -24,4 +24,6 @@ def run(problems: list[Problem], log: Logger) -> list[dict]:
 
 
 LOOK = ("debate of shuffled peers", "#D55E00")
-PROTOCOL = Protocol("shuffled", *LOOK, run, lambda config: config.agents, order=3, rounds=True, answers="aggregator")
+PROTOCOL = Protocol(
+    "shuffled", *LOOK, run, lambda config: config.agents, order=3, rounds=True, answers="aggregator", by_problem=False
+)
