@@ -13,6 +13,7 @@ from agentark.evaluate import jobs as evaluation
 from agentark.evaluate import quality as judging
 from agentark.graph import graph
 from agentark.graph.job import Study
+from agentark.mas.protocol import protocols
 from agentark.models import fit, load
 from agentark.report import collect, cost, debating, perplexity, quality
 
@@ -115,13 +116,10 @@ def test_every_cell_of_the_study_is_there_or_named_as_lacking(reference, tables_
     answered = sum(len(fit.tests_of(student, s.test_tasks, config.engine)) for student in s.students)
     axes = (s.teachers, s.train_tasks, s.protocols, *s.axes.values())
     assert len(trained) == len(made) * answered * math.prod(map(len, axes))
-    assert set(main[main.train == "-"].method) == {
-        "base",
-        "base_majority",
-        "teacher_single",
-        "teacher_majority",
-        "teacher_debate",
-    }
+    known = protocols()
+    tested = [known[control] for name in s.protocols for control in known[name].controls.get("test", ())]
+    teachers = {protocol.method for protocol in [*tested, *(known[name] for name in s.protocols)]}
+    assert set(main[main.train == "-"].method) == {"base", "base_majority", "teacher_single", *teachers}
     assert (trained.n == [config.sizes.count("test", test) for test in trained.test]).all()
     assert (main.n >= [config.sizes.count("debate_test", test) for test in main.test]).all()
 
