@@ -453,6 +453,8 @@ def test_the_matrix_has_the_papers_form():
         and table.loc[("big", "mini_med", "qwen", "rsft"), "mini_gsm"] == 70.0
     )
     assert len(table) == 2 * 2 * 3
+    untrained = tables.main_results(study(methods=()))
+    assert tables.matrix(untrained[untrained.train == "-"]).empty  # a study may train nobody
 
 
 def test_the_matrix_keeps_protocols_and_axis_values_apart():

@@ -169,6 +169,7 @@ def test_a_heat_map_has_every_cell():
     axes = overview.heat_map(paired).axes[0]
     assert [text.get_text() for text in axes.texts] == ["+1.2", "−20.0 *", "+0.0"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["s: R-SFT", "s: DA"]
+    assert overview.heat_map(paired, "teacher_debate") is None  # as in a study that trains nobody
 
 
 def test_the_t_interval():

@@ -17,12 +17,15 @@ NAMES = {"gflop": "GFLOP", "device_seconds": "seconds"}  # of costs, on an axis
 
 
 @looks
-def heat_map(paired: pd.DataFrame, against: str = "base") -> Figure:
+def heat_map(paired: pd.DataFrame, against: str = "base") -> Figure | None:
     """The differences to `against` in points: one row per student and method, one column per training and test set.
 
-    A star marks a difference that is significant after Holm's correction over the whole table `paired`.
+    A star marks a difference that is significant after Holm's correction over the whole table `paired`.  None if no
+    student is compared with it, as in a study that trains none.
     """
     rows = paired[(paired.against == against) & (paired.student != "-")]
+    if rows.empty:
+        return None
     columns = list(rows[["train", "test"]].drop_duplicates().sort_values(["test", "train"]).itertuples(index=False))
     order = {name: rank for rank, name in enumerate(shown())}
     lines = sorted(set(zip(rows.student, rows.method)), key=lambda line: (line[0], order.get(line[1], len(order))))

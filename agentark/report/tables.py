@@ -211,6 +211,7 @@ def matrix(main: pd.DataFrame) -> pd.DataFrame:
 
     There is one row per teacher, test, student and method (and per protocol and axis value if there are several), and
     one column per training set; the accuracy of the base, which has none, is in each.  Several seeds are averaged.
+    It is empty if no student was trained.
     """
     check(main, MAIN, "main results")
     students = main[main["method"].map(trained)]
@@ -224,7 +225,7 @@ def matrix(main: pd.DataFrame) -> pd.DataFrame:
         for method, part in cells.groupby("method", sort=False):
             means = 100 * part.groupby("train", sort=False)["accuracy"].mean()
             rows.append(row | {"method": method} | means.to_dict())
-    return pd.DataFrame(rows).set_index([*by, "method"])
+    return pd.DataFrame(rows, columns=None if rows else [*by, "method"]).set_index([*by, "method"])
 
 
 def cells_of(rows: pd.DataFrame, method: str, place: dict) -> pd.DataFrame:
