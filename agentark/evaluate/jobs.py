@@ -11,7 +11,7 @@ from pathlib import Path
 from agentark import store
 from agentark.cells import Artifact, Cell
 from agentark.cells.files import DEFAULT_PROTOCOL
-from agentark.distill.artifacts import PRMS, SHUFFLED_PRMS, STUDENTS
+from agentark.distill.artifacts import PRMS, SHUFFLED_PRMS, STUDENTS, backbone, scored_by
 from agentark.distill.method import Method, methods
 from agentark.extract.jobs import STEPS, TRACES, decontaminated, final_traces
 from agentark.grade import grading
@@ -24,8 +24,9 @@ PREDICTIONS = Artifact("predictions", (*STUDENTS.names, "test"), (*STUDENTS.sect
 ROLLOUTS = Artifact("rollouts", ("student", "train", "split"), ("evaluate", "engine", "sizes.dev"))
 EXAMINED_BY = ("sizes.dev", "evaluate", "rl.aggregation")
 EXAMINATIONS = Artifact(PRMS.folder, PRMS.names, (*PRMS.sections, *EXAMINED_BY), suffix=".csv")
-# The sections by which a method is trained, by its optimiser; a method that imitates has none.
-TRAINING = {"grpo": ("prm", "rl"), "ppo": ("prm", "rl"), "select": ("prm", "rl", "distill"), "opd": ("rl",)}
+# The sections by which a method is trained, by its optimiser and by its reward; a method that imitates has none.
+TRAINING = {"grpo": ("rl",), "ppo": ("rl",), "select": ("rl", "distill"), "opd": ("rl",)}
+JUDGED_BY = {"prm": ("prm",), "shuffled": ("prm",), "likelihood": ("prm.backbone",)}
 REWARD_MODELS = {"prm": PRMS, "shuffled": SHUFFLED_PRMS}  # by the reward of a method
 MODEL_SECTIONS = ("prm", "rl.aggregation", "evaluate", "engine")  # of reward models and their examination
 PERPLEXITY_ITEMS = 200  # ours: problems of each test; the paper draws 100, whose intervals are wider
@@ -79,7 +80,8 @@ def cells(study: Study) -> list[Cell]:
 
 
 def _trained_by(method: Method) -> tuple[str, ...]:
-    return TRAINING[method.optimiser] if method.reward else ("distill",) if method.examples else ()
+    own = TRAINING[method.optimiser] if method.reward else ("distill",) if method.examples else ()
+    return (*JUDGED_BY.get(method.reward, ()), *own)
 
 
 def _answers(study: Study, cell: Cell, students: list[str]) -> list[Path]:
@@ -108,7 +110,7 @@ def _trained(study: Study, method: Method, cell: Cell, students: list[str], spli
     first = cell.but(seed=study.base.study.seeds[0])  # students of every seed learn from the traces of the first
     inputs = [study.path(STEPS, cell) if method.reward else study.path(TRACES, first)]
     if model := REWARD_MODELS.get(method.reward):
-        inputs += [store.manifest_path(study.path(model, each)) for each in own]
+        inputs += _models(study, own, model)
     if method.reward == "prm":  # which has to pass
         inputs += [study.path(EXAMINATIONS, each) for each in own]
     if method.reward and study.params.rl.init == "rsft":
@@ -119,8 +121,8 @@ def _trained(study: Study, method: Method, cell: Cell, students: list[str], spli
     parts = [cell.teacher, method.name, cell.train, f"s{cell.seed}", *(students if split_up else [])]
     outputs = [store.manifest_path(study.path(STUDENTS, each)) for each in own] + _answers(study, cell, students)
     files = {"inputs": inputs, "outputs": outputs, "sections": (*_trained_by(method), *ANSWERS), "source": code}
-    backbone = study.params.prm.backbone
-    judge = {"teacher": [cell.teacher], "likelihood": [] if backbone == "student" else [backbone]}
+    network = study.params.prm.backbone
+    judge = {"teacher": [cell.teacher], "likelihood": [] if network == "student" else [network]}
     models = [*students, *judge.get(method.reward, [])]
     work = {"models": models, "tokens": lambda r: _add(*(training_tokens(study, method, each, r) for each in own))}
     return job(study, method.notebook, cell, names | {"seed": cell.seed}, parts, **files, **work)
@@ -131,7 +133,7 @@ def _reward_models(study: Study, cell: Cell) -> Job:
     first = cell.but(seed=study.base.study.seeds[0])
     logs = [study.path(DEBATES, first.but(split=split)) for split in ("train", "dev")]
     backbones = [] if config.prm.backbone == "student" else [config.prm.backbone]
-    models = [store.manifest_path(study.path(kind, each)) for each in own for kind in (PRMS, SHUFFLED_PRMS)]
+    models = _models(study, own, PRMS, SHUFFLED_PRMS)
     stages = ("evaluate.students", "evaluate.examination", "extract.label:run", "distill.prm")
     students, parts = study.base.study.students, [cell.teacher, cell.train, f"s{cell.seed}"]
     coordinates = {"teacher": cell.teacher, "students": students, "task": cell.train, "seed": cell.seed}
@@ -141,6 +143,12 @@ def _reward_models(study: Study, cell: Cell) -> Job:
     code = [*(f"agentark.{s}" for s in stages), *decontaminated(study, cell), *grading.roots(cell.train)]
     work = {"models": [cell.teacher, *students, *backbones], "tokens": lambda r: reward_model_tokens(study, cell, r)}
     return job(study, "06_prm", cell, coordinates, parts, **files, **work, sections=sections, source=code)
+
+
+def _models(study: Study, cells: list[Cell], *kinds: Artifact) -> list[Path]:
+    """The manifests of the reward models of some students: a backbone that is not the student's serves all of them."""
+    judged = dict.fromkeys(scored_by(study.params.prm, cell) for cell in cells)
+    return [store.manifest_path(study.path(kind, each)) for each in judged for kind in kinds]
 
 
 def _add(*parts: Work) -> Work:
@@ -201,5 +209,5 @@ def reward_model_tokens(study: Study, cell: Cell, rates) -> Work:
     answers = dev * (1 + config.evaluate.base_votes) * rates.reply
     for student in study.base.study.students:
         parts.append({("generated", student): answers, ("read", student): 2 * dev * rates.question})
-        parts.append({("trained", student if config.prm.backbone == "student" else config.prm.backbone): trained})
-    return _add(*parts)
+    backbones = dict.fromkeys(backbone(config.prm, cell.but(student=s)) for s in study.base.study.students)
+    return _add(*parts, *({("trained", each): trained} for each in backbones))
