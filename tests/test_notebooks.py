@@ -15,6 +15,7 @@ from agentark.graph import graph
 NOTEBOOKS = sorted((store.ROOT / "notebooks").glob("*.ipynb"))
 IGNORED = "nbval-ignore-output"
 HEAD = ("sections", "parameters")  # the tags of the two cells after the first one
+STUDIES = ("mini", "mini-own", "mini-ood", "mini-capacity")  # which have a job for every notebook
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 
@@ -87,7 +88,7 @@ def test_no_algorithm_lives_in_a_notebook(path):
 
 
 def all_jobs() -> list:
-    studies = [params.load(store.ROOT / "params" / f"{name}.yaml")[0] for name in ("mini", "mini-own", "mini-ood")]
+    studies = [params.load(store.ROOT / "params" / f"{name}.yaml")[0] for name in STUDIES]
     return [job for study in studies for job in graph.all_jobs(study, 0)]
 
 
