@@ -1,6 +1,7 @@
 """Reward models on several backbones: size and exposure, knowledge, gains, larger minus smaller, and Table 4."""
 
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -239,3 +240,19 @@ def test_a_slice_of_selection_may_be_smaller_than_a_step():
 
 def test_the_plan_knows_every_backbone():
     assert set(networks(study("mini-capacity"))) == {"zoo/qwen3-32b", *POLICIES, SMALL, LARGE}
+
+
+def test_the_documents_have_the_numbers_of_the_run():
+    rows = pd.read_csv(store.ROOT / "results" / "reference" / "mini-capacity" / "capacity.csv")
+    pairs = pd.read_csv(store.ROOT / "results" / "reference" / "mini-capacity" / "capacity_pairs.csv")
+    text = (store.ROOT / "docs" / "results.md").read_text().split("## Larger reward models")[1].split("\n## ")[0]
+    shown = set(re.findall(r"[-+]?[0-9.]+ \[[^]]+\]", text))
+    for row in rows.itertuples():
+        kept = f"{100 * row.kept:.1f} [{100 * row.kept_low:.1f}, {100 * row.kept_high:.1f}]"
+        gain = f"{100 * row.gain:+.1f} [{100 * row.gain_low:+.1f}, {100 * row.gain_high:+.1f}]"
+        assert {kept, gain} <= shown, (row.student, row.method)
+    size = pairs[(pairs.differ_in == "size") & (pairs.what != "likelihood_select")]
+    assert len(size) == 4
+    differences = text.replace("points ", "")
+    for row in size.itertuples():
+        assert f"{100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}]" in differences

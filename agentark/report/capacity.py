@@ -1,7 +1,7 @@
 """Reward models on several backbones: what each knows, what policies gain, larger against smaller (C.1, Table 4).
 
 A policy imitates the best of its own samples by a reward model (`prm_select`).  Its controls select by the plain
-likelihood of the same backbone, by chance, and by truth, which no reward model can exceed.
+likelihood of the same backbone, by chance, and by truth, of which no reward model can keep more.
 """
 
 from __future__ import annotations
@@ -122,18 +122,25 @@ def points(known: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
     """Return `knowledge` with each policy's gain over its base on the task that it practised (`capacity.csv`).
 
     compared: what `tables.comparisons` returns.  Adds teacher, n, gain, gain_low, gain_high, p, p_holm,
-    smallest_detectable and verdict.
+    smallest_detectable and verdict.  Backbones are ordered by size.
     """
+    import pandas as pd
+
     gains = compared[(compared.against == "base") & (compared.train == compared.test)]
     renamed = {"train": "task", "difference": "gain", "low": "gain_low", "high": "gain_high"}
     added = ["n", "gain", "gain_low", "gain_high", "p", "p_holm", "smallest_detectable", "verdict"]
     by = ["student", "task", "seed", "method", BACKBONE]
-    return known.merge(gains.rename(columns=renamed)[["teacher", *by, *added]], on=by)
+    joined = known.merge(gains.rename(columns=renamed)[["teacher", *by, *added]], on=by)
+    ranks = {name: rank for rank, name in enumerate([NONE, *(backbones(used(known)).backbone if used(known) else ())])}
+    order = [joined.student, joined.method.map(SELECTED.index), joined[BACKBONE].map(ranks), joined.seed]
+    return joined.loc[pd.concat(order, axis=1, ignore_index=True).sort_values([0, 1, 2, 3]).index].reset_index(
+        drop=True
+    )
 
 
-def used(predictions: pd.DataFrame) -> list[str]:
-    """Return the backbones of a study's reward models, by its predictions; none if it does not vary them."""
-    return sorted(set(predictions[BACKBONE]) - {NONE}) if BACKBONE in predictions else []
+def used(rows: pd.DataFrame) -> list[str]:
+    """Return the backbones that some rows of a study name; none if it does not vary them."""
+    return sorted(set(rows[BACKBONE]) - {NONE}) if BACKBONE in rows else []
 
 
 def pairs(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:

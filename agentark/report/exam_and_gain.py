@@ -11,17 +11,24 @@ from matplotlib.lines import Line2D
 from agentark.cells.cell import NONE
 from agentark.models.names import display_name
 
-from .capacity import BACKBONE
+from .capacity import BACKBONE, LIKELIHOOD
 from .figures import GREY, caption, looks
 from .methods import shown
 from .show import label
 
 MARKERS = "osD^vPX"  # of backbones
-NO_BACKBONE = "*"
+NO_BACKBONE = "p"
 ROWS = {  # x axes: the columns of a value and of its interval
     "right among the best of N dev samples (%)": ("exam", "exam_low", "exam_high"),
     "right among the kept training samples (%)": ("kept", "kept_low", "kept_high"),
 }
+
+
+def _look(method: str) -> dict[str, Any]:
+    """How a method's points are drawn: hollow if nothing was trained on steps but a network scores all the same."""
+    colour = shown()[method].colour
+    look: dict[str, Any] = {"color": colour, "markersize": 8}
+    return look | ({"markerfacecolor": "white"} if method == LIKELIHOOD else {"markeredgecolor": "white"})
 
 
 @looks
@@ -48,19 +55,16 @@ def exam_and_gain(points: pd.DataFrame, level: float = 0.95) -> Figure:
                 if pd.notna(left):
                     axes.hlines(y, left, right, color=colour, linewidth=0.8, alpha=0.5)
                 axes.vlines(x, low, high, color=colour, linewidth=1.4, alpha=0.8)
-                axes.plot(x, y, markers[r[BACKBONE]], color=colour, markeredgecolor="white", markersize=8)
+                axes.plot(x, y, markers[r[BACKBONE]], **_look(r["method"]))
             axes.set_xlabel(name)
     for axes, policy in zip(grid[0], policies):
-        axes.set_title(f"policy: {display_name(policy)}", fontweight="bold")
+        axes.set_title(f"policy:\n{display_name(policy)}", fontweight="bold")
     for axes in grid[:, 0]:
         axes.set_ylabel("gain over the untrained policy (points)")
-    look: dict[str, Any] = {"linestyle": "none", "markeredgecolor": "white", "markersize": 8}
-    handles = [
-        Line2D([], [], marker="s", color=shown()[method].colour, label=label(method), **look)
-        for method in shown()
-        if method in set(points.method)
-    ]
-    handles += [Line2D([], [], marker=markers[n], color=GREY, label=display_name(n), **look) for n in backbones]
+    methods = [name for name in shown() if name in set(points.method)]
+    handles = [Line2D([], [], linestyle="none", marker="s", label=label(name), **_look(name)) for name in methods]
+    grey: dict[str, Any] = {"linestyle": "none", "color": GREY, "markersize": 8}
+    handles += [Line2D([], [], marker=markers[name], label=display_name(name), **grey) for name in backbones]
     figure.legend(handles=handles, loc="outside right center", fontsize=8)
     lines = f"lines: {100 * level:g} % intervals; of the gain, of paired differences to the untrained policy"
     caption(figure, f"{lines}; n of the examination is that of its dev problems")
