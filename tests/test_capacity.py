@@ -153,6 +153,17 @@ def test_what_each_way_to_select_knows(points):
     assert best.gain == pytest.approx(0.4) and by.loc["chance_select", NONE].gain == pytest.approx(-0.05)
 
 
+def test_what_a_larger_backbone_keeps(points):
+    changed = points.assign(kept=points.kept.where(points[AXIS] != LARGE, 0.6), kept_low=0.45, kept_high=0.65)
+    table = capacity.judged(changed).set_index(["student", "method", "smaller", "larger"])
+    assert len(table) == 2 * 2 * 3
+    row = table.loc[POLICIES[0], "prm_select", SMALL, LARGE]
+    assert row.difference == pytest.approx(0.1) and row.differ_in == "size"
+    assert row.low == pytest.approx(0.1 - (0.15**2 + 0.15**2) ** 0.5)  # Newcombe's, by hand
+    shown = capacity_shown.judged(capacity.judged(changed))
+    assert shown.shape == (3, 4) and "+10.0 [" in " ".join(shown.iloc[:, 0])
+
+
 def test_the_comparisons_have_their_own_backbone(compared):
     own = compared[(compared.method == "prm_select") & (compared.student == POLICIES[0])].set_index([AXIS, "against"])
     assert len(own) == 3 * 4

@@ -95,7 +95,8 @@ def test_the_quality_of_reasoning_follows_from_its_rows_and_these_from_the_answe
 
 def test_the_columns_that_others_read(reference):
     columns = committed(reference[0], "main_results").columns
-    assert list(columns) == [*COORDINATES, "n", "accuracy", "ci_low", "ci_high"]
+    axes = list(reference[1].study.axes)
+    assert list(columns) == [*COORDINATES, *axes, "n", "accuracy", "ci_low", "ci_high"]
     assert COORDINATES == ("teacher", "student", "method", "train", "test", "protocol", "seed")
     rounds = committed(reference[0], "debate_rounds").columns
     assert {"round", "single_accuracy", "consensus_accuracy", "unanimous", "corrected", "corrupted", "copied"} <= set(

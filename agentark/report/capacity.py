@@ -138,6 +138,29 @@ def points(known: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def judged(points: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """Return how many more right samples the larger backbone of every two keeps, per policy and way to select.
+
+    points: what `points` returns at `level`.  Columns: student, task, seed, method, smaller, larger, differ_in,
+    difference, low, high: Newcombe's interval, which is wider than a paired one would be; which samples were kept is
+    not stored.
+    """
+    import pandas as pd
+
+    from agentark import stats
+
+    rows = []
+    chosen = points[points[BACKBONE] != NONE]
+    for place, part in chosen.groupby(["student", "task", "seed", "method"], sort=False):
+        for small, large in combinations(part.to_dict("records"), 2):
+            sides = [side[c] for side in (small, large) for c in ("kept", "kept_low", "kept_high")]
+            row = dict(zip(("student", "task", "seed", "method"), place, strict=True))
+            row |= {"smaller": small[BACKBONE], "larger": large[BACKBONE]}
+            row["differ_in"] = differ_in(small[BACKBONE], large[BACKBONE])
+            rows.append(row | dict(zip(("difference", "low", "high"), stats.unpaired_difference(*sides))))
+    return pd.DataFrame(rows)
+
+
 def used(rows: pd.DataFrame) -> list[str]:
     """Return the backbones that some rows of a study name; none if it does not vary them."""
     return sorted(set(rows[BACKBONE]) - {NONE}) if BACKBONE in rows else []

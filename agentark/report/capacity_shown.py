@@ -43,6 +43,15 @@ def knowledge(points: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def judged(table: pd.DataFrame) -> pd.DataFrame:
+    """`capacity.judged` for reading: one row per pair of backbones, one column per policy and way to select."""
+    text = [interval(r.difference, r.low, r.high, "+") for r in table.itertuples()]
+    names = {column: table[column].map(display_name) for column in ("student", "smaller", "larger")}
+    shown = table.assign(**names, method=table.method.map(label), text=text)
+    rows, columns = ["differ_in", "smaller", "larger"], ["student", "method"]
+    return shown.pivot_table(index=rows, columns=columns, values="text", aggfunc="first", sort=False)
+
+
 def selections(compared: pd.DataFrame) -> pd.DataFrame:
     """`tables.comparisons` for reading, with the backbone and the smallest detectable difference of each."""
     rows = []
