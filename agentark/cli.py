@@ -90,8 +90,11 @@ def _study(path: Path, limit: int | None, teachers: list[str]) -> tuple[params.P
 
 
 def _check_prompts(config: params.Params, limit: int) -> None:
-    """Raise ParamsError if a step of training by rewards has more prompts than there are training problems."""
-    for method in (name for name in config.study.methods if methods()[name].reward):
+    """Raise ParamsError if a step of training by rewards has more prompts than there are training problems.
+
+    Selection has no steps: it goes through all problems once.
+    """
+    for method in (name for name in config.study.methods if methods()[name].optimiser not in ("", "select")):
         prompts = config.rl.of(method).prompts_per_step
         for task in config.study.train_tasks:
             if (problems := Study(config, limit).size("train", task)) < prompts:

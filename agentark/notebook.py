@@ -270,7 +270,8 @@ def check_names(config: params.Params, coordinates: params.Coordinates) -> None:
     try:
         for task in sorted({*study.train_tasks, *study.test_tasks, *({coordinates.task} - {""})}):
             tasks.get(task)
-        for model in sorted({*teachers, *students, *({config.prm.backbone} - {"student"})}):
+        backbones = {config.prm.backbone, *map(str, study.axes.get("prm.backbone", []))} - {"student"}
+        for model in sorted({*teachers, *students, *backbones}):
             load.check_name(model)
         for variant in Study(config).variants(("debate", "distill", "engine", "evaluate", "judges", "prm", "rl")):
             fit.check(variant.params, sorted(teachers), sorted(students))

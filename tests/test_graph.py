@@ -210,6 +210,33 @@ def test_an_axis_of_training_repeats_no_debate():
     assert pad == {name for name in outputs(one, "students") if ".pad." in name}  # learns from rewards
 
 
+BACKBONES = {"axes": {"prm.backbone": ["student", "zoo/qwen3-8b-teacher"]}}
+
+
+def test_a_backbone_repeats_the_methods_that_it_judges_and_no_other():
+    chosen = {"methods": ["prm_select", "likelihood_select", "chance_select", "truth_select", "rlvr", "rsft"]}
+    one, both = jobs(study=chosen), jobs(study=chosen | BACKBONES)
+    assert outputs(one, "debates") == outputs(both, "debates") and outputs(one, "steps") == outputs(both, "steps")
+    tail = "mini_gsm.prm.backbone=qwen3-8b-teacher.s0.manifest.json"
+    assert {name for name in outputs(both, "students") - outputs(one, "students") if "mini_gsm" in name} == {
+        f"qwen3-32b.{student}.{method}.{tail}"
+        for student in ("llama3-8b", "qwen3-0.6b")
+        for method in ("prm_select", "likelihood_select")
+    }
+    again = {job.name for job in both} - {job.name for job in one}
+    assert all(name.endswith("-prm.backbone=qwen3-8b-teacher") for name in again if name != "09_prm_capacity")
+    assert {name.split("-")[0] for name in again} == {"06_prm", "07_pad", "09_prm_capacity"}
+
+
+def test_a_reward_model_on_another_network_serves_every_student():
+    chosen = {"methods": ["prm_select"], "train_tasks": ["mini_gsm"]}
+    made = outputs(jobs(study=chosen, prm={"backbone": "zoo/qwen3-8b-teacher"}), "prms")
+    backbone = "qwen3-32b.qwen3-8b-teacher.mini_gsm.s0"
+    own = {f"qwen3-32b.{student}.mini_gsm.s0.csv" for student in ("llama3-8b", "qwen3-0.6b")}
+    assert made == own | {f"{backbone}.manifest.json", f"{backbone}.shuffled.manifest.json"}
+    assert len(outputs(jobs(study=chosen), "prms")) == 2 + 4  # by default, each student's own
+
+
 def test_axes_combine():
     both = jobs(study={"axes": {"debate.agents": [3, 5], "extract.max_traces": [1, 3]}})
     assert len(outputs(both, "debates")) == 2 * len(outputs(jobs(), "debates"))

@@ -20,7 +20,7 @@ from agentark.graph.source import source_hash
 from agentark.mas import prompts
 from agentark.models.load import load_tokenizer, revision
 
-from .artifacts import STUDENTS
+from .artifacts import STUDENTS, backbone
 from .data import refuse_pictures
 from .method import methods
 
@@ -44,11 +44,6 @@ def train_reward_model(
     data: dict[str, Any] = {"steps_id": steps_id, "task": cell.train, "split": "train", "n": n}
     prm.run(folder, steps, base=base, config=config, seed=cell.seed, **data)
     return folder
-
-
-def backbone(config: params.Prm, cell: Cell) -> str:
-    """Return the network under the reward model of a cell."""
-    return cell.student if config.backbone == "student" else config.backbone
 
 
 def scorer(folder: Path, task: str) -> Callable[[list[tasks.Problem], list[str]], list[list[float]]]:

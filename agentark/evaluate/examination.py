@@ -32,7 +32,8 @@ def run(
     """Examine the reward model of each student and write the results as CSV.
 
     log: the teacher's graded log of the dev problems; n: the dev problems that the student itself answers.  Returns one
-    row per student, traces ("teacher" or "own"), scorer and measure, with the cell's teacher, student, task and seed.
+    row per student, traces ("teacher" or "own"), scorer and measure, with the cell's teacher, student, task and seed,
+    and the values of those of the study's axes on which reward models depend.
     """
     results = []
     for student in names:
@@ -40,7 +41,8 @@ def run(
         rollouts = process.as_log(students.rollouts(files, config, own, n))
         logs = {"teacher": log, "own": rollouts}
         table = examine(config, models[student, False], models[student, True], cell.train, logs)
-        table = table.assign(teacher=cell.teacher, student=student, task=cell.train, seed=cell.seed)
+        place = {"teacher": cell.teacher, "student": student, "task": cell.train, "seed": cell.seed}
+        table = table.assign(**place, **dict(EXAMINATIONS.of(cell).axes))
         store.write_table(table, files.path(EXAMINATIONS, cell.but(student=student)))
         results.append(table)
     return pd.concat(results)

@@ -12,7 +12,7 @@ from agentark import store
 from agentark.cells import Artifact, Cell
 from agentark.cells.files import DEFAULT_PROTOCOL
 from agentark.distill import chains
-from agentark.distill.artifacts import PRMS, SHUFFLED_PRMS, STUDENTS
+from agentark.distill.artifacts import PRMS, SHUFFLED_PRMS, STUDENTS, backbone, scored_by
 from agentark.distill.method import Method, methods
 from agentark.extract.jobs import STEPS, TRACES, decontaminated, final_traces
 from agentark.grade import grading
@@ -105,7 +105,7 @@ def _trained(study: Study, method: Method, cell: Cell, students: list[str], spli
     first = cell.but(seed=study.base.study.seeds[0])  # students of every seed learn from the traces of the first
     inputs = [study.path(STEPS, cell) if method.reward else study.path(TRACES, first)]
     if model := REWARD_MODELS.get(method.reward):
-        inputs += [store.manifest_path(study.path(model, each)) for each in own]
+        inputs += _models(study, own, model)
     if method.reward == "prm":  # which has to pass
         inputs += [study.path(EXAMINATIONS, each) for each in own]
     starts = [start for each in own if (start := chains.start(each, study.params.rl.init))]
@@ -116,8 +116,8 @@ def _trained(study: Study, method: Method, cell: Cell, students: list[str], spli
     parts = [cell.teacher, method.name, cell.train, f"s{cell.seed}", *(students if split_up else [])]
     outputs = [store.manifest_path(study.path(STUDENTS, each)) for each in own] + _answers(study, cell, students)
     files = {"inputs": inputs, "outputs": outputs, "sections": (*chains.trained_by(method), *ANSWERS), "source": code}
-    backbone = study.params.prm.backbone
-    judge = {"teacher": [cell.teacher], "likelihood": [] if backbone == "student" else [backbone]}
+    network = study.params.prm.backbone
+    judge = {"teacher": [cell.teacher], "likelihood": [] if network == "student" else [network]}
     models = [*students, *judge.get(method.reward, [])]
     work = {"models": models, "tokens": lambda r: _add(*(training_tokens(study, method, each, r) for each in own))}
     return job(study, method.notebook, cell, names | {"seed": cell.seed}, parts, **files, **work)
@@ -128,7 +128,7 @@ def _reward_models(study: Study, cell: Cell) -> Job:
     first = cell.but(seed=study.base.study.seeds[0])
     logs = [study.path(DEBATES, first.but(split=split)) for split in ("train", "dev")]
     backbones = [] if config.prm.backbone == "student" else [config.prm.backbone]
-    models = [store.manifest_path(study.path(kind, each)) for each in own for kind in (PRMS, SHUFFLED_PRMS)]
+    models = _models(study, own, PRMS, SHUFFLED_PRMS)
     stages = ("evaluate.students", "evaluate.examination", "extract.label:run", "distill.prm")
     students, parts = study.base.study.students, [cell.teacher, cell.train, f"s{cell.seed}"]
     coordinates = {"teacher": cell.teacher, "students": students, "task": cell.train, "seed": cell.seed}
@@ -138,6 +138,12 @@ def _reward_models(study: Study, cell: Cell) -> Job:
     code = [*(f"agentark.{s}" for s in stages), *decontaminated(study, cell), *grading.roots(cell.train)]
     work = {"models": [cell.teacher, *students, *backbones], "tokens": lambda r: reward_model_tokens(study, cell, r)}
     return job(study, "06_prm", cell, coordinates, parts, **files, **work, sections=sections, source=code)
+
+
+def _models(study: Study, cells: list[Cell], *kinds: Artifact) -> list[Path]:
+    """The manifests of the reward models of some students: a backbone that is not the student's serves all of them."""
+    judged = dict.fromkeys(scored_by(study.params.prm, cell) for cell in cells)
+    return [store.manifest_path(study.path(kind, each)) for each in judged for kind in kinds]
 
 
 def _add(*parts: Work) -> Work:
@@ -199,5 +205,5 @@ def reward_model_tokens(study: Study, cell: Cell, rates) -> Work:
     answers = dev * (1 + config.evaluate.base_votes) * rates.reply
     for student in study.base.study.students:
         parts.append({("generated", student): answers, ("read", student): 2 * dev * rates.question})
-        parts.append({("trained", student if config.prm.backbone == "student" else config.prm.backbone): trained})
-    return _add(*parts)
+    backbones = dict.fromkeys(backbone(config.prm, cell.but(student=s)) for s in study.base.study.students)
+    return _add(*parts, *({("trained", each): trained} for each in backbones))

@@ -12,7 +12,7 @@ from agentark import engines, params, tasks
 from agentark.cells import Cell, Files
 from agentark.distill import chains, pad
 from agentark.distill import students as imitation
-from agentark.distill.artifacts import PRMS, SHUFFLED_PRMS, STUDENTS
+from agentark.distill.artifacts import PRMS, SHUFFLED_PRMS, STUDENTS, scored_by
 from agentark.distill.method import methods
 from agentark.grade import grading
 from agentark.graph.job import Sizes
@@ -111,7 +111,7 @@ def reward_model(
         if reward not in ("prm", "shuffled"):
             return None
         shuffled = reward == "shuffled"
-    folder = files.path(SHUFFLED_PRMS if shuffled else PRMS, cell)
+    folder = files.path(SHUFFLED_PRMS if shuffled else PRMS, scored_by(config.prm, cell))
     return pad.train_reward_model(folder, cell, steps, steps_id, n, config.prm, shuffled)
 
 

@@ -129,6 +129,6 @@ def job(study: Study, notebook: str, cell: Cell, coordinates: dict[str, Any], pa
         coordinates = {**coordinates, "axes": dict(cell.axes)}
     if cell.protocol not in (NONE, DEFAULT_PROTOCOL) and "protocol" not in coordinates:
         coordinates, parts = {**coordinates, "protocol": cell.protocol}, [*parts, cell.protocol]
-    varied = [f"{path}={value}" for path, value in cell.axes if study.files.defaults[path] != value]
+    varied = [f"{path}={slug(value)}" for path, value in cell.axes if study.files.defaults[path] != value]
     about = {key: tuple(value) if isinstance(value, list) else value for key, value in about.items()}
     return Job(notebook, coordinates, parts=tuple(map(slug, [*parts, *varied])), params=study.params, **about)

@@ -74,9 +74,9 @@ GPU = Rates(
 
 def models(config: params.Params) -> list[str]:
     """Return the networks that a study runs or trains here, each once, without its judges."""
-    backbone = [] if config.prm.backbone == "student" else [config.prm.backbone]
+    backbones = [config.prm.backbone, *config.study.axes.get("prm.backbone", [])]
     served = dict(config.served())
-    used = [*config.study.teachers, *config.study.students, *backbone]
+    used = [*config.study.teachers, *config.study.students, *(name for name in backbones if name != "student")]
     return list(dict.fromkeys(name for name in used if name not in served))
 
 

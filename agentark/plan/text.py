@@ -22,13 +22,14 @@ def text(config: params.Params, limit: int, jobs: list[Job], pending: set[str], 
     r = rates(config)
     costs = {job.name: cost(job, config, limit, r) for job in jobs}
     todo = {job.name: any(os.path.relpath(output, store.ROOT) in pending for output in job.outputs) for job in jobs}
-    lines = [f"{'notebook run':<72}{'state':<7}{'Mtokens':>9}{'minutes':>9}"]
+    width = max(72, *(len(job.name) + 1 for job in jobs))
+    lines = [f"{'notebook run':<{width}}{'state':<7}{'Mtokens':>9}{'minutes':>9}"]
     groups: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
         c, state = costs[job.name], "to do" if todo[job.name] else "done"
         groups[job.notebook].append(job)
         figures = f"{sum(c.tokens.values()) / 1e6:9.2f}{c.wall_s / 60:9.1f}{' measured' * c.measured}"
-        lines.append(f"{job.name:<72}{state:<7}{figures}")
+        lines.append(f"{job.name:<{width}}{state:<7}{figures}")
     unit, kinds = f"{r.device}-hours", "".join(f"{kind:>11}" for kind in KINDS)
     lines += ["", f"{'notebook':<24}{'runs':>6}{'done':>6}{kinds}{unit:>12}   (of all runs; Mtokens)"]
     for notebook, runs in groups.items():

@@ -111,22 +111,25 @@ def training_cost(files: Files) -> pd.DataFrame:
     Training by rewards has no examples: `completion_tokens` are those that it sampled, and `tokens` is empty.
     """
     trainings = [*_trainings(files, "students"), *_trainings(files, "prms")]
-    return pd.DataFrame([student | {key: log.get(key) for key in COSTS} for student, log in trainings])
+    rows = [student | {key: log.get(key) for key in COSTS} for student, log in trainings]
+    table = pd.DataFrame(rows, columns=None if rows else ["student", "method", "task", "seed", *COSTS])
+    return table.fillna({column: "-" for column in table if "." in column})
 
 
 def _trainings(files: Files, folder: str) -> Iterator[tuple[dict, dict]]:
-    """The (student, method, task, seed) and training.json of each training in a folder."""
+    """The (student, method, task, seed, axes) and training.json of each training in a folder."""
     for path in _written(files, folder, "*/training.json"):
         about = _about(path.parent)
         student, method = about.get("student", about.get("base")), about.get("method", "prm")
         if folder == "prms" and about["prm"]["shuffled_labels"]:
             method = "prm, shuffled labels"
         names = {"student": student, "method": method, "task": about.get("train", about.get("task"))}
-        yield names | {"seed": about["seed"]}, json.loads(path.read_text())
+        axes = {name: value for name, value in about.items() if "." in name}
+        yield names | {"seed": about["seed"]} | axes, json.loads(path.read_text())
 
 
 def training_logs(files: Files, method: str) -> list[tuple[dict, dict]]:
-    """Return (student, task and seed, training.json) of each student of a method."""
+    """Return (student, task, seed and axes, training.json) of each student of a method."""
     return [pair for pair in _trainings(files, "students") if pair[0].pop("method") == method]
 
 
@@ -140,7 +143,7 @@ def training_warnings(files: Files) -> list[str]:
 def examinations(files: Files) -> pd.DataFrame:
     """Return the examination of each reward model of a study; empty, with a sentence, if the study has none.
 
-    Columns: those of `criteria.decide` with traces, teacher, student, task and seed; see also `scorecard.current`.
+    Columns: those of `criteria.decide` with traces, teacher, student, task, seed and axes; see `scorecard.current`.
     """
     parts = [pd.read_csv(path) for path in _written(files, "prms", "*.csv")]
     if parts:

@@ -65,6 +65,7 @@ def _artifact(manifest_path: Path, root: Path) -> dict[str, Any]:
     row = {"stage": about["stage"], "method": about.get("method", folder), "split": about.get("split", "train")}
     row |= {name: about.get(name, NONE) for name in ("train", "teacher", "student")} | {"task": task}
     row |= {"seed": about.get("seed", 0), "problems": about.get("n")}
+    row |= {name: str(value) for name, value in about.items() if "." in name}  # axes
     row |= {"device": "server" if engine.get("name") == "openai" else local}
     row |= {"device_seconds": manifest["seconds"] * devices, "peak_memory_mb": manifest["peak_memory_mb"]}
     row |= {"resumed": int(manifest.get("chunks_found", 0) > 0), "path": str(artifact.relative_to(root))}

@@ -30,10 +30,14 @@ def current(examined: pd.DataFrame) -> pd.DataFrame:
 
 
 def readable(examined: pd.DataFrame) -> pd.DataFrame:
-    """An examination with plain names: one row per network, task, traces, scorer and measure, with its criterion."""
+    """An examination with plain names: one row per network, task, traces, scorer and measure, with its criterion.
+
+    A study that varies parameters of the reward models has a column for each of them.
+    """
     table = current(examined)
     passed = table.passed.map(lambda value: {"True": "pass", "False": "fail"}.get(str(value), ""))
     columns = {"network": table.student.map(display_name), "trained on": table.task}
+    columns |= {axis: table[axis] for axis in table if "." in axis}
     columns |= {"traces": table.traces.map(TRACES), "scorer": table.scorer, "measure": table.measure.replace(NAMES)}
     rounded = {name: table[name].astype(float).round(3) for name in ("value", "low", "high", "chance")}
     columns |= rounded | {"n": table.n.astype("Int64"), "above": table.required.astype(float).round(3)}
@@ -64,5 +68,6 @@ def added(examined: pd.DataFrame) -> pd.DataFrame:
 
 
 def _wide(table: pd.DataFrame) -> pd.DataFrame:
-    wide = table.pivot(index="measure", columns=["network", "trained on", "traces"], values="text")
+    axes = [column for column in table if "." in column]
+    wide = table.pivot(index="measure", columns=["network", "trained on", *axes, "traces"], values="text")
     return wide.loc[table.measure.drop_duplicates()]
