@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
 
-from . import bring, claims, engines, notebook, params, store, tasks
+from . import bring, claims, engines, notebook, params, store, tasks, workflow
 from . import plan as costs
 from .assets import AssetError
 from .distill.data import DistillError
@@ -24,47 +21,14 @@ from .models import fit
 from .models.load import ModelError
 from .params import limits
 from .params.messages import censored, shown
-from .store import faults, locks
+from .store import faults
 
 REFUSED = (params.ParamsError, graph.GraphError, store.StoreError, ModelError, EngineError, DistillError, AssetError)
 FORMER = "FORMER.txt"  # in the folder of a reference that the present code cannot reproduce: by what it was made
 OPEN = "OPEN.txt"  # in the folder of a reference that is not whole: each line a method and a seed that it still lacks
 MAIN_TABLE = "main_results.csv"  # what a report begins with
-UNTIL = ("--until", "-U")
 AGAIN = "the same command continues from there"
 CONTINUE = f"finished chunks are kept; {AGAIN}"
-
-
-def _snakemake(path: Path, limit: int, teachers: list[str], *more: str) -> list[str]:
-    """Return the command that runs Snakemake on a study.
-
-    It reads the values of --config as YAML, and loses quotes at their ends; so they are written as parts of a URL.
-    Raises ParamsError for folders in which Snakemake cannot work.
-    """
-    for folder in (store.ROOT, Path(path).resolve().parent):
-        if set("{}") & set(str(folder)):
-            raise params.ParamsError(f"Snakemake takes braces for wildcards, and {folder} has some: rename the folder")
-    texts = {"params": os.path.abspath(path), "teachers": ",".join(teachers)}
-    config = [f"limit={limit}", *(f"{key}={quote(text, safe='/,')}" for key, text in texts.items())]
-    program = [sys.executable, "-m", "snakemake", "--snakefile", str(store.ROOT / "Snakefile")]
-    return [*program, "--directory", str(store.ROOT), "--config", *config, *more]
-
-
-def _outputs(jobs: list[Job]) -> set[str]:
-    """Return the outputs of jobs, relative to the root."""
-    return {os.path.relpath(output, store.ROOT) for job in jobs for output in job.outputs}
-
-
-def _pending(path: Path, limit: int, teachers: list[str], jobs: list[Job]) -> set[str]:
-    """Return the outputs that Snakemake would recompute; all, without asking it, if the study has no results yet."""
-    if not (store.ROOT / "results" / output_name(path.stem, limit)).exists():
-        return _outputs(jobs)
-    summary = _snakemake(path, limit, teachers, "--summary", "--cores", "1")
-    process = subprocess.run(summary, capture_output=True, text=True)
-    if process.returncode:
-        raise params.ParamsError(f"Snakemake cannot read the study:\n{process.stderr.strip()[-2000:]}")
-    table = csv.DictReader(process.stdout.splitlines(), delimiter="\t")
-    return {row["output_file"] for row in table if row["plan"] != "no update"}
 
 
 def _study(path: Path, limit: int | None, teachers: list[str]) -> tuple[params.Params, int, list[Job]]:
@@ -113,7 +77,7 @@ def _check_lengths(config: params.Params, limit: int) -> None:
 def plan(path: Path, cores: int, limit: int | None, teachers: list[str]) -> None:
     """Print, before anything runs, the runs, which of them are done, and their cost."""
     config, limit, jobs = _study(path, limit, teachers)
-    print(costs.text(config, limit, jobs, _pending(path, limit, teachers, jobs), cores))
+    print(costs.text(config, limit, jobs, workflow.pending(path, limit, teachers, jobs), cores))
 
 
 def run(path: Path, cores: int, limit: int | None, teachers: list[str], more: list[str]) -> int:
@@ -124,81 +88,41 @@ def run(path: Path, cores: int, limit: int | None, teachers: list[str], more: li
     for sentence in fit.left_out(config):
         print(sentence)
     dry = any(option in ("--dry-run", "--dryrun") or re.fullmatch("-[a-zA-Z]*n[a-zA-Z]*", option) for option in more)
-    pending = _pending(path, limit, teachers, jobs)
+    pending = workflow.pending(path, limit, teachers, jobs)
     if not pending and not more:
         print(f"{path}: nothing to be done, all {len(jobs)} notebook runs are up to date")
     else:
         if not dry:
-            _unlock(path, limit, teachers)
+            workflow.unlock(path, limit, teachers)
             engines.check_served(config.served())
-        todo = [job for job in jobs if pending & _outputs([job])]
+        todo = [job for job in jobs if pending & workflow.outputs([job])]
         progress = costs.Progress(todo, config, limit, cores, whole=not more)
         quiet = ["--quiet", "host", "progress", "reason", "rules", "--keep-incomplete", "--rerun-incomplete"]
         executor = [] if any(option.startswith("--executor") for option in more) else ["--cores", str(cores)]
         try:
-            status = progress.follow(_snakemake(path, limit, teachers, *quiet, *_targets(more, jobs), *executor))
+            status = progress.follow(
+                workflow.command(path, limit, teachers, *quiet, *workflow.targets(more, jobs), *executor)
+            )
         except KeyboardInterrupt:
             print(f"\ninterrupted: {CONTINUE}", file=sys.stderr)
             return 130
         finally:
             if not dry:
-                _owner().unlink(missing_ok=True)  # another program may get this process number later
+                workflow.owner().unlink(missing_ok=True)  # another program may get this process number later
         if status:
             print(f"some notebook runs did not finish (above); {CONTINUE}", file=sys.stderr)
             return status
     if dry:
         return 0
-    left = _pending(path, limit, teachers, jobs) if more else set()
+    left = workflow.pending(path, limit, teachers, jobs) if more else set()
     if left:  # of options such as --until
-        runs = sum(bool(left & _outputs([job])) for job in jobs)
+        runs = sum(bool(left & workflow.outputs([job])) for job in jobs)
         print(f"{path}: {runs} of {len(jobs)} notebook runs are still to be done")
     if any(Path(output).name == MAIN_TABLE for output in left):
         print(f"There is a report when {MAIN_TABLE} is made")  # a present one would be of other results
     else:
         report(path, limit)
     return 0
-
-
-def _targets(more: list[str], jobs: list[Job]) -> list[str]:
-    """Return Snakemake's options with the names of its rules for those of notebooks and of their runs.
-
-    Snakemake starts nothing that waits for a rule of --until: of these, the ones are left out for which others wait.
-    """
-    rules: dict[str, list[str]] = {}
-    for job in jobs:
-        for name in {job.name, job.notebook}:
-            rules.setdefault(name, []).append(graph.rule_name(job))
-    named, option = [], ""
-    for word in more:
-        option = word if word.startswith("-") else option
-        named += [(option, rule) for rule in rules.get(word, [word])]
-    until = {rule for option, rule in named if option in UNTIL}
-    read: set[Path] = set()
-    before: set[str] = set()
-    for job in reversed(jobs):  # each stands after those whose outputs it reads
-        rule = graph.rule_name(job)
-        before |= {rule} if read & set(job.outputs) else set()
-        read |= set(job.inputs) if rule in until | before else set()
-    return [rule for option, rule in named if option not in UNTIL or rule not in before]
-
-
-def _unlock(path: Path, limit: int, teachers: list[str]) -> None:
-    """Remove Snakemake's lock if the run that left it is dead.
-
-    Raises StoreError if that run is alive: two runs would write the same files.
-    """
-    owner = _owner()
-    if owner.exists() and (pid := int(owner.read_text() or 0)) != os.getpid() and locks.alive(pid):
-        raise store.StoreError(f"another run is at work here (process {pid}): wait for it, or stop it")
-    if any((store.ROOT / ".snakemake" / "locks").glob("*")):
-        subprocess.run(_snakemake(path, limit, teachers, "--unlock", "--cores", "1"), capture_output=True)
-    owner.parent.mkdir(exist_ok=True)
-    owner.write_text(str(os.getpid()))
-
-
-def _owner() -> Path:
-    """Return the file that holds the process number of a run while it lasts."""
-    return store.ROOT / ".snakemake" / "agentark.pid"
 
 
 def report(path: Path, limit: int | None) -> None:

@@ -15,7 +15,7 @@ import papermill.engines  # noqa: F401  (loads our engine, which cannot be impor
 import pytest
 import yaml
 
-from agentark import cli, notebook, papermill_engine, params, plan, store
+from agentark import cli, notebook, papermill_engine, params, plan, store, workflow
 from agentark.cells import Cell
 from agentark.extract.jobs import TRACES
 from agentark.graph import graph
@@ -327,7 +327,9 @@ def test_a_study_in_a_folder_with_an_unusual_name(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(store.ROOT))
     monkeypatch.setenv("AGENTARK_ROOT", str(root))
     monkeypatch.setattr(store, "ROOT", root)
-    command = cli._snakemake(path, 4, [], "--dry-run", "--printshellcmds", "--cores", "1", "--until", "00_the_networks")
+    command = workflow.command(
+        path, 4, [], "--dry-run", "--printshellcmds", "--cores", "1", "--until", "00_the_networks"
+    )
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     words = shlex.split(next(line for line in done.stdout.splitlines() if " -m papermill " in line))
@@ -338,15 +340,15 @@ def test_a_study_in_a_folder_with_an_unusual_name(tmp_path, monkeypatch):
 def test_snakemake_cannot_work_in_a_folder_with_braces(monkeypatch, capsys):
     monkeypatch.setattr(store, "ROOT", Path("/tmp/a{b}"))
     with pytest.raises(params.ParamsError, match="takes braces for wildcards, and /tmp/a{b} has some: rename"):
-        cli._snakemake(MINI, 0, [])
+        workflow.command(MINI, 0, [])
 
 
 def test_an_interrupted_run_says_that_nothing_is_lost(capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_pending", lambda *_: {"something"})
-    monkeypatch.setattr(cli, "_unlock", lambda *_: None)
+    monkeypatch.setattr(workflow, "pending", lambda *_: {"something"})
+    monkeypatch.setattr(workflow, "unlock", lambda *_: None)
     monkeypatch.setattr(plan.Progress, "follow", interrupted)
     assert cli.main(["run", str(MINI), "--cores", "1"]) == 130
     assert "finished chunks are kept" in capsys.readouterr().err
@@ -357,20 +359,22 @@ def started(monkeypatch) -> list[list[str]]:
     """The commands that runs start, instead of Snakemake, on a study of which one output is to be computed at first."""
     commands: list[list[str]] = []
     monkeypatch.setattr(plan.Progress, "follow", lambda _, command: commands.append(command) or 0)
-    monkeypatch.setattr(cli, "_unlock", lambda *_: None)
-    monkeypatch.setattr(cli, "_pending", lambda *_: {"something"})
+    monkeypatch.setattr(workflow, "unlock", lambda *_: None)
+    monkeypatch.setattr(workflow, "pending", lambda *_: {"something"})
     return commands
 
 
 def _of_notebooks(jobs, *names: str) -> set[str]:
     """The outputs of the runs of some notebooks."""
-    return cli._outputs([job for job in jobs if job.notebook in names])
+    return workflow.outputs([job for job in jobs if job.notebook in names])
 
 
 @pytest.mark.parametrize("options", [["--until", "02_filtering"], ["--omit-from", "04_rsft"], ["results/mini/a.csv"]])
 def test_a_part_of_a_study_ends_without_a_report(started, monkeypatch, capsys, options):
     monkeypatch.setattr(cli, "report", lambda *_: pytest.fail("there is nothing to report yet"))
-    monkeypatch.setattr(cli, "_pending", lambda *arguments: _of_notebooks(arguments[3], "08_main_results", "20_audit"))
+    monkeypatch.setattr(
+        workflow, "pending", lambda *arguments: _of_notebooks(arguments[3], "08_main_results", "20_audit")
+    )
     assert cli.main(["run", str(MINI), *options]) == 0
     out = capsys.readouterr().out
     assert "2 of " in out and "still to be done\nThere is a report when main_results.csv is made" in out
@@ -379,16 +383,18 @@ def test_a_part_of_a_study_ends_without_a_report(started, monkeypatch, capsys, o
 
 def test_a_part_of_a_study_with_its_main_results_ends_with_a_report(started, monkeypatch, capsys):
     monkeypatch.setattr(cli, "report", lambda *_: print("the report"))
-    monkeypatch.setattr(cli, "_pending", lambda *arguments: _of_notebooks(arguments[3], "18_debate_on_dev", "20_audit"))
+    monkeypatch.setattr(
+        workflow, "pending", lambda *arguments: _of_notebooks(arguments[3], "18_debate_on_dev", "20_audit")
+    )
     assert cli.main(["run", str(MINI), "--until", "08_main_results"]) == 0
     assert "2 of " in (out := capsys.readouterr().out) and out.endswith("still to be done\nthe report\n")
 
 
 @pytest.mark.parametrize("option", ["--dry-run", "--dryrun", "-n", "-np"])
 def test_a_dry_run_takes_no_lock_and_reports_nothing(started, monkeypatch, option):
-    for name in ("report", "_unlock"):
-        monkeypatch.setattr(cli, name, lambda *_, name=name: pytest.fail(f"{name} in a dry run"))
-    owner = cli._owner()
+    for module, name in ((cli, "report"), (workflow, "unlock")):
+        monkeypatch.setattr(module, name, lambda *_, name=name: pytest.fail(f"{name} in a dry run"))
+    owner = workflow.owner()
     monkeypatch.setattr(
         Path, "unlink", lambda path, **_: pytest.fail(f"{path} of another run") if path == owner else None
     )
@@ -399,7 +405,7 @@ def test_a_dry_run_takes_no_lock_and_reports_nothing(started, monkeypatch, optio
 def test_a_finished_study_runs_again_if_forced(started, monkeypatch, options):
     reported = []
     monkeypatch.setattr(cli, "report", lambda *_: reported.append(True))
-    monkeypatch.setattr(cli, "_pending", lambda *_: set())
+    monkeypatch.setattr(workflow, "pending", lambda *_: set())
     assert cli.main(["run", str(MINI)]) == 0 and not started and reported == [True]
     assert cli.main(["run", str(MINI), *options]) == 0 and options[0] in started[0] and reported == [True, True]
 
@@ -429,9 +435,9 @@ def test_a_target_is_left_out_for_which_another_waits(started):
 
 def test_everything_is_pending_before_the_first_run(tmp_path, monkeypatch):
     jobs = graph.all_jobs(config(), 0)
-    monkeypatch.setattr(cli.subprocess, "run", lambda *_, **__: pytest.fail("Snakemake was started"))
+    monkeypatch.setattr(workflow.subprocess, "run", lambda *_, **__: pytest.fail("Snakemake was started"))
     outputs = {os.path.relpath(path, store.ROOT) for job in jobs for path in job.outputs}
-    assert cli._pending(tmp_path / "mini.yaml", 987_654, [], jobs) == outputs
+    assert workflow.pending(tmp_path / "mini.yaml", 987_654, [], jobs) == outputs
 
 
 def test_pending_outputs_are_those_that_snakemake_would_update(tmp_path, monkeypatch):
@@ -439,11 +445,11 @@ def test_pending_outputs_are_those_that_snakemake_would_update(tmp_path, monkeyp
     monkeypatch.setattr(store, "ROOT", tmp_path)
     (tmp_path / "results" / "mini-first7").mkdir(parents=True)
     finished = subprocess.CompletedProcess([], 0, table, "")
-    monkeypatch.setattr(cli.subprocess, "run", lambda *_, **__: finished)
-    assert cli._pending(MINI, 7, [], []) == {"results/b"}
+    monkeypatch.setattr(workflow.subprocess, "run", lambda *_, **__: finished)
+    assert workflow.pending(MINI, 7, [], []) == {"results/b"}
     finished.returncode, finished.stderr = 1, "a rule has no name"
     with pytest.raises(params.ParamsError, match="Snakemake cannot read the study:\na rule has no name"):
-        cli._pending(MINI, 7, [], [])
+        workflow.pending(MINI, 7, [], [])
 
 
 def test_a_plan_starts_without_large_libraries(tmp_path):
@@ -458,18 +464,18 @@ def test_a_plan_starts_without_large_libraries(tmp_path):
 def test_the_lock_of_a_dead_run_is_removed_and_that_of_a_live_run_is_not(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "ROOT", tmp_path)
     called = []
-    monkeypatch.setattr(cli.subprocess, "run", lambda command, **_: called.append("--unlock" in command))
+    monkeypatch.setattr(workflow.subprocess, "run", lambda command, **_: called.append("--unlock" in command))
     owner, lock = tmp_path / ".snakemake" / "agentark.pid", tmp_path / ".snakemake" / "locks" / "0.input.lock"
     lock.parent.mkdir(parents=True)
     lock.touch()
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     owner.write_text(str(dead.pid))
-    cli._unlock(MINI, 0, [])
+    workflow.unlock(MINI, 0, [])
     assert called == [True] and owner.read_text() == str(os.getpid())
     owner.write_text("1")  # init is always alive
     with pytest.raises(store.StoreError, match="another run is at work"):
-        cli._unlock(MINI, 0, [])
+        workflow.unlock(MINI, 0, [])
 
 
 def test_a_task_may_have_sizes_of_its_own():

@@ -15,7 +15,7 @@ ORDER = (
     *("params", "discovery", "stats", "assets", "store", "packages", "cells", "graph", "prompts", "pictures"),
     *("tasks", "models", "engines"),
     *("grade", "mas", "extract", "distill", "evaluate", "zoo", "report", "claims", "own_data", "plan"),
-    *("bring", "notebook", "papermill_engine", "cli"),
+    *("bring", "notebook", "papermill_engine", "workflow", "cli"),
 )
 RANK = {room: rank for rank, room in enumerate(ORDER)}
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from agentark.cells import Files
 from agentark.cells.cell import NONE
 from agentark.distill.method import methods
-from agentark.evaluate.criteria import REWARD_MODEL, USABLE
 from agentark.graph.job import Job, Study, report_job
 from agentark.models import names
 
@@ -99,6 +98,8 @@ def knowledge(files: Files, examined: pd.DataFrame, level: float = 0.95) -> pd.D
 
 def _exam(examined: pd.DataFrame, row: dict) -> dict:
     """The examination's measures of one way to select, on the policy's own samples."""
+    from agentark.evaluate.criteria import REWARD_MODEL, USABLE
+
     own = examined[(examined.traces == "own") & (examined.student == row["student"]) & (examined.task == row["task"])]
     own = own[own.seed == row["seed"]]
     if row["method"] in (METHOD, LIKELIHOOD):
