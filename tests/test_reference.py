@@ -79,7 +79,8 @@ def test_perplexities_follow_from_their_rows(study):
 
 @pytest.mark.parametrize("study", sorted(path.parent.name for path in REFERENCES.glob("*/reasoning_quality.csv")))
 def test_the_quality_of_reasoning_follows_from_its_rows_and_these_from_the_answers(study):
-    files, (config, _) = Files(REFERENCES / study), params.load(store.ROOT / "params" / f"{study}.yaml")
+    config, _ = params.load(store.ROOT / "params" / f"{study}.yaml")
+    files = Files(REFERENCES / study, {path: config.value(path) for path in config.study.axes})
     written = [pd.read_parquet(files.root / name) for name in quality.NAMES[:2]]
     options = {"level": config.stats.level, "resamples": config.stats.resamples}
     tables = {"reasoning_quality": quality.means, "reasoning_quality_differences": quality.differences}

@@ -148,9 +148,9 @@ def test_take_alternates_between_the_halves():
     [
         (
             lambda: tasks.get("mini_gms"),
-            "unknown task 'mini_gms' (did you mean 'mini_gsm'?): give the path of a .jsonl",
+            "unknown task 'mini_gms' (did you mean 'mini_gsm'?): give the path of a file (.jsonl, .csv, .tsv, .parquet)",
         ),
-        (lambda: tasks.get("mini_gms"), f"file or one of {', '.join(tasks.names())}"),
+        (lambda: tasks.get("mini_gms"), f"(.jsonl, .csv, .tsv, .parquet) or one of {', '.join(tasks.names())}"),
         (lambda: tasks.get("mini_mth"), "did you mean 'mini_math'"),
         (lambda: tasks.get("gsm8"), "did you mean 'gsm8k'"),
         (lambda: tasks.get("metamath"), "did you mean 'metamathqa'"),

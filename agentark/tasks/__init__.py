@@ -13,7 +13,7 @@ from importlib import import_module
 
 from agentark.discovery import discover
 
-from .problem import PICTURES, SPLITS, Parsed, Problem, Task
+from .problem import SPLITS, Parsed, Problem, Task
 
 FILES = (".jsonl", ".csv", ".tsv", ".parquet")  # how the names of files of questions end
 
@@ -72,7 +72,7 @@ def in_domain(train: str, test: str) -> bool:
 
 def has_pictures(name: str) -> bool:
     """Whether the problems of a benchmark have pictures, which not every network can see (`models.fit.tests_of`)."""
-    return PICTURES in _family(name)
+    return not is_file(name) and get(name).pictures
 
 
 def shared_problems(train: str, test: str) -> str | None:

@@ -53,7 +53,7 @@ def pairs(firsts: str, seconds: str) -> tuple[str, ...]:
 
 
 def task(name: str, problems: Problems, parse: Parse, equal: Equal, measure: Measure,
-         family: tuple[str, ...] = ()) -> Task:  # fmt: skip
+         family: tuple[str, ...] = (), pictures: bool = False) -> Task:  # fmt: skip
     """The task of a module, without an instruction: the networks of the zoo have learnt the form of its answers."""
     return Task(name, problems, parse, equal, sizes=SIZES, measure=measure, licence="Apache-2.0",
-                source="made by this package", family=family)  # fmt: skip
+                source="made by this package", family=family, pictures=pictures)  # fmt: skip

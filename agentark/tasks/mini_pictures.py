@@ -19,7 +19,7 @@ from random import Random
 from agentark import pictures
 
 from . import mini, numeric
-from .problem import PICTURES, Parsed, Problem, equal_words, parse_words
+from .problem import Parsed, Problem, equal_words, parse_words
 
 NAMES = ("Ana", "Ben", "Cara", "Dan", "Eva", "Finn", "Gina", "Hugo")
 COINS = ("apples", "books", "cards", "coins", "eggs", "pens", "shells", "stones")
@@ -269,6 +269,5 @@ def equal(gold: str, answer: str) -> bool:
     return numeric.equal(gold, answer) if _NUMBER.fullmatch(gold) else equal_words(gold, answer)
 
 
-FAMILY = ("mini_pictures", PICTURES)
-TASK = mini.task("mini_pictures", problems, parse, equal, "accuracy", FAMILY)
-TASKS = (TASK, mini.task(EXCHANGED, exchanged, parse, equal, "accuracy", FAMILY))
+TASK = mini.task("mini_pictures", problems, parse, equal, "accuracy", pictures=True)
+TASKS = (TASK, mini.task(EXCHANGED, exchanged, parse, equal, "accuracy", TASK.family, pictures=True))

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Measure = Literal["accuracy", "f1", "hotpot_f1", "rouge", "truth"]
-PICTURES = "pictures"  # the family of all benchmarks whose problems have pictures
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,7 @@ class Task:
         revision or version; "made by this package" if no data is loaded.
     family: the families of problems that the benchmark belongs to or is made of; its own name by default.  A test set
         is in-domain for a training set if they have one in common (DECISIONS 12).
+    pictures: whether its problems have pictures, which not every network can see.
     shares_problems: the test sets that have problems of this task's training set, and why: {test set: reason}.
     dropped: the number of rows that were left out of the data, by reason, as far as this process has read it.
     compared: the number of answers by how they were compared, if `equal` counts that.
@@ -88,6 +88,7 @@ class Task:
     licence: str = field(kw_only=True)
     source: str = field(kw_only=True)
     family: tuple[str, ...] = ()
+    pictures: bool = field(default=False, kw_only=True)
     shares_problems: dict[str, str] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
     compared: Counter[str] = field(default_factory=Counter)
