@@ -92,7 +92,7 @@ def check_study(config: params.Params, limit: int) -> None:
 def _tokens(tokenizer, chat: prompts.Chat) -> int:
     is_open = chat[-1]["role"] == "user"
     text = tokenizer.apply_chat_template(chat, add_generation_prompt=is_open, tokenize=False)
-    return len(tokenizer(text, add_special_tokens=False).input_ids)
+    return len(tokenizer(text, add_special_tokens=False, verbose=False).input_ids)  # it would warn of long ones
 
 
 def _beyond(stage: str, tokens: int, what: str, limit: int) -> str:
