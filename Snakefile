@@ -5,8 +5,10 @@
 #
 # A rule is a papermill run of one notebook. Its key, a hash of all that it depends on, is a param: a job runs again when the
 # key or an input changes. Outputs are marked `update`: they are journaled and resumable, so that a job starts from what is
-# there instead of deleting it. The executed notebook is under `log`, where it stays when the run fails. The priority of a job is
-# the expected time of the longest chain of jobs that waits for it, so that the longest chain starts first.
+# there instead of deleting it. If such a job fails, Snakemake takes what was there before for up to date; so each job also
+# has a mark under done/, which Snakemake removes when the job starts and makes when it has ended. The executed notebook is
+# under `log`, where it stays when the run fails. The priority of a job is the expected time of the longest chain of jobs that
+# waits for it, so that the longest chain starts first.
 import os
 import sys
 from urllib.parse import unquote
@@ -36,16 +38,20 @@ def relative(paths):
     return [os.path.relpath(path, store.ROOT) for path in paths]
 
 
+def mark(job):
+    return f"{home}/done/{job.name}"
+
+
 rule all:
     default_target: True
-    input: relative(path for job in jobs for path in job.outputs)
+    input: relative(path for job in jobs for path in job.outputs), [mark(job) for job in jobs]
 
 
 for job in jobs:
     rule:
         name: graph.rule_name(job)
         input: relative(job.inputs)
-        output: [update(path) for path in relative(job.outputs)]
+        output: [update(path) for path in relative(job.outputs)], mark=mark(job)
         log: notebook=f"{home}/notebooks/{job.name}.ipynb", text=f"{home}/notebooks/{job.name}.log"
         benchmark: f"{home}/benchmarks/{job.name}.tsv"
         priority: priorities[job.name]
@@ -63,4 +69,4 @@ for job in jobs:
             "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} {params.python:q} -m papermill --engine agentark --no-progress-bar --log-output "
             "{params.source:q} {log.notebook:q} -f {params.file:q} -y {params.flat:q} > {log.text:q} 2>&1 "
             "|| {{ echo FAILED {params.label:q}: {log.text:q} and {log.notebook:q} say why\\; it ends with; tail -n 12 {log.text:q}; exit 1; }}; "
-            "echo \"$(date +%T)\" 'done ' {params.label:q}"
+            "touch {output.mark:q}; echo \"$(date +%T)\" 'done ' {params.label:q}"

@@ -337,6 +337,47 @@ def test_a_study_in_a_folder_with_an_unusual_name(tmp_path, monkeypatch):
     assert yaml.safe_load(words[words.index("-y") + 1])["limit"] == 4
 
 
+PAPERMILL = """
+import os, sys
+from pathlib import Path
+for name in os.environ["MADE"].split(os.pathsep):
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_text("made")
+sys.exit(int(os.environ["STATUS"]))
+"""
+
+
+def test_a_run_that_failed_is_not_up_to_date(tmp_path, monkeypatch):
+    """With other params than those by which what is there was made: Snakemake by itself would restore and keep that."""
+    root = tmp_path / "agentark"
+    (root / "results").mkdir(parents=True)
+    for name in ("notebooks", "Snakefile", "agentark"):
+        (root / name).symlink_to(store.ROOT / name)
+    (root / "params").mkdir()
+    path = root / "params" / "quick.yaml"
+    text = (store.ROOT / "params" / "quick.yaml").read_text()
+    (tmp_path / "papermill").mkdir()
+    (tmp_path / "papermill" / "__init__.py").touch()
+    (tmp_path / "papermill" / "__main__.py").write_text(PAPERMILL)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{store.ROOT}")
+    monkeypatch.setenv("AGENTARK_ROOT", str(root))
+    monkeypatch.setattr(store, "ROOT", root)
+    path.write_text(text)
+    [job] = [job for job in graph.all_jobs(params.load(path)[0], 4) if job.notebook == "20_audit"]
+    monkeypatch.setenv("MADE", os.pathsep.join(map(str, job.outputs)))
+
+    def run(level, status, *more):
+        path.write_text(re.sub(r"(?m)^  level: \S+", f"  level: {level}", text))
+        monkeypatch.setenv("STATUS", str(status))
+        options = ["--cores", "1", "--until", graph.rule_name(job), "--keep-incomplete", "--rerun-incomplete", *more]
+        done = subprocess.run(workflow.command(path, 4, [], *options), capture_output=True, text=True)
+        return done.returncode, f"rule {graph.rule_name(job)}" in done.stdout + done.stderr
+
+    assert run(0.95, 0) == (0, True) and run(0.95, 0, "--dry-run") == (0, False)
+    assert run(0.9, 1)[0] != 0
+    assert run(0.9, 0, "--dry-run") == (0, True)
+
+
 def test_snakemake_cannot_work_in_a_folder_with_braces(monkeypatch, capsys):
     monkeypatch.setattr(store, "ROOT", Path("/tmp/a{b}"))
     with pytest.raises(params.ParamsError, match="takes braces for wildcards, and /tmp/a{b} has some: rename"):

@@ -11,6 +11,7 @@ from agentark.cells import COORDINATES, Files, fill_coordinates
 from agentark.cells.cell import NONE
 from agentark.evaluate import jobs as evaluation
 from agentark.evaluate import quality as judging
+from agentark.grade import grading
 from agentark.graph import graph
 from agentark.graph.job import Study
 from agentark.mas.protocol import protocols
@@ -173,6 +174,25 @@ def test_it_was_made_with_the_present_params_and_weights(reference):
         name = network(about)
         if name and name.startswith("zoo/"):
             assert about["revision"] == load.revision(name), f"{path.name} was made with other weights of {name}"
+
+
+def test_each_stage_has_read_what_lies_beside_it(reference):
+    """Students the traces, and traces the logs: a stage that was not made again would still name its former input."""
+    files, config = reference
+    if (files.root / cli.FORMER).exists():
+        pytest.skip("it was made by several versions, which `agentark report` says")
+    traces = {store.identity(path) for path in files.root.glob("traces/*.parquet")}
+    logs = {grading.identity(path) for path in files.root.glob("debates/*.parquet")}
+    read = {"students": "traces", "traces": "log"}
+    for folder, key in read.items():
+        for path in files.root.glob(f"{folder}/*.manifest.json"):
+            about = json.loads(path.read_text())["about"]
+            assert about.get(key) in {None, *traces, *logs}, f"{path.name} was made from another input"
+    sized = "sizes.train" in config.study.axes
+    for path in files.root.glob("debates/*.manifest.json"):
+        about = json.loads(path.read_text())["about"]
+        size = {"test": "debate_test"}.get(about["split"], about["split"])
+        assert sized or about["n"] == config.sizes.count(size, about["task"]), path.name
 
 
 def test_figures_are_there(reference):
