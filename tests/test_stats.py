@@ -1,6 +1,7 @@
 """Statistics: values computed by hand, edge cases, and invalid inputs."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from agentark import stats
@@ -300,3 +301,23 @@ def test_what_a_test_without_its_sources_of_variance_finds_in_nothing():
     assert np.mean([stats.crossed(d, clusters).p < 0.05 for d, clusters, _ in runs]) > 0.09
     runs = [study_without_effect(rng, 5, 1) for _ in range(300)]
     assert np.mean([stats.crossed([d.mean(0)]).p < 0.05 for d, _, _ in runs]) > 0.15
+
+
+def test_a_table_of_comparisons_is_decided_with_holms_correction():
+    rows = [(2.0, 1.0, 3.0, 0.02), (-2.0, -3.0, -1.0, 0.01), (1.0, -1.0, 3.0, 0.4), (np.nan, np.nan, np.nan, np.nan)]
+    table = pd.DataFrame(rows, columns=["difference", "low", "high", "p"])
+    decided = stats.decided(table.assign(detectable=[lambda level: level] * 4), 0.95)
+    assert decided.p_holm[:3].tolist() == pytest.approx([0.04, 0.03, 0.4])  # 2 × .02, 3 × .01, 1 × .4
+    assert np.isnan(decided.p_holm[3])  # it compares nothing, and is none of those that are corrected for
+    assert decided.verdict.tolist() == ["better", "worse", "no difference detectable", ""]
+    assert decided.smallest_detectable.tolist() == pytest.approx([1 - 0.05 / 3] * 4)  # Holm's first step
+    assert "detectable" not in decided and "verdict" not in table
+    assert "smallest_detectable" not in stats.decided(table, 0.95)
+    assert stats.decided(table[:3].assign(p=0.04), 0.95).verdict[0] == "no difference detectable"  # 3 × .04
+
+
+def test_the_columns_of_a_crossed_comparison():
+    found = stats.crossed(np.array([[1.0, 0, 1, 0], [0, 0, 1, 1]]))
+    row = found.columns()
+    assert [row[name] for name in ("difference", "low", "high", "p")] == list(found[:4])
+    assert row["detectable"](0.95) == found.detectable(0.95)

@@ -208,13 +208,10 @@ def pairs(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
             one, other = (side.dropna(axis=1) for side in sides[0].align(sides[1], join="inner"))
             crossed = stats.crossed((other - one).to_numpy(), [shared[item] for item in one.columns], level=level)
             row = where | {"what": what, "smaller": small, "larger": large, "differ_in": differ_in(small, large)}
-            row |= {"seeds": len(one), "n": one.shape[1], "crossed": crossed}
+            row |= {"seeds": len(one), "n": one.shape[1]} | crossed.columns()
             row |= {"value_smaller": one.to_numpy().mean(), "value_larger": other.to_numpy().mean()}
-            found.append(row | {name: getattr(crossed, name) for name in ("difference", "low", "high", "p")})
-    table = pd.DataFrame(found)
-    table["p_holm"] = stats.holm(table.p)
-    table["smallest_detectable"] = [c.detectable(1 - (1 - level) / len(table)) for c in table.crossed]
-    table["verdict"] = [stats.verdict(r.difference, r.low, r.high, r.p_holm, 1 - level) for r in table.itertuples()]
+            found.append(row)
+    table = stats.decided(pd.DataFrame(found), level)
     return table[[*PAIRS[:5], *(c for c in by if c not in PAIRS), *PAIRS[5:]]]
 
 

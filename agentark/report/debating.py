@@ -49,13 +49,7 @@ def answer_forms(found: Logs, split: str, resamples: int = 10_000, level: float 
                 difference, low, high = stats.paired_bootstrap(theirs, ours, resamples=resamples, level=level)
                 row |= {"difference": difference, "low": low, "high": high, "p": stats.mcnemar_exact(theirs, ours)}
             rows.append(row)
-    table = pd.DataFrame(rows)
-    compared = table.p.notna()
-    table.loc[compared, "p_holm"] = stats.holm(table.p[compared])
-    figures = zip(table.difference, table.low, table.high, table.p_holm, compared, strict=True)
-    alpha = 1 - level
-    table["verdict"] = [stats.verdict(d, low, high, p, alpha) if given else "" for d, low, high, p, given in figures]
-    return table
+    return stats.decided(pd.DataFrame(rows), level)
 
 
 def _right(answers: pd.DataFrame) -> pd.Series:

@@ -58,8 +58,5 @@ def compared(rows: Mapping[str, pd.DataFrame], name: str, *, level: float, resam
                 found.append(row | {"p": stats.paired_p(both[:, 0], both[:, 1])})
     if not found:
         return pd.DataFrame(columns=[name, *tables.KEYS, "against", *COMPARED])
-    table = pd.DataFrame(found)
-    table["p_holm"] = stats.holm(table.p)
-    figures = zip(table.difference, table.low, table.high, table.p_holm, strict=True)
-    verdicts = [stats.verdict(d, low, high, p, 1 - level) for d, low, high, p in figures]
-    return table.assign(verdict=[WORDS.get(verdict, verdict) for verdict in verdicts])
+    table = stats.decided(pd.DataFrame(found), level)
+    return table.assign(verdict=[WORDS.get(verdict, verdict) for verdict in table.verdict])

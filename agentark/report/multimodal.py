@@ -170,8 +170,7 @@ def _crossed(differences: pd.DataFrame, test: str, level: float) -> dict[str, An
     from agentark import stats
 
     shared = seeds.clusters(test, differences.columns)
-    found = stats.crossed(differences.to_numpy(), [shared[item] for item in differences.columns], level=level)
-    return {"difference": found.difference, "low": found.low, "high": found.high, "p": found.p, "found": found}
+    return stats.crossed(differences.to_numpy(), [shared[item] for item in differences.columns], level=level).columns()
 
 
 def _interval(values: pd.DataFrame, names: tuple[str, str, str], level: float) -> dict[str, float]:
@@ -192,12 +191,7 @@ def _corrected(rows: list[dict[str, Any]], columns: list[str], level: float) -> 
 
     if not rows:
         return pd.DataFrame(columns=columns)
-    strictest = 1 - (1 - level) / len(rows)
-    detectable = [row["found"].detectable(strictest) for row in rows]
-    table = pd.DataFrame([{name: value for name, value in row.items() if name != "found"} for row in rows])
-    table = table.assign(p_holm=stats.holm(table.p), smallest_detectable=detectable)
-    verdicts = [stats.verdict(r.difference, r.low, r.high, r.p_holm, 1 - level) for r in table.itertuples()]
-    table = table.assign(verdict=verdicts)
+    table = stats.decided(pd.DataFrame(rows), level)
     place = ["teacher", "train", *(name for name in table if "." in name or name == "protocol")]
     return table[[*place, *columns]].reset_index(drop=True)
 

@@ -119,9 +119,7 @@ def by_size(rows: pd.DataFrame, billions: Callable[[str], float], level: float, 
             found.append(row | dict(zip(("difference", "low", "high"), ends)) | {"p": stats.paired_p(small, large)})
     if not found:
         return pd.DataFrame(columns=SIZES)
-    result = pd.DataFrame(found)
-    result["p_holm"] = stats.holm(result.p)
-    result["verdict"] = [stats.verdict(r.difference, r.low, r.high, r.p_holm, 1 - level) for r in result.itertuples()]
+    result = stats.decided(pd.DataFrame(found), level)
     return result[[*SIZES[:3], *(c for c in by if c not in SIZES and result[c].nunique() > 1), *SIZES[3:]]]
 
 

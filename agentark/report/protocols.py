@@ -7,6 +7,7 @@ students with those of the debate, which learn from the same problems by the sam
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from agentark.graph.job import Job, Study, report_job
@@ -60,7 +61,7 @@ def ways(found: Logs, level: float, resamples: int) -> pd.DataFrame:
         row |= {"completions": completions.mean(), "tokens_out": written.groupby("problem").tokens_out.sum().mean()}
         interval = stats.paired_bootstrap(vote, ours, resamples=resamples, level=level)
         row |= {"vote": vote.mean(), **dict(zip(("difference", "low", "high"), interval, strict=True))}
-        row |= {"smallest_detectable": stats.smallest_detectable_of(vote, ours, level)}
+        row |= {"detectable": partial(stats.smallest_detectable_of, vote, ours)}
         rows.append(row | {"p": stats.mcnemar_exact(vote, ours)})
     return _decided(pd.DataFrame(rows, columns=None if rows else FIRST + WAYS), WAYS, level)
 
@@ -99,9 +100,8 @@ def students(predictions: pd.DataFrame, level: float) -> pd.DataFrame:
                 a, b = (side.loc[seeds, items].to_numpy() for side in (ours, theirs))
                 found = stats.crossed(a - b, [shared[item] for item in items], level=level)
                 row = where | {"protocol": name, "against": against, "seeds": len(seeds), "n": len(items)}
-                row |= {"accuracy": a.mean(), "against_accuracy": b.mean(), "difference": found.difference}
-                row |= {"low": found.low, "high": found.high, "smallest_detectable": found.detectable(level)}
-                rows.append(row | {"p": found.p})
+                row |= {"accuracy": a.mean(), "against_accuracy": b.mean()}
+                rows.append(row | found.columns())
     return _decided(pd.DataFrame(rows, columns=None if rows else PAIRS + LEARNT), LEARNT, level)
 
 
@@ -111,8 +111,7 @@ def _decided(table: pd.DataFrame, last: list[str], level: float) -> pd.DataFrame
 
     if table.empty:
         return table
-    table["p_holm"] = stats.holm(table.p)
-    table["verdict"] = [stats.verdict(r.difference, r.low, r.high, r.p_holm, 1 - level) for r in table.itertuples()]
+    table = stats.decided(table, level)
     return table[[*(c for c in table if c not in last), *last]]
 
 

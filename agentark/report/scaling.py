@@ -211,8 +211,7 @@ def _difference(test: str, ours: pd.DataFrame, theirs: pd.DataFrame, level: floa
     shared = clusters(test, ours.columns)
     values = (ours.loc[seeds, items] - theirs.loc[seeds, items]).to_numpy()
     found = stats.crossed(values, [shared[item] for item in items], level=level)
-    row = {"seeds": len(seeds), "n": len(items), "difference": found.difference, "low": found.low, "high": found.high}
-    return row | {"p": found.p, "found": found}
+    return {"seeds": len(seeds), "n": len(items)} | found.columns()
 
 
 def _tested(rows: Sequence[dict[str, Any]], about: list[str], level: float) -> pd.DataFrame:
@@ -225,13 +224,9 @@ def _tested(rows: Sequence[dict[str, Any]], about: list[str], level: float) -> p
 
     if not rows:
         return pd.DataFrame(columns=["teacher", "student", "train", "test", "protocol", "method", *about, *COMPARED])
-    table = pd.DataFrame(rows)
-    table["p_holm"] = stats.holm(table.p)
-    strictest = 1 - (1 - level) / len(table)
-    table["smallest_detectable"] = [found.detectable(strictest) for found in table.found]
-    table["verdict"] = [stats.verdict(r.difference, r.low, r.high, r.p_holm, 1 - level) for r in table.itertuples()]
+    table = stats.decided(pd.DataFrame(rows), level)
     first = [name for name in tables.KEYS if name in table]
-    others = [name for name in table if name not in (*first, *about, *COMPARED, "found")]
+    others = [name for name in table if name not in (*first, *about, *COMPARED)]
     return table[[*first, *others, *about, *COMPARED]]
 
 

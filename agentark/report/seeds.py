@@ -37,9 +37,7 @@ def over_seeds(predictions: pd.DataFrame, level: float) -> pd.DataFrame:
     rows = [where | _pair(a, b, shared[where["test"]], level) for where, a, b in compared]
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
-    table = pd.DataFrame(rows)
-    table["p_holm"] = stats.holm(table.p)
-    table["verdict"] = [stats.verdict(r.difference, r.low, r.high, r.p_holm, 1 - level) for r in table.itertuples()]
+    table = stats.decided(pd.DataFrame(rows), level)
     return table[[*COLUMNS[:4], "protocol", *(c for c in table if "." in c), *COLUMNS[4:]]]
 
 
@@ -88,8 +86,7 @@ def _pair(ours: pd.DataFrame, theirs: pd.DataFrame, shared: dict[str, str], leve
 
     labels, (a, b) = [shared[item] for item in ours.columns], (ours.to_numpy(), theirs.to_numpy())
     crossed = stats.crossed(a - b, labels, level=level)
-    row = {"seeds": len(a), "n": a.shape[1], "accuracy": a.mean(), "against_accuracy": b.mean()}
-    row |= {"difference": crossed.difference, "low": crossed.low, "high": crossed.high, "p": crossed.p}
+    row = {"seeds": len(a), "n": a.shape[1], "accuracy": a.mean(), "against_accuracy": b.mean()} | crossed.columns()
     row |= {"accuracies": a.mean(axis=1).tolist(), "against_accuracies": b.mean(axis=1).tolist()}
     return row | {"seed_sd": float((a - b).mean(axis=1).std(ddof=1))}
 

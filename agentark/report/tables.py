@@ -12,6 +12,7 @@ A slice of a study gives a slice of a table: absent methods are absent rows, nev
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pandas as pd
 
@@ -180,15 +181,10 @@ def comparisons(predictions: pd.DataFrame, resamples: int = 10_000, alpha: float
         teacher = other["teacher"] if cell["teacher"] == "-" else cell["teacher"]
         row = cell | {"teacher": teacher, "against": other["method"], "n": len(joined)}
         row |= {"difference": difference, "low": low, "high": high, "p": stats.paired_p(theirs, ours)}
-        rows.append(row | {"pair": (theirs, ours)})
+        rows.append(row | {"detectable": partial(stats.smallest_detectable_of, theirs, ours)})
     if not rows:
         return pd.DataFrame(columns=COMPARISONS)
-    table = pd.DataFrame(rows)
-    table["p_holm"] = stats.holm(table["p"])
-    level = 1 - alpha / len(table)
-    table["smallest_detectable"] = [stats.smallest_detectable_of(a, b, level) for a, b in table["pair"]]
-    figures = zip(table["difference"], table["low"], table["high"], table["p_holm"], strict=True)
-    table["verdict"] = [stats.verdict(d, low, high, p, alpha) for d, low, high, p in figures]
+    table = stats.decided(pd.DataFrame(rows), 1 - alpha)
     return ordered(table)[[*COMPARISONS[:8], *(c for c in table.columns if "." in c), *COMPARED]]
 
 

@@ -9,10 +9,10 @@ from .crossed import Crossed, crossed
 from .intervals import effective_size, mean_interval, t_interval, unpaired_difference, wilson
 from .paired import mcnemar_exact, paired_p, smallest_detectable, smallest_detectable_of
 from .ratios import ratio_of_means
-from .verdicts import holm, verdict
+from .verdicts import decided, holm, verdict
 
 __all__ = [
-    "Crossed", "crossed", "effective_size", "holm", "mcnemar_exact", "mean_interval", "paired_bootstrap", "paired_p",
-    "ratio_of_means", "smallest_detectable", "smallest_detectable_of", "t_interval", "unpaired_difference", "verdict",
-    "wilson",
+    "Crossed", "crossed", "decided", "effective_size", "holm", "mcnemar_exact", "mean_interval", "paired_bootstrap",
+    "paired_p", "ratio_of_means", "smallest_detectable", "smallest_detectable_of", "t_interval", "unpaired_difference",
+    "verdict", "wilson",
 ]  # fmt: skip

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from math import inf, sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import t
@@ -52,6 +52,10 @@ class Crossed(NamedTuple):
         if self.error == 0:
             return inf  # no variance was seen, so that nothing is known of it
         return float(self.error * (t.ppf((1 + level) / 2, self.freedom) + t.ppf(power, self.freedom)))
+
+    def columns(self) -> dict[str, Any]:
+        """The difference, low, high, p and detectable of a row that `decided` completes."""
+        return {name: getattr(self, name) for name in ("difference", "low", "high", "p", "detectable")}
 
 
 def crossed(

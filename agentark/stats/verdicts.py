@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from math import isnan
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:  # statistics need no tables
+    import pandas as pd
 
 
 def holm(pvalues) -> np.ndarray:
@@ -40,3 +44,24 @@ def verdict(difference: float, low: float, high: float, p_holm: float, alpha: fl
     if p_holm <= alpha and difference < 0 and high < 0:
         return "worse"
     return "no difference detectable"
+
+
+def decided(table: pd.DataFrame, level: float) -> pd.DataFrame:
+    """Return a table of comparisons with Holm's correction over it, and a verdict on each.
+
+    Reads the columns difference, low, high (the interval at `level`) and p; adds p_holm and verdict.  A row without p
+    compares nothing: its p_holm is NaN and its verdict empty.  If there is a column `detectable`, the functions from a
+    level to the smallest difference that each test finds, its values at Holm's first step, the strictest, replace it as
+    `smallest_detectable`.
+    """
+    compared = table.p.notna()
+    table = table.assign(p_holm=float("nan"), verdict="")
+    table.loc[compared, "p_holm"] = holm(table.p[compared])
+    table.loc[compared, "verdict"] = [
+        verdict(row.difference, row.low, row.high, row.p_holm, 1 - level) for row in table[compared].itertuples()
+    ]
+    if "detectable" in table:
+        strictest = 1 - (1 - level) / max(1, compared.sum())
+        table["smallest_detectable"] = [found(strictest) for found in table.detectable]
+        table = table.drop(columns="detectable")
+    return table
