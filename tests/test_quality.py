@@ -49,6 +49,12 @@ def test_the_program_sees_known_faults(files):
     assert table.loc[("localization", false), "mean"] == 1 and table.loc[("localization", retracted), "mean"] == 5
 
 
+def test_a_slice_judges_the_first_problems_of_longer_predictions(files):
+    rows, controls = quality.run(files, config(), [BASE, RSFT], {"mini_gsm": 3}, 0)
+    first = {problem.id for problem in tasks.problems("mini_gsm", "test", 3)}
+    assert len(rows) == 6 and set(rows["item"]) == set(controls["item"]) == first
+
+
 def test_rows_means_and_differences(files):
     rows, _ = quality.run(files, config(), [BASE, RSFT], {"mini_gsm": N}, 0)
     names = [*BASE.columns(), "item", "sample", *quality.MEASURES.values()]

@@ -66,14 +66,19 @@ def controls(task: str, problems: Sequence[Problem], seed: int) -> dict[str, pd.
     return {name: pd.DataFrame(rows, columns=["item", "sample", "text"]) for name, rows in found.items()}
 
 
-def answers(files: Files, cells: Iterable[Cell], test: str) -> dict[str, tuple[Cell, pd.DataFrame]]:
-    """The cell and the predictions of each student of a study on a test, by the name of their file, if it exists."""
-    found = {}
+def answers(files: Files, cells: Iterable[Cell], test: str, n: int) -> dict[str, tuple[Cell, pd.DataFrame]]:
+    """The cell and the predictions of each student of a study on a test, by the name of their file, if it exists.
+
+    Of the answers to more than n problems, which a slice finds in a reference, those to the first n are taken.
+    """
+    found: dict[str, tuple[Cell, pd.DataFrame]] = {}
+    first = {problem.id for problem in tasks.problems(test, "test", n)}
     for cell in cells:
         tested = cell.but(test=test, split="test")
         path = files.path(PREDICTIONS, tested)
         if path.exists():
-            found[path.stem] = (tested, pd.read_parquet(path, columns=["item", "sample", "text"]))
+            rows = pd.read_parquet(path, columns=["item", "sample", "text"])
+            found[path.stem] = (tested, rows[rows.item.isin(first)] if rows.item.nunique() > n else rows)
     return found
 
 
@@ -142,7 +147,7 @@ def run(
         if tasks.has_pictures(test):
             print(f"{test} is left out: a judge does not see its pictures")
             continue
-        problems, found = tasks.problems(test, "test", n), answers(files, cells, test)
+        problems, found = tasks.problems(test, "test", n), answers(files, cells, test, n)
         absent, possible = absent + len(cells) - len(found), possible + len(cells)
         found = {name: pair for name, pair in found.items() if may_judge(config, pair[0])}
         if not found or not (config.judges.quality or readable(test, problems)):
