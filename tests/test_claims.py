@@ -11,7 +11,7 @@ import yaml
 from test_report import cell
 
 from agentark import claims, params, store, tasks
-from agentark.claims import evaluate
+from agentark.claims import evaluate, references
 from agentark.params import ParamsError
 
 PLACE = {"teacher": "big", "student": "s", "train": "mini_gsm", "test": "mini_gsm"}
@@ -276,6 +276,24 @@ def test_the_table_of_verdicts(tmp_path, rows):
     assert table.note["other"] == "exploratory; rests on one debate"
     assert table.note["later"] == "waits for a study" and table.loc["later", ["p", "difference"]].isna().all()
     assert 0 < table.detectable["gain"] < 20
+
+
+def test_what_lacks_rows_waits_and_says_which(tmp_path, rows):
+    listed = [{"study": "now"}, {"id": "later", "study": "now", "method": "pad"}]
+    table = evaluate.table(read(tmp_path, content(*listed)), {"now": evaluate.Study(rows)}).set_index("comparison")
+    assert table.verdict.to_dict() == {"gain": "holds", "later": "waits"}
+    assert "waits for rows: comparison later, cell gsm: the study has no rows of pad" in table.note["later"]
+    assert table.p_holm["gain"] == pytest.approx(2 * table.p["gain"])
+
+
+def test_the_verdicts_on_committed_rows():
+    stated = claims.read()
+    steps = stated.model_copy(update={"claims": [c for c in stated.claims if c.id in ("two-step", "two-step-gsm")]})
+    assert [name for name, _ in references.studies(steps)] == ["mini-steps"]
+    decided = references.verdicts(steps)
+    found = references.findings(steps, decided)
+    assert list(found.index) == ["two-step", "two-step-gsm"] and found.waits.tolist() == [3, 0]
+    assert found[references.COUNTED].sum().sum() == len(decided)
 
 
 def test_a_second_debate_is_a_source_of_variance(tmp_path, rows):

@@ -60,18 +60,23 @@ def evaluate(claims: Claims, comparison: Comparison, study: Study) -> stats.Cros
 def table(claims: Claims, studies: Mapping[str, Study]) -> pd.DataFrame:
     """The verdicts: COLUMNS, one row for each comparison, in the file's order.
 
-    studies: by name; a comparison whose study is not among them waits.  p_holm: over the primary comparisons of the
-    file, or else over the exploratory ones of the claim; one that waits counts with p = 1.  detectable: the smallest
-    difference that is found with a power of 80 % at the level of Holm's first step.  note: what the number rests on.
+    studies: by name; a comparison whose study is not among them, or lacks rows that it needs, waits.  p_holm: over the
+    primary comparisons of the file, or else over the exploratory ones of the claim; one that waits counts with p = 1.
+    detectable: the smallest difference that is found with a power of 80 % at the level of Holm's first step.  note:
+    what the number rests on.
     """
     rows = []
     for claim, comparison in claims.comparisons():
         about = {"claim": claim.id, "comparison": comparison.id}
         about |= {name: getattr(comparison, name) for name in COLUMNS[2:9]} | {"study": comparison.study or ""}
-        study = studies.get(comparison.study or "")
-        crossed = study and evaluate(claims, comparison, study)
-        rows.append(about | (crossed._asdict() if crossed else {}) | {"found": crossed})
-    frame = pd.DataFrame(rows, columns=[*COLUMNS[:16], "found"])
+        crossed, missing = None, comparison.waits_for or f"a run of {comparison.study}"
+        if comparison.study in studies:
+            try:
+                crossed = evaluate(claims, comparison, studies[comparison.study])
+            except ParamsError as error:  # a study that is not whole
+                missing = f"rows: {error}"
+        rows.append(about | (crossed._asdict() if crossed else {}) | {"found": crossed, "missing": missing})
+    frame = pd.DataFrame(rows, columns=[*COLUMNS[:16], "found", "missing"])
     family = frame.claim.where(~frame.primary, "primary comparisons")
     frame["p_holm"] = frame.p.fillna(1.0).groupby(family).transform(stats.holm).where(frame.p.notna())
     counts = family.map(family.value_counts())
@@ -81,8 +86,7 @@ def table(claims: Claims, studies: Mapping[str, Study]) -> pd.DataFrame:
         notes = [] if comparison.primary else ["exploratory"]
         notes += [f"changed on {changed[comparison.id]}"] if comparison.id in changed else []
         if row.found is None:
-            waits = comparison.waits_for or f"a run of {comparison.study}"
-            decided.append((np.nan, "waits", "; ".join([*notes, f"waits for {waits}"])))
+            decided.append((np.nan, "waits", "; ".join([*notes, f"waits for {row.missing}"])))
             continue
         level = studies[row.study].level
         notes += ["one training seed: over test items only"] if row.found.seeds == 1 else []
