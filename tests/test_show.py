@@ -156,6 +156,13 @@ def test_verdicts_have_their_interval_and_what_could_have_been_found():
     ]  # fmt: skip
 
 
+def test_a_verdict_that_waits_has_no_numbers():
+    row = {"comparison": "gain", "method": "pad", "against": "base", "direction": "higher", "smallest": 4.0}
+    row |= dict.fromkeys(("difference", "low", "high", "p_holm", "detectable"), float("nan"))
+    table = show.verdicts(pd.DataFrame([row | {"verdict": "waits", "note": "waits for a run"}]))
+    assert list(table.loc["gain"])[4:] == ["", "", "", "waits", "waits for a run"]
+
+
 def test_a_heat_map_has_every_cell():
     rows = [
         ("s", method, train, "base", "gsm", difference, verdict)

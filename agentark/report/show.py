@@ -261,9 +261,10 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
     """`claims.evaluate.table` for reading: each comparison with its interval, its smallest effect and its verdict."""
     rows = []
     for r in table.itertuples():
+        compared = (label(r.method), r.direction, label(r.against), r.smallest)
         difference = f"{r.difference:+.1f} [{r.low:+.1f}, {r.high:+.1f}]"
-        compared = (label(r.method), r.direction, label(r.against), r.smallest, difference, f"{r.p_holm:.2g}")
-        rows.append((*compared, f"{r.detectable:.1f}", r.verdict, r.note))
+        numbers = (difference, f"{r.p_holm:.2g}", f"{r.detectable:.1f}") if r.verdict != "waits" else ("", "", "")
+        rows.append((*compared, *numbers, r.verdict, r.note))
     columns = ["method", "is", "than (as)", "by at least", "difference [interval]", "Holm p", "detectable", "verdict"]
     return pd.DataFrame(rows, index=list(table.comparison), columns=[*columns, "note"])
 
