@@ -93,7 +93,8 @@ def all_jobs() -> list:
 
 
 def test_every_job_has_its_notebook():
-    assert {p.stem for p in NOTEBOOKS} == {*(job.notebook for job in all_jobs()), "00_start_here"}
+    without = {"00_start_here", "23_claims"}  # they read the references of several studies, and belong to none
+    assert {p.stem for p in NOTEBOOKS} == {*(job.notebook for job in all_jobs()), *without}
 
 
 def test_notebooks_declare_the_parameters_of_their_jobs():

@@ -70,12 +70,13 @@ def table(claims: Claims, studies: Mapping[str, Study]) -> pd.DataFrame:
         about = {"claim": claim.id, "comparison": comparison.id}
         about |= {name: getattr(comparison, name) for name in COLUMNS[2:9]} | {"study": comparison.study or ""}
         crossed, missing = None, comparison.waits_for or f"a run of {comparison.study}"
-        if comparison.study in studies:
+        if study := studies.get(comparison.study or ""):
             try:
-                crossed = evaluate(claims, comparison, studies[comparison.study])
+                crossed = evaluate(claims, comparison, study)
             except ParamsError as error:  # a study that is not whole
                 missing = f"rows: {error}"
-        rows.append(about | (crossed._asdict() if crossed else {}) | {"found": crossed, "missing": missing})
+        numbers = crossed._asdict() if crossed else {}
+        rows.append({**about, **numbers, "found": crossed, "missing": missing})
     frame = pd.DataFrame(rows, columns=[*COLUMNS[:16], "found", "missing"])
     family = frame.claim.where(~frame.primary, "primary comparisons")
     frame["p_holm"] = frame.p.fillna(1.0).groupby(family).transform(stats.holm).where(frame.p.notna())
