@@ -105,8 +105,11 @@ class Run:
         """The study's test sets, and the number of problems of each that this run uses."""
         return self.sizes.tests
 
-    def reference_table(self, table: str, **where: Any) -> pd.DataFrame:
-        """Rows of a table of the full run whose columns equal `where`; empty, with a sentence, if there is none."""
+    def reference_table(self, table: str, *, of_run: bool = False, **where: Any) -> pd.DataFrame:
+        """Rows of a table of the full run whose columns equal `where`; empty, with a sentence, if there is none.
+
+        of_run: only those of this run's values of the study's axes; a row without a value of one belongs to them all.
+        """
         import pandas as pd
 
         path = self.reference.root / f"{table}.csv"
@@ -116,6 +119,9 @@ class Run:
         rows = pd.read_csv(path, keep_default_na=False, na_values=[""])
         if {"train", "test"} <= set(rows.columns):
             rows = fill_coordinates(rows)
+        for axis in set(self.base.study.axes) & set(rows.columns) if of_run else ():
+            value, column = self.params.value(axis), rows[axis]
+            rows = rows[column.isna() | column.eq(value) | column.astype(str).eq(str(value))]
         for column, value in where.items():
             rows = rows[rows[column].isin(value) if isinstance(value, list) else rows[column] == value]
         return rows.drop(columns=[c for c, v in where.items() if not isinstance(v, list)]).reset_index(drop=True)

@@ -217,6 +217,18 @@ def test_rows_of_an_earlier_stage_that_are_missing_name_the_notebook_to_run():
         run.find(run.files.path(TRACES, Cell(teacher="zoo/qwen3-32b", train="mini_gsm", protocol="debate", seed=99)))
 
 
+def test_rows_of_a_reference_are_those_of_the_axis_values_of_a_run():
+    values = yaml.safe_load((store.ROOT / "params" / "mini-quantity.yaml").read_text())
+    tables = []
+    for axes in ({"sizes.train": 64}, {"sizes.train": 256}):
+        run = notebook.check({**values, "axes": axes}, "test")
+        tables.append(run.reference_table("debate_rounds", of_run=True, split="train"))
+        assert not tables[-1].duplicated(["round", "protocol", "task"]).any()
+    assert tables[0].problems.max() == 64 and tables[1].problems.max() == 256
+    whole = run.reference_table("debate_rounds")
+    assert len(whole) > len(run.reference_table("debate_rounds", of_run=True)) > len(tables[1])  # with test problems
+
+
 @pytest.mark.parametrize("engine", ["agentark", None])
 def test_papermill_refuses_an_unknown_parameter(tmp_path, engine):
     named = ["--engine", engine] if engine else []
