@@ -66,25 +66,27 @@ def along(predictions: pd.DataFrame, axis: str, level: float = 0.95) -> pd.DataF
     """
     import pandas as pd
 
+    values(predictions, axis)
+    cells = _cells(predictions, axis)
+    return ordered(pd.DataFrame([place | {axis: value} | of_seeds(cell, level) for place, value, cell in cells]), axis)
+
+
+def of_seeds(cell: pd.DataFrame, level: float) -> dict[str, Any]:
+    """RESULTS of a cell over its training seeds, from its headline rows with their `score`; see `along`."""
     from agentark import stats
 
     from .seeds import clusters
 
-    values(predictions, axis)
-    lines = []
-    for place, value, cell in _cells(predictions, axis):
-        matrix = _matrix(cell)
-        means, seeds = matrix.mean(axis=1), len(matrix)
-        line = place | {axis: value, "seeds": seeds, "n": matrix.shape[1], "accuracy": means.mean()}
-        if seeds == 1:
-            ends = stats.mean_interval(matrix.iloc[0], level)
-        else:
-            shared = clusters(place["test"], matrix.columns)
-            found = stats.crossed(matrix.to_numpy(), [shared[item] for item in matrix.columns], level=level)
-            ends = max(0.0, found.low), min(1.0, found.high)
-        line |= {"low": ends[0], "high": ends[1], "least": means.min(), "most": means.max()}
-        lines.append(line | {"chance": _chance(cell, place["test"])})
-    return ordered(pd.DataFrame(lines), axis)
+    matrix, test = _matrix(cell), str(cell.test.iloc[0])
+    means, seeds = matrix.mean(axis=1), len(matrix)
+    if seeds == 1:
+        ends = stats.mean_interval(matrix.iloc[0], level)
+    else:
+        shared = clusters(test, matrix.columns)
+        found = stats.crossed(matrix.to_numpy(), [shared[item] for item in matrix.columns], level=level)
+        ends = max(0.0, found.low), min(1.0, found.high)
+    row = {"seeds": seeds, "n": matrix.shape[1], "accuracy": means.mean(), "low": ends[0], "high": ends[1]}
+    return row | {"least": means.min(), "most": means.max(), "chance": _chance(cell, test)}
 
 
 def steps(predictions: pd.DataFrame, axis: str, level: float = 0.95) -> pd.DataFrame:
