@@ -1,5 +1,8 @@
 """Imitation beside its controls: accuracies over seeds by half of the test, what is shown, and which studies have it."""
 
+import json
+import re
+
 import pandas as pd
 import pytest
 from test_report import N, cell
@@ -56,3 +59,19 @@ def test_studies_with_the_controls_of_selection_have_the_notebook():
     one_seed = params.load(store.ROOT / "params" / "mini-controls.yaml")[0]
     one_seed = one_seed.model_copy(update={"study": one_seed.study.model_copy(update={"seeds": [0]})})
     assert list(controls.jobs(Study(one_seed))) == []
+
+
+def test_the_documents_have_the_numbers_of_the_run():
+    """Each number with an interval, in docs/results.md and in the notebook's last cell, is that of a row."""
+    folder = store.ROOT / "results" / "reference" / "mini-controls"
+    table, compared = pd.read_csv(folder / "controls.csv"), pd.read_csv(folder / "over_seeds.csv")
+    values = [(r.accuracy, r.low, r.high) for r in table.itertuples()]
+    values += [(r.difference, r.low, r.high) for r in compared.itertuples()]
+    known = {"{:.1f} [{:.1f}, {:.1f}]".format(*(100 * number for number in value)) for value in values}
+    section = (store.ROOT / "docs" / "results.md").read_text().split("## All controls, five seeds")[1].split("\n## ")[0]
+    cells = json.loads((store.ROOT / "notebooks" / "22_controls.ipynb").read_text())["cells"]
+    for text in (section, "".join(cells[-1]["source"]).replace("−23.5 points [", "")):
+        text = " ".join(text.replace("−", "-").replace("+", "").split())
+        shown = re.findall(r"-?\d+\.\d \[[^]]+\]", text)
+        assert len(shown) > 10
+        assert set(shown) <= known, set(shown) - known
