@@ -248,7 +248,6 @@ def test_selection_reads_each_sample_with_the_network_that_judges_it():
         CODER_TIER,
         rl__generations=6,
         distill__epochs=2,
-        distill__by_method={},
         prm__backbone=LARGE,
         study__test_tasks=["sums"],
     )
@@ -265,8 +264,10 @@ def test_selection_reads_each_sample_with_the_network_that_judges_it():
 def test_reward_models_are_examined_beside_three_controls():
     config = but(CODER_TIER, prm__stage1_epochs=3, prm__stage2_epochs=0, debate__rounds=1, evaluate__base_votes=3)
     work = tokens(config, "06_prm")
-    # 2 reward models × 10 problems × 0.5 (of R) × 5 traces; 4 scorers read 1.5 × (5 traces of debates + 3 own ones) a problem
-    assert work["trained", config.study.students[0]] == pytest.approx((2 * 25 + 4 * 1.5 * 10 * 8 / 3) * 110)
+    student = config.study.students[0]
+    assert work["trained", student] == pytest.approx(2 * 10 * 0.5 * 5 * 110)  # two, on R's half of 10 × 5 traces
+    # 2 × 10 questions and, by 4 scorers, 1.5 × (5 traces of debates + 3 own ones) a problem
+    assert work["read", student] == 2 * 10 * 100 + 4 * 1.5 * 10 * 8 * 110
 
 
 def test_memory_and_disk_of_the_coder_tier():

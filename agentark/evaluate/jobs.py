@@ -205,10 +205,10 @@ def reward_model_tokens(study: Study, cell: Cell, rates) -> Work:
     dev = study.size("dev", cell.train)
     votes, length = config.evaluate.base_votes, rates.question + rates.reply
     debated = final_traces(study, cell, rates) / n * dev
-    examined = EXAMINED_TEXTS * (debated + dev * votes)  # by the model and three controls, each of which reads them
-    trained = (2 * traces * epochs + 4 * examined / 3) * length  # with the control
+    examined = 4 * EXAMINED_TEXTS * (debated + dev * votes) * length  # by the model and three controls
+    trained = 2 * traces * epochs * length  # with the control
     answers = dev * (1 + votes) * rates.reply
     for student in study.base.study.students:
         parts.append({("generated", student): answers, ("read", student): 2 * dev * rates.question})
     backbones = dict.fromkeys(backbone(config.prm, cell.but(student=s)) for s in study.base.study.students)
-    return _add(*parts, *({("trained", each): trained} for each in backbones))
+    return _add(*parts, *({("trained", each): trained, ("read", each): examined} for each in backbones))

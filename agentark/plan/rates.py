@@ -67,7 +67,7 @@ SMOLLM2 = Rates(
 # bfloat16 and assumed to be half as fast again.  Texts: with one example in the prompt.  debating, kept: assumed.
 CODER = Rates(
     "core", "measured before the first run of params/qwen-coder.yaml, on an AMD EPYC core; shares of problems assumed",
-    generated=39.5, revised=39.5, sampled=39.5, read=90, trained=21, question=140, reply=45, revision=80,
+    generated=39.5, revised=39.5, sampled=39.5, read=90, trained=21, question=155, reply=50, revision=80,
     debating=0.4, kept=0.5, start_s=60, power=0.7,
 )
 # H100, bfloat16.  generated: vLLM with Qwen3-32B gave 2,353 tokens per second on ShareGPT, half of them generated
