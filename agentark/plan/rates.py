@@ -64,10 +64,11 @@ SMOLLM2 = Rates(
 # params/qwen-coder.yaml, of 0.49 and 1.54 billion parameters.  generated: 65 and 29 tokens a second, bfloat16, batches
 # of 20, one thread (issue 18).  read, trained: of the smaller, in CPU seconds beside other work on the same core: 96 by
 # a forward pass and 34 with adapters, both in float32, as judges and students compute; reading of prompts is in
-# bfloat16 and assumed to be half as fast again.  Texts: with one example in the prompt.  debating, kept: assumed.
+# bfloat16 and assumed to be half as fast again.  Texts: with one example (docs/log.md); revision, debating and kept are
+# assumed.
 CODER = Rates(
     "core", "measured before the first run of params/qwen-coder.yaml, on an AMD EPYC core; shares of problems assumed",
-    generated=39.5, revised=39.5, sampled=39.5, read=90, trained=21, question=155, reply=50, revision=80,
+    generated=39.5, revised=39.5, sampled=39.5, read=90, trained=21, question=172, reply=55, revision=80,
     debating=0.4, kept=0.5, start_s=60, power=0.7,
 )
 # H100, bfloat16.  generated: vLLM with Qwen3-32B gave 2,353 tokens per second on ShareGPT, half of them generated
