@@ -22,7 +22,7 @@ export HF_HUB_OFFLINE ?= 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv assets reproduce quick lint test test-vllm mutants plan notebooks reference zoo bench lab constraints clean dist-clean params-exist
+.PHONY: help venv assets reproduce quick lint test test-vllm mutants plan notebooks reference rows zoo bench lab constraints clean dist-clean params-exist
 
 help: ## this list
 	@echo "make TARGET [TIER=$(TIER)] [CORES=$(CORES)] [PYTHON=$(PYTHON)]"
@@ -109,6 +109,12 @@ reference: ## make the finished run of TIER the committed reference: rows, table
 	@cp figures/$(TIER)/* figures/reference/$(TIER)/
 	@if [ -n "$(NOTEBOOKS)" ]; then mkdir results/reference/$(TIER)/notebooks && cp results/$(TIER)/notebooks/*.ipynb results/reference/$(TIER)/notebooks/; fi
 	@du -sh results/reference/$(TIER) figures/reference/$(TIER)
+
+rows: params-exist ## put what is finished of an unfinished run of TIER, without weights, into git: rows, journals, manifests
+	@test -d results/$(TIER) || { echo "There is no run in results/$(TIER): make reproduce TIER=$(TIER) first." >&2; exit 1; }
+	@find results/$(TIER) \( -name '*.parquet' -o -name '*.journal' -o -name '*.csv' -o -name '*.manifest.json' -o -name training.json \
+	  -o -name '*.tsv' \) ! -path '*.work/*' ! -path '*/notebooks/*' -print0 | xargs -0 git add -f
+	@echo "Commit them; in another clone the same commands go on from there. After the last piece: git rm -r --cached results/$(TIER)"
 
 zoo: $(STAMP) ## train the mini zoo anew, from params/zoo.yaml
 	@echo "Training the mini zoo; a killed training resumes from its checkpoint"

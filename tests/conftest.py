@@ -21,6 +21,6 @@ def networks(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def no_packages(monkeypatch, tmp_path_factory):
     """No package of data is kept here, whatever `agentark assets` has brought to this machine."""
-    from agentark import packages
+    from agentark.packages import data
 
-    monkeypatch.setattr(packages, "folder", lambda: tmp_path_factory.getbasetemp() / "no packages")
+    monkeypatch.setattr(data, "folder", lambda: tmp_path_factory.getbasetemp() / "no packages")

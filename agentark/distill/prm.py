@@ -128,7 +128,7 @@ def train(
         if number <= finished:
             if number == finished and optimizer:
                 weights = load_file(f"{checkpoint}/model.safetensors", device=str(prm.device))
-                prm.load_state_dict(weights, strict=False)  # a tied output layer is saved once
+                prm.load_state_dict(weights, strict=False)  # what the stage does not train is as it was
                 optimizer.load_state_dict(torch.load(f"{checkpoint}/optimizer.pt", weights_only=True))
             continue
         losses = _epoch(prm, optimizer, items, config, seed, stage, epoch)
@@ -194,9 +194,14 @@ def _epoch(
 
 
 def _checkpoint(prm: ProcessRewardModel, optimizer, folder: Path) -> None:
-    """Write a checkpoint, trainer_state.json last (see `store.last_checkpoint`), and remove the older ones."""
+    """Write a checkpoint, trainer_state.json last (see `store.last_checkpoint`), and remove the older ones.
+
+    It has what the stage trains: before stage II, all else is as it was.
+    """
     folder.mkdir(parents=True)
-    save_file(prm.weights(), folder / "model.safetensors")
+    trained = {name for name, parameter in prm.named_parameters() if parameter.requires_grad}
+    weights = {name: value for name, value in prm.weights().items() if name in trained}
+    save_file(weights, folder / "model.safetensors")
     torch.save(optimizer.state_dict(), folder / "optimizer.pt")
     (folder / "trainer_state.json").write_text("{}\n")
     for other in folder.parent.glob("checkpoint-*"):

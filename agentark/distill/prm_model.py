@@ -27,6 +27,8 @@ from agentark.models.load import load, load_tokenizer, revision
 
 from .step_ends import StepEnds, end_of_turn, fingerprint, step_log_probs
 
+TRAINED = "trained.safetensors"  # in place of all weights, of a network that is otherwise its base
+
 
 class PrmError(ValueError):
     """A reward model that cannot be built, or a trace that it cannot score; the message says why and what to do."""
@@ -91,9 +93,18 @@ class ProcessRewardModel(torch.nn.Module):
         return {name: parameter.detach().contiguous() for name, parameter in self.named_parameters()}
 
     def save(self, folder: str | Path) -> None:
-        """Write the network (with its config and tokenizer), head.safetensors and card.json to `folder`."""
+        """Write the network (with its config and tokenizer), head.safetensors and card.json to `folder`.
+
+        Of a network whose training had no stage II, only what stage I trained is written, to `TRAINED`: the rest is its
+        base, of which a large one would take gigabytes again.
+        """
         folder = Path(folder)
-        self.network.save_pretrained(folder)
+        if self.card.get("stage2_epochs") == 0:
+            self.network.config.save_pretrained(folder)
+            named = self.network.named_parameters()
+            save_file({name: p.detach().cpu().contiguous() for name, p in named if p.requires_grad}, folder / TRAINED)
+        else:
+            self.network.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         own = {name: value.cpu() for name, value in self.weights().items() if not name.startswith("network.")}
         save_file({name.removeprefix("head."): value for name, value in own.items()}, folder / "head.safetensors")
@@ -124,12 +135,16 @@ def make(base: str, seed: int, features: str = "hidden", **about) -> ProcessRewa
 
 
 def load_prm(folder: str | Path) -> ProcessRewardModel:
-    """Return a saved reward model, in evaluation mode. Raises PrmError if `folder` does not contain one.
+    """Return a saved reward model, in evaluation mode.
+
+    Raises PrmError if `folder` does not contain one, or if the base that it needs has other weights by now.
 
     Torch's global generator is not changed, so that a training can load its reward model at any time.
     """
     folder = Path(folder)
-    needed = ("card.json", "head.safetensors", "config.json", "model.safetensors", "tokenizer.json")
+    parts = (folder / TRAINED).exists()
+    network_file = TRAINED if parts else "model.safetensors"
+    needed = ("card.json", "head.safetensors", "config.json", network_file, "tokenizer.json")
     missing = [name for name in needed if not (folder / name).exists()]
     if "model.safetensors" in missing and (folder / "model.safetensors.index.json").exists():  # a large one, in pieces
         missing.remove("model.safetensors")
@@ -139,8 +154,15 @@ def load_prm(folder: str | Path) -> ProcessRewardModel:
     if "stop" not in card:
         raise PrmError(f"{folder} was trained by an earlier version, which read the last score before the turn had "
                        "ended: delete it and train it again (notebook 06_prm)")  # fmt: skip
+    if parts and revision(card["base"]) != card["revision"]:
+        raise PrmError(f"{folder} has only what was trained of {card['base']}, whose weights are others by now: delete "
+                       "the folder and train it again (notebook 06_prm)")  # fmt: skip
     with torch.random.fork_rng():
-        network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+        if parts:
+            network = load(card["base"])[0]
+            network.load_state_dict(load_file(folder / TRAINED, device=str(network.device)), strict=False)
+        else:
+            network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
         head = torch.nn.Linear(values["weight"].shape[1], 1)
     prm = ProcessRewardModel(network, head, load_tokenizer(str(folder)), card)
     head.load_state_dict({name: values[name] for name in ("weight", "bias")})

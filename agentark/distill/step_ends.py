@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from agentark import store
 
 Chat = Sequence[dict[str, str]]
+LOGITS = 1 << 27  # at a time: 0.5 GB; those of 64 traces and a vocabulary of 150,000 would be 2 to 6 GB, held twice
 
 
 class Row(NamedTuple):
@@ -133,8 +134,11 @@ def step_log_probs(
     at_BT = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)
     last_B1 = ends.amax(1, keepdim=True)
     counted_BT = (at_BT >= starts[:, None]) & (at_BT <= last_B1)
-    logits_NV = _logits(network, hidden_BTH[:, :-1][counted_BT[:, 1:]])
-    log_probs_N = logits_NV.log_softmax(-1).gather(-1, input_ids[counted_BT].unsqueeze(-1)).squeeze(-1)
+    hidden_NH, next_N = hidden_BTH[:, :-1][counted_BT[:, 1:]], input_ids[counted_BT]
+    tokens = max(1, LOGITS // network.config.get_text_config().vocab_size)
+    parts = zip(hidden_NH.split(tokens), next_N.split(tokens), strict=True)
+    logs = [_logits(network, h_NH).log_softmax(-1).gather(-1, n_N[:, None])[:, 0] for h_NH, n_N in parts]
+    log_probs_N = torch.cat(logs)
     rows_N = counted_BT.nonzero()[:, 0]
     # token t belongs to the step whose end is the first at or after t, so its number is that of the ends before t
     ends_before_NS = (ends[rows_N] >= 0) & (ends[rows_N] < at_BT[counted_BT].unsqueeze(-1))

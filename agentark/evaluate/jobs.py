@@ -29,6 +29,7 @@ EXAMINATIONS = Artifact(PRMS.folder, PRMS.names, (*PRMS.sections, *EXAMINED_BY),
 REWARD_MODELS = {"prm": PRMS, "shuffled": SHUFFLED_PRMS}  # by the reward of a method
 MODEL_SECTIONS = ("prm", "rl.aggregation", "evaluate", "engine")  # of reward models and their examination
 PERPLEXITY_ITEMS = 200  # ours: problems of each test; the paper draws 100, whose intervals are wider
+EXAMINED_TEXTS = 1.5  # of an examination for each trace, with its injected errors and the off-topic texts: assumed
 REWARD_MODEL_STEPS = 6  # steps of a trace: assumed; only the labeller `rollout` generates from each
 
 
@@ -175,10 +176,11 @@ def training_tokens(study: Study, method: Method, cell: Cell, rates) -> Work:
         return _add(answers, {("trained", student): trained})
     rl = config.rl.of(method.name)
     length = rates.question + rates.reply
-    if method.optimiser == "select":  # R_φ adds a forward pass to each sample
-        trained = n * (rl.generations / 3 + config.distill.of(method.name).epochs) * length
+    if method.optimiser == "select":  # what judges, a network of its own or not, reads each sample
+        trained = {("trained", student): n * config.distill.of(method.name).epochs * length}
+        judged = n * rl.generations / 3 * length if method.reward in chains.JUDGED_BY else 0.0
         work = {("sampled", student): n * rl.generations * rates.reply, ("read", student): n * rates.question}
-        return _add(answers, work, {("trained", student): trained})
+        return _add(answers, work, trained, {("trained", backbone(config.prm, cell)): judged})
     steps = max(1, round(rl.steps * n / config.sizes.count("train", cell.train)))
     prompts = steps * rl.prompts_per_step
     dev = (steps // rl.dev_every + 2) * min(rl.dev_problems, study.size("dev", cell.train))
@@ -201,9 +203,12 @@ def reward_model_tokens(study: Study, cell: Cell, rates) -> Work:
         parts.append({("generated", cell.teacher): generated, ("read", cell.teacher): rollouts * rates.question})
     epochs = config.prm.stage1_epochs / 3 + config.prm.stage2_epochs  # stage I has hardly a backward pass
     dev = study.size("dev", cell.train)
-    trained = 2 * traces * epochs * (rates.question + rates.reply)  # with the control
-    answers = dev * (1 + config.evaluate.base_votes) * rates.reply
+    votes, length = config.evaluate.base_votes, rates.question + rates.reply
+    debated = final_traces(study, cell, rates) / n * dev
+    examined = 4 * EXAMINED_TEXTS * (debated + dev * votes) * length  # by the model and three controls
+    trained = 2 * traces * epochs * length  # with the control
+    answers = dev * (1 + votes) * rates.reply
     for student in study.base.study.students:
         parts.append({("generated", student): answers, ("read", student): 2 * dev * rates.question})
     backbones = dict.fromkeys(backbone(config.prm, cell.but(student=s)) for s in study.base.study.students)
-    return _add(*parts, *({("trained", each): trained} for each in backbones))
+    return _add(*parts, *({("trained", each): trained, ("read", each): examined} for each in backbones))

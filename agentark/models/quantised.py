@@ -16,7 +16,8 @@ from pathlib import Path
 
 from agentark import store
 from agentark.assets import INSTALL, AssetError
-from agentark.packages import Published, check_space, full_disk, working_folder
+from agentark.packages import Published
+from agentark.packages.fetching import check_space, full_disk, working_folder
 
 from .registry import Model
 

@@ -66,7 +66,7 @@ def text(config: params.Params, limit: int, jobs: list[Job], pending: set[str], 
         lines.append(f"of the machine, with {cores} runs at a time: {cores} times what the largest takes")
     if refused := too_many_agents(config, r):
         lines += ["", *refused]
-    per = " × billions of parameters" if r.scaled else ""
+    per = f" × billions of parameters{'' if r.power == 1 else f' to the power {r.power:g}'}" if r.power else ""
     speeds = ", ".join(f"{getattr(r, kind):,.0f} {kind}" for kind in KINDS if getattr(r, kind) < math.inf)
     most = f"; at most {r.most:,.0f} generated" if r.most < math.inf else ""
     lines += ["", f"rates: {r.source}"]

