@@ -44,7 +44,8 @@ def memory(config: params.Params, r: Rates) -> list[dict[str, str]]:
         student = name in config.study.students
         judge = student if config.prm.backbone == "student" else name == config.prm.backbone
         if student and imitating:
-            row["imitates"] = f"{weights * p * (1 if lora else 4):.2g}"
+            reference = any(method.pairs for method in imitating)  # which an adapter, switched off, is by itself
+            row["imitates"] = f"{weights * p * (1 if lora else 4 + reference):.2g}"
         if student and rewarded:
             backbone = p if config.prm.backbone == "student" else billions(config.prm.backbone)
             row["by rewards"] = _flag(16 * p + (4 * p if config.rl.beta else 0) + (4 * backbone if judged else 0), r)
