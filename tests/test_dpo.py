@@ -234,6 +234,22 @@ def test_a_cut_training_ends_with_the_same_weights_and_the_same_log(whole, netwo
     assert another["loss"] != log["loss"]  # the seed decides on the order
 
 
+def test_every_setting_reaches_the_trainer(networks, tmp_path, monkeypatch):
+    given, settings = {}, but(DPO, beta=0.37, learning_rate=7e-4, warmup_share=0.3, save_steps=7, epochs=3, batch=3)
+    monkeypatch.setattr(dpo, "PairTrainer", lambda **options: given.update(options) or (_ for _ in ()).throw(OSError))
+    cell = CELL.but(student=networks["qwen3"], method="dpo", seed=5)
+    with pytest.raises(OSError):
+        dpo.run(tmp_path / "a", cell, TRACES, "x", 6, settings)
+    args = given["args"]
+    assert (args.beta, args.learning_rate, args.save_steps) == (0.37, 7e-4, 7)
+    assert (args.per_device_train_batch_size, args.num_train_epochs, args.warmup_steps) == (3, 1, round(0.3 * 4))
+    assert len(given["train_dataset"]) == 3 * 4  # three epochs of two pairs of each of two problems
+    assert (args.seed, args.data_seed, args.lr_scheduler_type) == (5, 5, "cosine") and args.loss_type == ["sigmoid"]
+    assert (args.max_length, args.label_smoothing, args.train_sampling_strategy) == (None, 0.0, "sequential")
+    read = {"beta", "learning_rate", "epochs", "batch", "pairs", "warmup_share", "max_length", "max_dropped_share"}
+    assert set(params.Dpo.model_fields) == read | {"save_steps"}  # two of them in the tests of pairs above
+
+
 def test_all_pairs_are_seen_once_an_epoch():
     order = [row["n"] for row in dpo.in_order([{"n": n} for n in range(9)], 3, 5)]
     assert all(sorted(order[i : i + 9]) == list(range(9)) for i in (0, 9, 18)) and order[:9] != order[9:18]
