@@ -64,7 +64,7 @@ def figure(gained: pd.DataFrame, cost: pd.DataFrame, level: float = 0.95) -> Fig
     rows = _joined(gained, cost)
     if rows.empty:
         return None
-    first, handles = gained.study.iloc[0], {}
+    first, handles = cost.study.iloc[0], {}
     drawn = Figure(figsize=(9.4, 3.9), layout="constrained")
     panels = drawn.subplots(1, 2, sharey=True)
     for axes, (column, name) in zip(
@@ -75,9 +75,17 @@ def figure(gained: pd.DataFrame, cost: pd.DataFrame, level: float = 0.95) -> Fig
             x, look = getattr(r, column), shown()[r.method]
             axes.vlines(x, 100 * r.low, 100 * r.high, color=look.colour, linewidth=1.4, zorder=2)
             face = look.colour if r.study == first else "white"
-            dot = {"color": look.colour, "markerfacecolor": face, "markersize": 8, "markeredgewidth": 0.8, "zorder": 3}
+            dot = {
+                "linestyle": "none",
+                "marker": look.marker,
+                "color": look.colour,
+                "markerfacecolor": face,
+                "markersize": 8,
+                "markeredgewidth": 0.8,
+                "zorder": 3,
+            }
             text = label(r.method) + ("" if r.study == first else f" ({r.study})")
-            [handles[text]] = axes.plot(x, 100 * r.difference, look.marker, **dot)
+            [handles[text]] = axes.plot(x, 100 * r.difference, **dot)
         axes.set(xscale="log", xlabel=name)
     panels[0].set_ylabel("difference to base (points)")
     drawn.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=8)

@@ -78,9 +78,9 @@ def main() -> None:
                 row |= accuracy(str(out), config, task, args.dev) | {"train": n}
                 row |= {key: round(log[key], 4) for key in ("first_loss", "last_loss", "core_seconds") if log}
                 if pairs:
-                    first_entry, last = log["loss"][0], log["loss"][-1]
-                    row |= {"preferred": round(last["preferred"], 3)}
-                    row |= {"log_prob": f"{first_entry['log_prob']:.1f} to {last['log_prob']:.1f}"}
+                    ends = log["loss"][0], log["loss"][-1]  # of one step each, and so of other pairs
+                    row |= {"preferred": round(ends[1]["preferred"], 3)}
+                    row |= {"log_prob": f"{ends[0]['log_prob']:.1f} to {ends[1]['log_prob']:.1f}"}
                 rows.append(row)
                 pd.DataFrame(rows).to_csv(args.out, index=False)
                 print(row, flush=True)
