@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from .figures import GREY, caption, looks
 from .methods import shown
@@ -87,6 +88,7 @@ def figure(gained: pd.DataFrame, cost: pd.DataFrame, level: float = 0.95) -> Fig
             text = label(r.method) + ("" if r.study == first else f" ({r.study})")
             [handles[text]] = axes.plot(x, 100 * r.difference, **dot)
         axes.set(xscale="log", xlabel=name)
+        axes.xaxis.set_minor_formatter(NullFormatter())  # a decade has no room for the numbers between
     panels[0].set_ylabel("difference to base (points)")
     drawn.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=8)
     caption(
