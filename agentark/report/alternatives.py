@@ -67,14 +67,10 @@ def gains(studies: Mapping[str, pd.DataFrame], level: float) -> pd.DataFrame:
                     crossed = stats.crossed(a - b, [shared[item] for item in items], level=level)
                     row = {"student": student, "train": train, "test": test, "study": study, "method": method}
                     row |= {"against": against, "seeds": len(seeds), "n": len(items), "accuracy": a.mean()}
-                    row |= {"against_accuracy": b.mean(), "difference": crossed.difference, "low": crossed.low}
-                    row |= {"high": crossed.high, "smallest_detectable": crossed.detectable(level), "p": crossed.p}
-                    found.append(row)
+                    found.append(row | {"against_accuracy": b.mean()} | crossed.columns())
     if not found:
         return pd.DataFrame(columns=PLACE + GAINS)
-    table = pd.DataFrame(found)
-    table["p_holm"] = stats.holm(table.p)
-    table["verdict"] = [stats.verdict(r.difference, r.low, r.high, r.p_holm, 1 - level) for r in table.itertuples()]
+    table = stats.decided(pd.DataFrame(found), level)
     order = {name: rank for rank, name in enumerate(methods())}
     ranks = table.assign(rank=table.method.map(order), other=table.against.map({"base": -2, "rsft": -1} | order))
     return table.loc[ranks.sort_values(["student", "test", "rank", "study", "other"], kind="stable").index][
