@@ -157,7 +157,9 @@ def state(folder: Path) -> dict:
             found[name] = {key: manifest.get(key) for key in ("about", "sha256", "rows")}
         elif path.name == "training.json":
             log = json.loads(path.read_text())
-            found[name] = {key: value for key, value in log.items() if key not in ("seconds", "peak_memory_mb")}
+            found[name] = {
+                key: value for key, value in log.items() if key not in ("seconds", "core_seconds", "peak_memory_mb")
+            }
         elif path.name == "training_args.bin":  # it names its folder
             found[name] = None
         else:

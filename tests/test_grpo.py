@@ -312,7 +312,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(whole, enders, tmp_p
         state.write_text(state.read_text()[:100])
     log = run(out, enders["qwen3"])
     assert same(weights(out), weights(whole[0]))
-    times = ("seconds", "peak_memory_mb")
+    times = ("seconds", "core_seconds", "peak_memory_mb")
     assert {k: v for k, v in log.items() if k not in times} == {k: v for k, v in whole[1].items() if k not in times}
 
 

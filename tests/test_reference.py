@@ -126,7 +126,7 @@ def test_every_cell_of_the_study_is_there_or_named_as_lacking(reference, tables_
     assert (main.n >= [config.sizes.count("debate_test", test) for test in main.test]).all()
 
 
-SECTIONS = ("debate", "extract", "distill", "prm", "rl", "evaluate", "engine")
+SECTIONS = ("debate", "extract", "distill", "dpo", "prm", "rl", "evaluate", "engine")
 
 
 def network(about: dict) -> str | None:

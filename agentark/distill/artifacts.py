@@ -9,7 +9,7 @@ from agentark.extract.jobs import STEPS, TRACES
 PRMS = Artifact("prms", ("teacher", "student", "train"), (*STEPS.sections, "prm"), suffix="")
 SHUFFLED_PRMS = Artifact(PRMS.folder, PRMS.names, PRMS.sections, suffix="", tail=".shuffled")
 STUDENTS = Artifact(
-    "students", ("teacher", "student", "method", "train"), (*TRACES.sections, "distill", "prm", "rl"), suffix=""
+    "students", ("teacher", "student", "method", "train"), (*TRACES.sections, "distill", "dpo", "prm", "rl"), suffix=""
 )
 
 

@@ -13,14 +13,15 @@ from .artifacts import STUDENTS
 from .data import DistillError
 from .method import Method, methods
 
-# The sections by which a method is trained, by its optimiser and by its reward; a method that imitates has none.
+# The sections by which a method is trained, by its optimiser and by its reward; one that imitates has neither.
 TRAINING = {"grpo": ("rl",), "ppo": ("rl",), "select": ("rl", "distill"), "opd": ("rl",)}
 JUDGED_BY = {"prm": ("prm",), "shuffled": ("prm",), "likelihood": ("prm.backbone",)}
 
 
 def trained_by(method: Method) -> tuple[str, ...]:
     """Return the sections of the params by which a method trains a student, without those of the steps before it."""
-    own = TRAINING[method.optimiser] if method.reward else ("distill",) if method.examples else ()
+    by_traces = ("dpo", "distill.lora") if method.pairs else ("distill",) if method.examples else ()
+    own = TRAINING[method.optimiser] if method.reward else by_traces
     return (*JUDGED_BY.get(method.reward, ()), *own)
 
 

@@ -1,4 +1,4 @@
-"""Training sequences: pairs of prompt and completion with a weight, and their tokens."""
+"""Training sequences: prompts and completions with a weight, and their tokens; two completions with a preference."""
 
 from __future__ import annotations
 
@@ -30,6 +30,16 @@ class Example:
     completion: str
     weight: float = 1.0
     image: str = ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two completions of one prompt, of which a student is to prefer the first."""
+
+    problem: str
+    prompt: str
+    preferred: str
+    other: str
 
 
 def check_columns(traces: pd.DataFrame) -> None:

@@ -23,6 +23,8 @@ class Method:
     untrained student and the teacher's debate.  control_of: the method of which it is a control and nothing else.
     after: in a chain, the method whose student of the same cell is trained further; "" for the untrained student.
     examples: if it imitates, a function of (task, problems, traces, tokenizer, seed) to a list of `data.Example`.
+    pairs: if it learns from preferences, a function of (task, problems, traces, most, seed) to a list of `data.Pair`,
+    of which no problem has more than `most`.
     reward: if it learns from its own samples, what judges them: "prm" (the process reward model), "shuffled" (one
     trained on shuffled labels), "likelihood" (of the reward model's backbone, without training), "answer" (whether the
     answer is right), "chance", or "teacher" (the teacher's distribution); with its optimiser.  copies, completion: for
@@ -39,6 +41,7 @@ class Method:
     control_of: str = ""
     after: str = ""
     examples: Callable[..., list[Any]] | None = None
+    pairs: Callable[..., list[Any]] | None = None
     reward: Literal["", "prm", "shuffled", "likelihood", "answer", "chance", "teacher"] = ""
     optimiser: Literal["", "grpo", "ppo", "select", "opd"] = ""
     copies: Callable[[params.Params], float] = lambda config: 1
@@ -47,12 +50,12 @@ class Method:
     @property
     def trained(self) -> bool:
         """Whether a student learns anything by it."""
-        return bool(self.examples or self.reward)
+        return bool(self.examples or self.pairs or self.reward)
 
     @property
     def sources(self) -> list[str]:
-        """The code that makes the examples of a method that imitates, as a root for `source_hash`."""
-        return [f"{self.examples.__module__}:{self.examples.__qualname__}"] if self.examples else []
+        """The code that makes the examples or the pairs of a method, as a root for `source_hash`."""
+        return [f"{made.__module__}:{made.__qualname__}"] if (made := self.examples or self.pairs) else []
 
 
 @cache

@@ -106,7 +106,7 @@ def run(
     about = {"stage": "rl", "revision": revision(policy), **given, **about}
     if store.is_done(folder, about):
         return json.loads((folder / "training.json").read_text())
-    started = time.time()
+    started, busy = time.time(), time.process_time()
     work = folder.with_name(folder.name + ".work")
     if not (work / "about.journal").exists():  # the user deleted it in order to start over
         shutil.rmtree(work, ignore_errors=True)
@@ -124,7 +124,7 @@ def run(
     )
     trainer.remove_callback(PrinterCallback)  # it prints forty figures per step; training.json has the relevant ones
     trainer.train(resume_from_checkpoint=store.last_checkpoint(work))
-    log = {**summary(trainer.state.log_history, config), **training_cost(started, trainer.model)}
+    log = {**summary(trainer.state.log_history, config), **training_cost(started, busy, trainer.model)}
     if stopped := next((entry for entry in trainer.state.log_history if "grown_to" in entry), None):
         log["stopped"] = _restore(trainer, policy, work, stopped)
         print(log["stopped"], file=sys.stderr)

@@ -63,7 +63,7 @@ def run(
     about |= {"distill": distill.model_dump(), "engine": engine.identity()}
     if store.is_done(folder, about):
         return json.loads((folder / "training.json").read_text())
-    started = time.time()
+    started, busy = time.time(), time.process_time()
     journal = store.Journal(folder.with_name(folder.name + ".journal"), about)
     reward = RewardFunction(score, config.aggregation, config.generations, verify, config.verifiable_weight)
     writer = cache(lambda: engines.make(policy, engine))
@@ -85,7 +85,7 @@ def run(
     log["completion_tokens"] += sum(row["tokens"] for row in rows)
     if evaluate_dev:
         log["dev"] = _on_dev(evaluate_dev, policy, folder, log["steps"])
-    log["seconds"] = round(time.time() - started, 1)
+    log |= {"seconds": round(time.time() - started, 1), "core_seconds": round(time.process_time() - busy, 1)}
     (folder / "training.json").write_text(json.dumps(log, indent=1) + "\n")
     store.write_manifest(folder, about, started, **counts)
     journal.path.unlink()

@@ -112,30 +112,56 @@ def steps_per_log(save_steps: int, steps: int) -> int:
     return max(n for n in range(1, max(1, steps // LOGGED) + 1) if save_steps % n == 0)
 
 
-def first_and_last(losses: list[float]) -> dict:
-    """Return the mean loss of the first and of the last tenth of a training, and a warning if it did not fall ("")."""
+def first_and_last(losses: list[float], section: str = "distill") -> dict:
+    """Return the mean loss of the first and of the last tenth of a training, and a warning if it did not fall ("").
+
+    section: that of the params which has its rate.
+    """
     tenth = max(1, round(len(losses) / 10))
     first, last = (sum(part) / tenth for part in (losses[:tenth], losses[-tenth:]))
     warning = ""
     if len(losses) > 1 and not last < first:
         warning = f"the loss did not fall (first tenth {first:.3f}, last tenth {last:.3f}): the student knew its data "
-        warning += "already, or distill.learning_rate and distill.epochs do not suit it; sweep them on dev"
+        warning += f"already, or {section}.learning_rate and {section}.epochs do not suit it; sweep them on dev"
     return {"first_loss": first, "last_loss": last, "warning": warning}
 
 
-def common_settings(work: Path, config: params.Distill | params.Rl, seed: int) -> dict:
-    """Return the settings of TRL that imitation and training by rewards have in common."""
+def common_settings(work: Path, config: params.Distill | params.Dpo | params.Rl, seed: int) -> dict:
+    """Return the settings of TRL that all trainings of students have in common."""
     saved = dict(output_dir=str(work), save_steps=config.save_steps, save_total_limit=1, logging_steps=1)
     quiet = dict(report_to=[], disable_tqdm=True, dataloader_pin_memory=False, gradient_checkpointing=False)
     seeds = dict(seed=seed, data_seed=seed, learning_rate=config.learning_rate)
     return {**seeds, "use_cpu": not torch.cuda.is_available(), **saved, **quiet}
 
 
-def training_cost(started: float, model: torch.nn.Module) -> dict:
-    """Return the seconds since `started`, the peak memory in MB, and the number of trained parameters."""
+def training_cost(started: float, busy: float, model: torch.nn.Module) -> dict:
+    """Return the seconds since `started`, the core-seconds since `busy`, the peak memory in MB, and what was trained.
+
+    started: time.time(), which goes on while other work has the machine; busy: time.process_time(), which does not.
+    """
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    seconds = round(time.time() - started, 1)
-    return {"seconds": seconds, "peak_memory_mb": store.peak_memory_mb(), "parameters_trained": trained}
+    spent = {"seconds": round(time.time() - started, 1), "core_seconds": round(time.process_time() - busy, 1)}
+    return {**spent, "peak_memory_mb": store.peak_memory_mb(), "parameters_trained": trained}
+
+
+def adapter(lora: params.Lora | None) -> LoraConfig | None:
+    """Return the adapters that are trained in place of all weights, as peft has them."""
+    if lora is None:
+        return None
+    size = dict(r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout)
+    return LoraConfig(**size, target_modules=lora.target_modules, task_type="CAUSAL_LM")
+
+
+def save(out: Path, trainer: Any, tokenizer: Any, log: dict, student: str) -> None:
+    """Save a trained student, or its adapter on `student`, to the folder `out`, with its tokenizer and its log."""
+    with store.folder(out) as part:
+        trainer.save_model(str(part))
+        if found := getattr(trainer.model, "peft_config", None):
+            config = found["default"]  # only now: save_model would look up the base's name as a folder or on the hub
+            config.base_model_name_or_path, config.inference_mode = student, True
+            config.save_pretrained(str(part))
+        tokenizer.save_pretrained(part)
+        (part / "training.json").write_text(json.dumps(log, indent=1) + "\n")
 
 
 def train(
@@ -152,14 +178,14 @@ def train(
     `about` describes the training. A killed training resumes from its last checkpoint under `out`.work. Returns the
     training log: loss (a mean over the steps since the entry before), first_loss and last_loss (means over a tenth of
     the training), warning (if the loss did not fall, else ""), steps, examples, epochs, tokens, completion_tokens,
-    seconds, peak_memory_mb and parameters_trained. Raises StoreError if the checkpoints are those of another training,
-    ModelError as `load` does.
+    seconds, core_seconds, peak_memory_mb and parameters_trained. Raises StoreError if the checkpoints are those of
+    another training, ModelError as `load` does.
     """
     work = out.with_name(out.name + ".work")
     if not (work / "about.journal").exists():  # the user deleted it in order to start over
         shutil.rmtree(work, ignore_errors=True)
     journal = store.Journal(work / "about.journal", about)  # refuses the checkpoints of another training
-    started = time.time()
+    started, busy = time.time(), time.process_time()
     model, tokenizer = load(student, "bfloat16" if torch.cuda.is_available() else "float32")
     steps = config.epochs * -(-len(rows) // config.batch)
     warmup = round(config.warmup_share * steps)
@@ -167,10 +193,6 @@ def train(
     data = dict(per_device_train_batch_size=config.batch, num_train_epochs=config.epochs, packing=False)
     settings = {**common_settings(work, config, seed), "logging_steps": steps_per_log(config.save_steps, steps)}
     args = SFTConfig(**settings, **schedule, **data, max_length=None, bf16=torch.cuda.is_available())
-    lora = None
-    if config.lora:
-        size = dict(r=config.lora.r, lora_alpha=config.lora.alpha, lora_dropout=config.lora.dropout)
-        lora = LoraConfig(**size, target_modules=config.lora.target_modules, task_type="CAUSAL_LM")
     collator = WeightedCollator(pad_token_id=tokenizer.pad_token_id)
     collator.network = model.config
     trainer = WeightedSFTTrainer(
@@ -178,7 +200,7 @@ def train(
         args=args,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
-        peft_config=lora,
+        peft_config=adapter(config.lora),
         data_collator=collator,
         callbacks=[LogLast(), *callbacks],
     )
@@ -193,16 +215,9 @@ def train(
         "epochs": config.epochs,
         "tokens": config.epochs * sum(len(row["input_ids"]) for row in rows),
         "completion_tokens": config.epochs * sum(label != -100 for row in rows for label in row["labels"]),
-        **training_cost(started, trainer.model),
+        **training_cost(started, busy, trainer.model),
     }
-    with store.folder(out) as part:
-        trainer.save_model(str(part))
-        if lora:  # only now: save_model would look up the base's name as a folder or on the hub
-            adapter = trainer.model.peft_config["default"]
-            adapter.base_model_name_or_path, adapter.inference_mode = student, True
-            adapter.save_pretrained(str(part))
-        tokenizer.save_pretrained(part)
-        (part / "training.json").write_text(json.dumps(log, indent=1) + "\n")
+    save(out, trainer, tokenizer, log, student)
     journal.path.unlink()
     shutil.rmtree(work)
     return log

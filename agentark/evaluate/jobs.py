@@ -30,6 +30,7 @@ REWARD_MODELS = {"prm": PRMS, "shuffled": SHUFFLED_PRMS}  # by the reward of a m
 MODEL_SECTIONS = ("prm", "rl.aggregation", "evaluate", "engine")  # of reward models and their examination
 PERPLEXITY_ITEMS = 200  # ours: problems of each test; the paper draws 100, whose intervals are wider
 EXAMINED_TEXTS = 1.5  # of an examination for each trace, with its injected errors and the off-topic texts: assumed
+PAIRS = 2.2  # of a right and a wrong trace of one round, of a problem that has any: measured on the debates of mini
 REWARD_MODEL_STEPS = 6  # steps of a trace: assumed; only the labeller `rollout` generates from each
 
 
@@ -168,6 +169,10 @@ def training_tokens(study: Study, method: Method, cell: Cell, rates) -> Work:
     """The expected tokens of a student's training and of its answers."""
     config, student, n = study.params, cell.student, study.size("train", cell.train)
     answers = answer_tokens(study, student, config.evaluate.samples, rates)
+    if method.pairs:  # two traces each, and π_ref adds a forward pass; about the problems that are debated have a pair
+        traces = 2 * n * rates.debating * min(config.dpo.pairs, PAIRS)
+        trained = traces * config.dpo.epochs * (4 / 3) * (rates.question + rates.reply)
+        return _add(answers, {("trained", student): trained})
     if not method.reward:
         length = rates.question + method.completion(rates.reply)
         copies = method.copies(config)

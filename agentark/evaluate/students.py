@@ -41,8 +41,8 @@ def train_and_evaluate(
 ) -> tuple[pd.DataFrame, dict[str, dict]]:
     """Train each student by the cell's method and let it answer each test set that it can take.
 
-    learned_from: the table of traces (for a method that imitates) or of steps (for one that learns from rewards), and
-    its identity in manifests.  Returns (graded per-item rows, each student's training log).
+    learned_from: the table of steps (for a method that learns from rewards) or of traces (for any other), and its
+    identity in manifests.  Returns (graded per-item rows, each student's training log).
     """
     rows, logs = [], {}
     for student in students:
@@ -53,10 +53,21 @@ def train_and_evaluate(
             logs[student] = _by_rewards(files, config, own, checkpoint, policy, *learned_from, sizes)
         else:
             start = "" if policy == student else policy
-            logs[student] = imitation.run(checkpoint, own, *learned_from, sizes.train, config.distill, start)
+            logs[student] = _by_traces(config, own, checkpoint, start, *learned_from, sizes.train)
         tests = _tests(config, student, sizes)
         rows.append(answers(files, config, own, str(checkpoint), tests, config.evaluate.samples))
     return pd.concat(rows), logs
+
+
+def _by_traces(
+    config: params.Params, cell: Cell, checkpoint: Path, start: str, traces: pd.DataFrame, traces_id: str, n: int
+) -> dict:
+    """Train a student by imitation, or on pairs of traces."""
+    if methods()[cell.method].pairs:
+        from agentark.distill import dpo  # imports torch
+
+        return dpo.run(checkpoint, cell, traces, traces_id, n, config.dpo, config.distill.lora, start)
+    return imitation.run(checkpoint, cell, traces, traces_id, n, config.distill, start)
 
 
 def _tests(config: params.Params, student: str, sizes: Sizes) -> dict[str, int]:

@@ -15,10 +15,10 @@ from .file import COORDINATES, SECTIONS, Coordinates, check, load
 from .messages import unknown
 from .sections import Params
 from .study import Size, Sizes, Study
-from .training import Distill, Lora, Prm, Rl
+from .training import Distill, Dpo, Lora, Prm, Rl
 
 __all__ = [
-    "COORDINATES", "SECTIONS", "Coordinates", "Debate", "Distill", "Engine", "Evaluate", "Extract", "Judge", "Judges",
-    "LanguageModel", "Lora", "Params", "ParamsError", "Positive", "Prm", "Rl", "Section", "Share", "Size", "Sizes",
-    "Stats", "Study", "best_dtype", "check", "keys_of", "load", "unknown",
+    "COORDINATES", "SECTIONS", "Coordinates", "Debate", "Distill", "Dpo", "Engine", "Evaluate", "Extract", "Judge",
+    "Judges", "LanguageModel", "Lora", "Params", "ParamsError", "Positive", "Prm", "Rl", "Section", "Share", "Size",
+    "Sizes", "Stats", "Study", "best_dtype", "check", "keys_of", "load", "unknown",
 ]  # fmt: skip

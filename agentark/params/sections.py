@@ -16,7 +16,7 @@ from .evaluate import Evaluate, Stats
 from .extract import Extract, Judges
 from .messages import sentences, unknown
 from .study import Sizes, Study
-from .training import Distill, Prm, Rl
+from .training import Distill, Dpo, Prm, Rl
 
 # The sections that axes cannot vary, and why.
 NO_AXES = {"study": "the lists of the study are axes already",
@@ -33,6 +33,7 @@ class Params(Section):
     extract: Extract
     judges: Judges
     distill: Distill
+    dpo: Dpo
     prm: Prm
     rl: Rl
     evaluate: Evaluate

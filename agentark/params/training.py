@@ -1,4 +1,4 @@
-"""The sections `distill`, `prm` and `rl`: how students and process reward models are trained."""
+"""The sections `distill`, `dpo`, `prm` and `rl`: how students and process reward models are trained."""
 
 from __future__ import annotations
 
@@ -55,6 +55,25 @@ class Distill(Section):
         """Return the section as one method has it."""
         own = self.by_method.get(method, MethodTraining()).model_dump(exclude_none=True)
         return self.model_copy(update={**own, "by_method": {}})
+
+
+class Dpo(Section):
+    """How students are trained on pairs of a right and a wrong trace (not in the paper; `agentark/distill/dpo.py`).
+
+    `beta` is the strength of the tie to the student as it was before; `pairs` is the largest number of pairs of one
+    problem, and `batch` the pairs of a step. A pair with a trace of more than `max_length` tokens, with its question,
+    is dropped; a larger share of them than `max_dropped_share` is an error. Adapters are those of `distill.lora`.
+    """
+
+    beta: Annotated[float, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    epochs: Positive
+    batch: Positive
+    pairs: Positive
+    warmup_share: Share
+    max_length: Positive
+    max_dropped_share: Share
+    save_steps: Positive
 
 
 class Prm(Section):

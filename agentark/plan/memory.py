@@ -45,7 +45,8 @@ def memory(config: params.Params, r: Rates) -> list[dict[str, str]]:
         student = name in config.study.students
         imitation = weights * p * (1 if lora else 4)
         if student and imitating:
-            row["imitates"] = f"{imitation:.2g}"
+            reference = any(method.pairs for method in imitating)  # which an adapter, switched off, is by itself
+            row["imitates"] = f"{weights * p * (1 if lora else 4 + reference):.2g}"
         if student and rewarded:
             judge = 4 * max(p if backbone == "student" else billions(backbone) for backbone in on) if judged else 0
             row["by rewards"] = _flag(max(_policy(method, p, imitation, config) for method in rewarded) + judge, r)

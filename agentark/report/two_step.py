@@ -77,7 +77,8 @@ def step_of(method: str) -> str:
     chain = methods()[method]
 
     def same(other) -> bool:
-        return (other.examples, other.reward, other.optimiser) == (chain.examples, chain.reward, chain.optimiser)
+        learns = (chain.examples, chain.pairs, chain.reward, chain.optimiser)
+        return (other.examples, other.pairs, other.reward, other.optimiser) == learns
 
     return next((name for name, other in methods().items() if not other.after and same(other)), "")
 

@@ -25,14 +25,20 @@ from agentark.mas import prompts
 SETTING = ["task", "student", "method", "epochs", "rate"]
 
 
-def measure(config: params.Params, cell: Cell, n_dev: int) -> dict:
-    """Train the cell's student on the study's traces; return its greedy accuracy on dev, n, losses and seconds."""
+def found_traces(config: params.Params, cell: Cell) -> Path:
+    """Return the traces of a study's run, or of its reference; ends the program with a sentence if there are none."""
     folders = [store.ROOT / "results" / name for name in (config.study.name, f"reference/{config.study.name}")]
     path = next((p for folder in folders if (p := Files(folder).path(TRACES, cell)).exists()), None)
     if path is None:
         raise SystemExit(
             f"there are no traces of {cell.train} in {folders[0]}: run notebooks 01 and 02 of the study first"
         )
+    return path
+
+
+def measure(config: params.Params, cell: Cell, n_dev: int) -> dict:
+    """Train the cell's student on the study's traces; return its greedy accuracy on dev, n, losses and seconds."""
+    path = found_traces(config, cell)
     n = config.sizes.count("train", cell.train)
     grader, problems = tasks.get(cell.train), tasks.problems(cell.train, "dev", n_dev)
     chats = [prompts.user_turn(grader.prompt(p)) for p in problems]
