@@ -68,7 +68,7 @@ class Params(Section):
         Raises ParamsError if a path or a value is not valid, or if the copy is not valid with all of them.
         """
         config = self.model_dump()
-        config["study"] |= {"axes": {}, "taught": {}}  # valid in the params of the study, but maybe not together with these values
+        config["study"] |= {"axes": {}, "taught": {}}  # which may not fit these values
         for path, keys in _axis_keys(values, config).items():
             reduce(getitem, keys[:-1], config)[keys[-1]] = values[path]
         try:

@@ -27,8 +27,8 @@ class Study(Section):
 
     Students learn from the traces of each of the `protocols`. `axes` maps dotted paths of the other sections to values,
     such as `debate.agents: [3, 5, 7]`; `Params` checks them. `taught` lists those values of an axis from which students
-    learn, if not from all: with the others the teacher answers test problems only. `grain` says whether one run trains one student ("cell")
-    or all students of a teacher, method and training set ("students").
+    learn, if not from all: with the others the teacher answers test problems only. `grain` says whether one run trains
+    one student ("cell") or all students of a teacher, method and training set ("students").
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
