@@ -64,6 +64,21 @@ def test_values_of_axes_are_lists_without_repeats(axes, sentence):
     assert message_for(study__axes=axes) == f"x.yaml: {sentence}"
 
 
+@pytest.mark.parametrize(
+    ("taught", "sentence"),
+    [
+        ({"debate.agents": [7]}, ": no student can learn with 7: study.axes.debate.agents has [3, 5]"),
+        ({"debate.rounds": [1]}, ": no student can learn with 1: debate.rounds is no axis of the study"),
+        ({"debate.agents": []}, " must have at least 1 item, not []"),
+    ],
+)
+def test_only_values_of_axes_can_be_taught(taught, sentence):
+    message = message_for(study__axes={"debate.agents": [3, 5]}, study__taught=taught)
+    assert message == f"x.yaml: study.taught.{next(iter(taught))}{sentence}"
+    found = checked(study__axes={"debate.agents": [3, 5]}, study__taught={"debate.agents": [5]})
+    assert found.study.taught == {"debate.agents": [5]} and found.with_axes({"debate.agents": 3}).study == found.study
+
+
 def test_axes_that_lie_within_each_other():
     message = message_for(distill__lora=LORA, study__axes={"distill.lora.r": [4], "distill.lora": [None]})
     assert "study.axes.distill.lora.r lies within distill.lora" in message

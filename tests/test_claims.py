@@ -142,6 +142,17 @@ def test_what_a_study_does_not_make(tmp_path, changes, place, what):
         claims.refuse(config, path)
 
 
+def test_a_value_that_nobody_learns_from(tmp_path):
+    """mini-agents answers test problems with 10 agents and teaches none of their traces."""
+    here = {"teacher": "zoo/qwen3-32b", "student": "zoo/qwen3-0.6b", "train": "mini_gsm", "test": "mini_gsm"}
+    for method, against, sentences in (("da", "da_single", 1), ("teacher_debate", "teacher_majority", 0)):
+        axes = dict.fromkeys(("axes", "against_axes"), {"debate.agents": 10})
+        values = content(MINI | axes | {"study": "mini-agents", "method": method, "against": against, "controls": []})
+        values["cells"]["here"] = here
+        found = claims.unmade(read(tmp_path, values), store.ROOT / "params")
+        assert len(found) == sentences and all("debate.agents = 10" in sentence for sentence in found)
+
+
 def test_a_study_that_does_not_exist_yet(tmp_path):
     waits = read(tmp_path, content({"study": "later"}))
     assert claims.unmade(waits, tmp_path) == []

@@ -199,6 +199,31 @@ def test_the_jobs_of_an_axis_have_its_values_and_read_their_own_files():
     assert {path for path in everything if "debate.agents=3" in path.name}
 
 
+def test_students_learn_from_the_taught_values_alone():
+    """With the other values test problems are answered, and nothing else."""
+    many = {"axes": {"debate.agents": [2, 3, 5]}}
+    every, taught = jobs(study=many), jobs(study=many | {"taught": {"debate.agents": [3, 5]}})
+    left_out = {job.name for job in every} - {job.name for job in taught}
+    assert left_out and all(name.endswith("-debate.agents=2") for name in left_out)
+    assert {job.name for job in taught} == {
+        job.name
+        for job in every
+        if not (job.name in left_out or "-debate.agents=2" in job.name and "-test-" not in job.name)
+    }
+    assert {name.split("-")[0] for name in left_out} == {
+        "01_debate_generation", "02_filtering", "03_sft_baseline", "04_rsft", "05_da", "06_prm", "07_pad"}  # fmt: skip
+    assert any(name.endswith("test-debate-debate.agents=2") for name in (job.name for job in taught))
+
+
+def test_the_largest_debate_is_the_largest_that_is_taught():
+    """Smaller debates are its first problems; one that nobody learns from is not made."""
+    study = {"axes": {"sizes.train": [64, 128, 800]}, "taught": {"sizes.train": [64, 128]}}  # 800 stands in mini.yaml
+    by_name = {job.name: job for job in jobs(study=study)}
+    name = "01_debate_generation-qwen3-32b-mini_gsm-train-debate"
+    assert name not in by_name
+    assert by_name[f"{name}-sizes.train=64"].inputs == by_name[f"{name}-sizes.train=128"].outputs[:1]
+
+
 def test_an_axis_of_training_repeats_no_debate():
     one, both = jobs(), jobs(study={"axes": {"distill.epochs": [1, 3]}})
     repeated = {job.notebook for job in both} - {

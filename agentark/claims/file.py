@@ -226,8 +226,9 @@ def _not_made(claims: Claims, comparison: Comparison, config: params.Params) -> 
     methods = [*study.methods, *UNTRAINED]
     wanted += [(f"method {m}", m, methods) for m in (comparison.method, comparison.against)]
     wanted += [(f"control {m}", m, methods) for m in comparison.controls]
-    for axes in (comparison.axes, comparison.against_axes):
-        wanted += [(f"{path} = {value!r}", value, study.axes.get(path, [])) for path, value in axes.items()]
+    for method, axes in ((comparison.method, comparison.axes), (comparison.against, comparison.against_axes)):
+        varied = study.axes if method in UNTRAINED else study.axes | study.taught
+        wanted += [(f"{path} = {value!r}", value, varied.get(path, [])) for path, value in axes.items()]
     for what in dict.fromkeys(name for name, value, values in wanted if value not in values):
         yield f"the study does not make the {what}: {advice}"
     if len(study.seeds) < comparison.seeds:

@@ -56,11 +56,11 @@ def _declared(study: Study) -> Iterator[Job]:
     for teacher, task, protocol in product(config.teachers, config.train_tasks, config.protocols):
         cell = {"teacher": teacher, "train": task, "protocol": protocol}
         if any(method.reward for method in chosen):  # which practise the problems whose steps are labelled
-            for seed, variant in product(config.seeds, study.variants(EXAMINATIONS.sections)):
+            for seed, variant in product(config.seeds, study.variants(EXAMINATIONS.sections, taught=True)):
                 yield _reward_models(variant, variant.cell(**cell, seed=seed))
         for method in chosen:
             sections = (*chains.sections(method.name, study.base.rl.init), *ANSWERS)
-            for seed, variant, students in product(config.seeds, study.variants(sections), groups):
+            for seed, variant, students in product(config.seeds, study.variants(sections, taught=True), groups):
                 trained = variant.cell(**cell, method=method.name, seed=seed)
                 yield _trained(variant, method, trained, students, len(groups) > 1)
 

@@ -20,7 +20,7 @@ VERDICT = 60  # tokens that ask whether an answer is right, besides the question
 def jobs(study: Study) -> Iterator[Job]:
     """One run per teacher, training set and protocol."""
     s = study.base.study
-    names = product(study.variants(TRACES.sections), s.teachers, s.train_tasks, s.protocols)
+    names = product(study.variants(TRACES.sections, taught=True), s.teachers, s.train_tasks, s.protocols)
     for variant, teacher, task, protocol in names:
         yield _job(variant, variant.cell(teacher=teacher, train=task, protocol=protocol, seed=s.seeds[0]))
 

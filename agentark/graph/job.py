@@ -54,10 +54,15 @@ class Study:
         defaults = {path: self.base.value(path) for path in self.base.study.axes}
         return Files(store.ROOT / "results" / output_name(self.base.study.name, self.limit), defaults)
 
-    def variants(self, sections: tuple[str, ...]) -> Iterator[Study]:
-        """The study with each combination of the axis values that touch one of `sections`."""
-        paths = [path for path in self.base.study.axes if touches(path, sections)]
-        for values in product(*(self.base.study.axes[path] for path in paths)):
+    def values(self, taught: bool = False) -> dict[str, list[Any]]:
+        """The values of the study's axes; taught: only those from which students learn (`study.taught`)."""
+        return self.base.study.axes | (self.base.study.taught if taught else {})
+
+    def variants(self, sections: tuple[str, ...], taught: bool = False) -> Iterator[Study]:
+        """The study with each combination of the axis `values` that touch one of `sections`."""
+        axes = self.values(taught)
+        paths = [path for path in axes if touches(path, sections)]
+        for values in product(*(axes[path] for path in paths)):
             yield Study(self.base, self.limit, tuple(zip(paths, values, strict=True)))
 
     def cell(self, **coordinates: Any) -> Cell:

@@ -25,7 +25,7 @@ def jobs(study: Study) -> Iterator[Job]:
     for split, names in (("train", s.train_tasks), ("test", s.test_tasks), ("dev", s.train_tasks)):
         controls = [name for p in s.protocols for name in declared[p].controls.get(split, ())]
         run = dict.fromkeys([*s.protocols, *controls])
-        variants = study.variants(DEBATES.sections_of(split))
+        variants = study.variants(DEBATES.sections_of(split), taught=split != "test")
         for variant, teacher, task, protocol in product(variants, s.teachers, names, run):
             if task not in fit.tests_of(teacher, [task], variant.params.teacher_engine):
                 continue  # it cannot see the pictures of a test
@@ -48,7 +48,7 @@ def _largest(study: Study, cell: Cell) -> list[Path]:
     axis = next((path for path in dict(cell.axes) if path.startswith("sizes.")), "")
     if not axis or not protocols()[cell.protocol].by_problem:
         return []
-    most = max(study.base.study.axes[axis])
+    most = max(study.values(taught=cell.split != "test")[axis])
     largest = cell.but(axes=tuple((path, most if path == axis else value) for path, value in cell.axes))
     return [] if largest == cell else [study.path(DEBATES, largest)]
 

@@ -69,7 +69,9 @@ def check(config: dict[str, Any], source: str, lines: yaml_file.Lines | None = N
     given = {key: value for key, value in config.items() if key in SECTIONS}
     study = given.get("study")
     axes = study.get("axes") if isinstance(study, dict) else None
-    plain = {**given, "study": {**study, "axes": {}}} if isinstance(study, dict) and isinstance(axes, dict) else given
+    plain = given
+    if isinstance(study, dict) and isinstance(axes, dict):
+        plain = {**given, "study": {key: value for key, value in study.items() if key not in ("axes", "taught")}}
     try:  # each axis value by itself, below, so that its message is short and has a line
         base = Params.model_validate(plain)
         coordinates = Coordinates.model_validate({key: value for key, value in config.items() if key in COORDINATES})

@@ -69,7 +69,7 @@ class Params(Section):
         Raises ParamsError if a path or a value is not valid, or if the copy is not valid with all of them.
         """
         config = self.model_dump()
-        config["study"]["axes"] = {}  # valid in the params of the study, but maybe not together with these values
+        config["study"] |= {"axes": {}, "taught": {}}  # which may not fit these values
         for path, keys in _axis_keys(values, config).items():
             reduce(getitem, keys[:-1], config)[keys[-1]] = values[path]
         try:
@@ -105,6 +105,11 @@ class Params(Section):
                     self.with_axes({path: value})
         except ParamsError as error:
             raise ValueError(f"study.{error}") from None
+        for path, values in self.study.taught.items():
+            known = self.study.axes.get(path, [])
+            if others := [value for value in values if value not in known]:
+                lacking = f"study.axes.{path} has {known}" if known else f"{path} is no axis of the study"
+                raise ValueError(f"study.taught.{path}: no student can learn with {others[0]!r}: {lacking}")
         return self
 
 

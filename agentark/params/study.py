@@ -17,6 +17,7 @@ def _without_repeats(values: list) -> list:
 
 Unique = AfterValidator(_without_repeats)
 Names = Annotated[list[str], Field(min_length=1), Unique]
+Axes = dict[str, Annotated[list[Any], Field(min_length=1), Unique]]
 Seed = Annotated[int, Field(ge=0)]
 Size = Literal["train", "dev", "test", "debate_test"]
 
@@ -25,8 +26,9 @@ class Study(Section):
     """The cells: teachers × students × training sets × protocols × methods × test sets × seeds × axes.
 
     Students learn from the traces of each of the `protocols`. `axes` maps dotted paths of the other sections to values,
-    such as `debate.agents: [3, 5, 7]`; `Params` checks them. `grain` says whether one run trains one student ("cell")
-    or all students of a teacher, method and training set ("students").
+    such as `debate.agents: [3, 5, 7]`; `Params` checks them. `taught` lists those values of an axis from which students
+    learn, if not from all: with the others the teacher answers test problems only. `grain` says whether one run trains
+    one student ("cell") or all students of a teacher, method and training set ("students").
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
@@ -38,7 +40,8 @@ class Study(Section):
     methods: Annotated[list[str], Unique]
     seeds: Annotated[list[Seed], Field(min_length=1), Unique]
     grain: Literal["cell", "students"]
-    axes: dict[str, Annotated[list[Any], Field(min_length=1), Unique]] = Field(default_factory=dict)
+    axes: Axes = Field(default_factory=dict)
+    taught: Axes = Field(default_factory=dict)
 
 
 class Sizes(Section):
