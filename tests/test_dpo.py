@@ -189,6 +189,9 @@ def test_the_loss_by_hand(kind, networks, tokenizer, tmp_path):
         value.backward()
         grads.append(torch.cat([p.grad.flatten() for p in policy.parameters() if p.grad is not None]))
     assert torch.allclose(*grads, rtol=1e-3, atol=1e-4)
+    found = dpo.log_probs_of(networks[kind], rows[1])
+    for name, ids in (("preferred", "chosen_ids"), ("other", "rejected_ids")):
+        assert found[name] == pytest.approx(log_p(load(networks[kind])[0], rows[1]["prompt_ids"], rows[1][ids]).item())
 
 
 # Training

@@ -193,6 +193,17 @@ def train(
     return log
 
 
+@torch.no_grad()
+def log_probs_of(network: str, row: dict) -> dict[str, float]:
+    """Return the log-probabilities that a network gives to both traces of an encoded pair: preferred and other."""
+    model, found = load(network)[0], {}
+    for name, ids in (("preferred", row["chosen_ids"]), ("other", row["rejected_ids"])):
+        whole = torch.tensor(row["prompt_ids"] + ids, device=model.device)
+        each = model(whole[None]).logits[0, :-1].float().log_softmax(-1).gather(1, whole[1:, None])[:, 0]
+        found[name] = each[-len(ids) :].sum().item()
+    return found
+
+
 def in_order(rows: list[dict], epochs: int, seed: int) -> list[dict]:
     """Return the rows of the whole training: all in seeded order, then again in another; so no shuffle is resumed."""
     rng = random.Random(seed)
