@@ -143,3 +143,13 @@ def test_only_a_study_that_varies_the_number_has_the_notebook():
     }
     plain = CONFIG.model_copy(update={"study": CONFIG.study.model_copy(update={"axes": {}, "taught": {}})})
     assert not list(agents.jobs(Study(plain)))
+
+
+def test_the_documents_have_the_numbers_of_the_run():
+    """Each number with an interval of the table in docs/results.md is that of a row, and the notebook has them all."""
+    rows = pd.read_csv(store.ROOT / "results" / "reference" / "mini-agents" / "agent_scaling.csv")
+    section = (store.ROOT / "docs" / "results.md").read_text().split("## The number of agents")[1].split("\n## ")[0]
+    for row in rows.itertuples():
+        accuracy = f"{100 * row.accuracy:.1f} [{100 * row.ci_low:.1f}, {100 * row.ci_high:.1f}]"
+        difference = f"{100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}]"
+        assert f"| {accuracy} | {row.completions:.1f} | {100 * row.vote:.1f} | {difference} |" in section

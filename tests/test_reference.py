@@ -159,8 +159,10 @@ def test_it_was_made_with_the_present_params_and_weights(reference):
                 present["dtype"] = recorded and recorded["dtype"]  # depends on the machine
             if section == "prm" and recorded:
                 recorded = {**recorded, "shuffled_labels": False}  # true of the control
-                if recorded["backbone"] in config.study.axes.get("prm.backbone", []):
-                    present["backbone"] = recorded["backbone"]
+            for axis, values in config.study.axes.items():
+                of, _, key = axis.partition(".")
+                if of == section and recorded and recorded.get(key) in values:
+                    present[key] = recorded[key]
             if isinstance(recorded, dict) and about.get("method") not in (
                 "rlvr",
                 "ppo",
