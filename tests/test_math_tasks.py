@@ -319,7 +319,12 @@ def test_a_stream_that_breaks_off_is_one_sentence(monkeypatch):
 
 
 def test_offline_for_real(tmp_path):
-    env = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": os.getcwd()}
+    env = os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(tmp_path),
+        "XDG_CACHE_HOME": str(tmp_path),
+        "PYTHONPATH": os.getcwd(),
+    }
     code = "from agentark import tasks\nfrom agentark.tasks import hub\ntry: tasks.problems('gsm8k', 'test', 1)\nexcept hub.HubError as error: print(error)"
     done = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True)
     assert (

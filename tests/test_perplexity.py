@@ -51,7 +51,7 @@ class Half:
     device = torch.device("cpu")
 
     def __init__(self, size: int, newline: int):
-        self.config = SimpleNamespace(get_text_config=lambda: SimpleNamespace())
+        self.config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(vocab_size=size))
         self.log_probs_V = torch.full((size,), math.log(0.5 / (size - 1)))
         self.log_probs_V[newline] = math.log(0.5)
 

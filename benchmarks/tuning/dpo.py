@@ -15,12 +15,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
-from distill import found_traces
 
 from agentark import engines, params, store, tasks
-from agentark.cells import Cell
+from agentark.cells import Cell, Files
 from agentark.distill import dpo, students
 from agentark.distill.method import methods
+from agentark.extract.jobs import TRACES
 from agentark.mas import prompts
 
 SETTING = ["task", "student", "method", "epochs", "rate", "beta", "pairs"]
@@ -35,6 +35,16 @@ def accuracy(model: str, config: params.Params, task: str, n: int) -> dict:
     right = sum(grader.verify(c.text, p)[2] for c, p in zip(completions, problems, strict=True))
     length = sum(len(c.token_ids) for c in completions) / n
     return {"dev accuracy": round(right / n, 4), "n": n, "length": round(length, 1)}
+
+
+def found_traces(config: params.Params, cell: Cell) -> Path:
+    """Return the traces of a study's run, or of its reference; ends the program with a sentence if there are none."""
+    folders = [store.ROOT / "results" / name for name in (config.study.name, f"reference/{config.study.name}")]
+    path = next((p for folder in folders if (p := Files(folder).path(TRACES, cell)).exists()), None)
+    if path is None:
+        advice = "run notebooks 01 and 02 of the study first"
+        raise SystemExit(f"there are no traces of {cell.train} in {folders[0]}: {advice}")
+    return path
 
 
 def main() -> None:
