@@ -10,6 +10,7 @@ from which the chains start).  The test split is not used.
 from __future__ import annotations
 
 import argparse
+import runpy
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,11 +18,12 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from agentark import engines, params, store, tasks
-from agentark.cells import Cell, Files
+from agentark.cells import Cell
 from agentark.distill import dpo, students
 from agentark.distill.method import methods
-from agentark.extract.jobs import TRACES
 from agentark.mas import prompts
+
+found_traces = runpy.run_path(str(Path(__file__).with_name("distill.py")))["found_traces"]
 
 SETTING = ["task", "student", "method", "epochs", "rate", "beta", "pairs"]
 
@@ -35,16 +37,6 @@ def accuracy(model: str, config: params.Params, task: str, n: int) -> dict:
     right = sum(grader.verify(c.text, p)[2] for c, p in zip(completions, problems, strict=True))
     length = sum(len(c.token_ids) for c in completions) / n
     return {"dev accuracy": round(right / n, 4), "n": n, "length": round(length, 1)}
-
-
-def found_traces(config: params.Params, cell: Cell) -> Path:
-    """Return the traces of a study's run, or of its reference; ends the program with a sentence if there are none."""
-    folders = [store.ROOT / "results" / name for name in (config.study.name, f"reference/{config.study.name}")]
-    path = next((p for folder in folders if (p := Files(folder).path(TRACES, cell)).exists()), None)
-    if path is None:
-        advice = "run notebooks 01 and 02 of the study first"
-        raise SystemExit(f"there are no traces of {cell.train} in {folders[0]}: {advice}")
-    return path
 
 
 def main() -> None:
